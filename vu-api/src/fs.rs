@@ -1,0 +1,316 @@
+//! The operations of a file system, and of an open file of it.
+
+use crate::{
+    AbsPath, AccessMode, Caller, DirEntry, Errno, FileType, OpenHow, RenameFlags, Stat, StatFs, TimeChange, XattrFlags,
+};
+use std::{fmt, os::fd::OwnedFd, sync::Arc};
+
+/// Why a path is located: what the caller is about to do with the object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Purpose {
+    /// Look at it: stat, open for reading, list, read a link, watch.
+    Read,
+    /// Run it, or map it for execution.
+    Execute,
+    /// Change it or what it is called: write, truncate, chmod, create, unlink, rename.
+    Change,
+}
+
+/// Where the object behind a path lives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Location {
+    /// It is in every respect the host's object of this name; the caller acts on that one.
+    Host(AbsPath),
+    /// The file system keeps it itself; the operations below reach it.
+    Own,
+}
+
+/// What one look at a path, following nothing, found.
+#[derive(Debug)]
+pub enum Probe {
+    /// No component of the path, the last one excepted, is a symbolic link, and it exists.
+    Found {
+        /// The type of the last component, `Symlink` included; `None` where telling costs a further
+        /// system call ([`Filesystem::stat`] tells).
+        file_type: Option<FileType>,
+        /// An `O_PATH` descriptor of it, if it is a host object.
+        handle: Option<OwnedFd>,
+    },
+    /// A component *before* the last one is a symbolic link: the path must be walked.
+    Symlink,
+}
+
+/// What an open leads to.
+pub enum Opened {
+    /// A descriptor that behaves in every respect as the file; it is installed in the tracee.
+    Host(OwnedFd),
+    /// An object that only the mount knows; the hypervisor gives it a backing.
+    Virtual(Arc<dyn File>),
+}
+
+impl fmt::Debug for Opened {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Opened::Host(fd) => f.debug_tuple("Host").field(fd).finish(),
+            Opened::Virtual(_) => f.write_str("Virtual"),
+        }
+    }
+}
+
+/// A tree of files: a mount, a layer, or the host.
+///
+/// Paths are relative to the file system's own root and already resolved: no component but the last is
+/// a symbolic link, and no operation follows the last one. Symbolic links, `..`, trailing slashes and
+/// mount points are the path walk's business, permission to search the directories on the way the file
+/// system's.
+///
+/// Every operation but [`probe`](Self::probe), [`stat`](Self::stat) and [`open`](Self::open) has a
+/// default: what Linux answers on a file system whose driver has no such operation (`fs/namei.c`,
+/// `fs/xattr.c`). `ENOSYS` would mean that the *system call* does not exist, and is never right here.
+///
+/// Operations may be called by several threads at once, and block only the tracee that asked.
+pub trait Filesystem: Send + Sync {
+    /// Where the object of this path lives. For a [`Location::Host`] none of the other
+    /// operations is asked: the tracee works on the host's object itself.
+    ///
+    /// The object need not exist; its name's place must be told then, too.
+    ///
+    /// # Errors
+    /// `EROFS` for [`Purpose::Change`] on a read-only mount, `EACCES` for [`Purpose::Execute`] on a `noexec` one.
+    fn locate(&self, _path: &AbsPath, _purpose: Purpose) -> Result<Location, Errno> {
+        Ok(Location::Own)
+    }
+
+    /// Looks at a path in one go, following no symbolic link.
+    ///
+    /// # Errors
+    /// What path_resolution(7) gives: `ENOENT`, `ENOTDIR`, `EACCES`, `ENAMETOOLONG`. An error is final: no
+    /// symbolic link stands before the component that causes it ([`Probe::Symlink`] otherwise).
+    fn probe(&self, path: &AbsPath) -> Result<Probe, Errno>;
+
+    /// The attributes of the object itself, as lstat(2).
+    ///
+    /// # Errors
+    /// Those of lstat(2).
+    fn stat(&self, path: &AbsPath) -> Result<Stat, Errno>;
+
+    /// Opens it; with `O_CREAT`, creates it, too.
+    ///
+    /// # Errors
+    /// Those of open(2); `ELOOP` for a final symbolic link (without `O_PATH`).
+    fn open(&self, path: &AbsPath, how: &OpenHow, caller: &dyn Caller) -> Result<Opened, Errno>;
+
+    /// The target of a symbolic link, unchanged.
+    ///
+    /// # Errors
+    /// `EINVAL` if it is none; others of readlink(2).
+    fn read_link(&self, _path: &AbsPath) -> Result<Vec<u8>, Errno> {
+        Err(Errno::EINVAL)
+    }
+
+    /// Whether the caller may access the object so (access(2)), by the caller's effective ids. The default judges
+    /// by the mode bits.
+    ///
+    /// # Errors
+    /// `EACCES`; others of access(2).
+    fn access(&self, path: &AbsPath, mode: AccessMode, caller: &dyn Caller) -> Result<(), Errno> {
+        let stat = self.stat(path)?;
+        if mode.is_empty() { Ok(()) } else { permitted(&stat, mode, caller) }
+    }
+
+    /// Creates a directory.
+    ///
+    /// # Errors
+    /// Those of mkdir(2).
+    fn mkdir(&self, _path: &AbsPath, _mode: u32, _caller: &dyn Caller) -> Result<(), Errno> {
+        Err(Errno::EPERM)
+    }
+
+    /// Creates a file, FIFO, socket or device node; `mode` includes the type.
+    ///
+    /// # Errors
+    /// Those of mknod(2).
+    fn mknod(&self, _path: &AbsPath, _mode: u32, _rdev: u64, _caller: &dyn Caller) -> Result<(), Errno> {
+        Err(Errno::EPERM)
+    }
+
+    /// Removes a name that is not a directory's.
+    ///
+    /// # Errors
+    /// Those of unlink(2).
+    fn unlink(&self, _path: &AbsPath, _caller: &dyn Caller) -> Result<(), Errno> {
+        Err(Errno::EPERM)
+    }
+
+    /// Removes an empty directory.
+    ///
+    /// # Errors
+    /// Those of rmdir(2).
+    fn rmdir(&self, _path: &AbsPath, _caller: &dyn Caller) -> Result<(), Errno> {
+        Err(Errno::EPERM)
+    }
+
+    /// Renames within this file system.
+    ///
+    /// # Errors
+    /// Those of renameat2(2); `EINVAL` for a flag that is not supported.
+    fn rename(&self, _from: &AbsPath, _to: &AbsPath, _flags: RenameFlags, _caller: &dyn Caller) -> Result<(), Errno> {
+        Err(Errno::EPERM)
+    }
+
+    /// Makes a hard link within this file system.
+    ///
+    /// # Errors
+    /// Those of link(2).
+    fn link(&self, _from: &AbsPath, _to: &AbsPath, _caller: &dyn Caller) -> Result<(), Errno> {
+        Err(Errno::EPERM)
+    }
+
+    /// Makes a symbolic link at `path` that holds `target`.
+    ///
+    /// # Errors
+    /// Those of symlink(2).
+    fn symlink(&self, _target: &[u8], _path: &AbsPath, _caller: &dyn Caller) -> Result<(), Errno> {
+        Err(Errno::EPERM)
+    }
+
+    /// Changes the permission bits (07777).
+    ///
+    /// # Errors
+    /// Those of chmod(2).
+    fn chmod(&self, _path: &AbsPath, _mode: u32, _caller: &dyn Caller) -> Result<(), Errno> {
+        Err(Errno::EPERM)
+    }
+
+    /// Changes owner and group; `None` leaves one as it is.
+    ///
+    /// # Errors
+    /// Those of chown(2).
+    fn chown(&self, _path: &AbsPath, _uid: Option<u32>, _gid: Option<u32>, _caller: &dyn Caller) -> Result<(), Errno> {
+        Err(Errno::EPERM)
+    }
+
+    /// Changes the times of last access and modification.
+    ///
+    /// # Errors
+    /// Those of utimensat(2).
+    fn utimens(
+        &self,
+        _path: &AbsPath,
+        _atime: TimeChange,
+        _mtime: TimeChange,
+        _caller: &dyn Caller,
+    ) -> Result<(), Errno> {
+        Err(Errno::EPERM)
+    }
+
+    /// Sets the size of a regular file, in bytes.
+    ///
+    /// # Errors
+    /// Those of truncate(2).
+    fn truncate(&self, _path: &AbsPath, _size: u64, _caller: &dyn Caller) -> Result<(), Errno> {
+        Err(Errno::EPERM)
+    }
+
+    /// Tells about the file system.
+    ///
+    /// # Errors
+    /// Those of statfs(2).
+    fn statfs(&self, _path: &AbsPath) -> Result<StatFs, Errno> {
+        Ok(StatFs { bsize: 4096, frsize: 4096, namelen: 255, ..StatFs::default() })
+    }
+
+    /// The value of an extended attribute.
+    ///
+    /// # Errors
+    /// `ENODATA` if there is none of this name; others of getxattr(2).
+    fn get_xattr(&self, _path: &AbsPath, _name: &[u8]) -> Result<Vec<u8>, Errno> {
+        Err(Errno::EOPNOTSUPP)
+    }
+
+    /// The names of the extended attributes.
+    ///
+    /// # Errors
+    /// Those of listxattr(2).
+    fn list_xattr(&self, _path: &AbsPath) -> Result<Vec<Vec<u8>>, Errno> {
+        Ok(Vec::new())
+    }
+
+    /// Sets an extended attribute.
+    ///
+    /// # Errors
+    /// Those of setxattr(2).
+    fn set_xattr(
+        &self,
+        _path: &AbsPath,
+        _name: &[u8],
+        _value: &[u8],
+        _flags: XattrFlags,
+        _caller: &dyn Caller,
+    ) -> Result<(), Errno> {
+        Err(Errno::EOPNOTSUPP)
+    }
+
+    /// Removes an extended attribute.
+    ///
+    /// # Errors
+    /// Those of removexattr(2).
+    fn remove_xattr(&self, _path: &AbsPath, _name: &[u8], _caller: &dyn Caller) -> Result<(), Errno> {
+        Err(Errno::EOPNOTSUPP)
+    }
+}
+
+/// An open file that no kernel object can stand for by itself: a virtual directory, say. The hypervisor installs
+/// a placeholder in the tracee and asks here what the placeholder cannot answer.
+pub trait File: Send + Sync {
+    /// The attributes, as fstat(2).
+    ///
+    /// # Errors
+    /// Those of fstat(2).
+    fn stat(&self) -> Result<Stat, Errno>;
+
+    /// The entries from position `from` on, 0 being the start; an empty list is the end. `.` and `..` are
+    /// among them. The list need not be complete: the caller asks again from the last entry's
+    /// [`next`](DirEntry::next).
+    ///
+    /// # Errors
+    /// `ENOTDIR` if it is no directory; others of getdents64(2).
+    fn entries(&self, _from: u64) -> Result<Vec<DirEntry>, Errno> {
+        Err(Errno::ENOTDIR)
+    }
+
+    /// Makes what was written durable.
+    ///
+    /// # Errors
+    /// Those of fsync(2).
+    fn sync(&self) -> Result<(), Errno> {
+        Ok(())
+    }
+
+    /// ioctl(2). `argument` is the third argument as it stands; what it points to is not reachable from here yet.
+    ///
+    /// # Errors
+    /// `ENOTTY` for a request the file does not know.
+    fn ioctl(&self, _request: u32, _argument: u64) -> Result<i64, Errno> {
+        Err(Errno::ENOTTY)
+    }
+}
+
+/// The classic permission check (`acl_permission_check`, `fs/namei.c`), without ACLs; uid 0 passes but for
+/// executing what nobody may.
+fn permitted(stat: &Stat, mode: AccessMode, caller: &dyn Caller) -> Result<(), Errno> {
+    let who = caller.credentials()?;
+    let bits = stat.permissions();
+    let granted = if who.uid == 0 {
+        let executable = stat.file_type() == FileType::Directory || bits & 0o111 != 0;
+        if executable { 7 } else { 6 }
+    } else if who.uid == stat.uid {
+        bits >> 6 & 7
+    } else if who.gid == stat.gid || who.groups.contains(&stat.gid) {
+        bits >> 3 & 7
+    } else {
+        bits & 7
+    };
+    let wanted = mode.bits().unsigned_abs();
+    if wanted & !granted == 0 { Ok(()) } else { Err(Errno::EACCES) }
+}
