@@ -1,1 +1,4 @@
-//! placeholder
+//! The hypervisor: views, layers, tasks, the syscall table and its handlers.
+
+pub mod call;
+pub mod handlers;
