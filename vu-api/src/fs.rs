@@ -70,6 +70,12 @@ impl fmt::Debug for Opened {
 ///
 /// Operations may be called by several threads at once, and block only the tracee that asked.
 pub trait Filesystem: Send + Sync {
+    /// Whether this path is not this mount's although it lies below its mount point: the next older mount that covers
+    /// it is asked, and at the end the host. No other operation is asked of a declined path.
+    fn declines(&self, _path: &AbsPath) -> bool {
+        false
+    }
+
     /// Where the object of this path lives. For a [`Location::Host`] none of the other
     /// operations is asked: the tracee works on the host's object itself.
     ///
