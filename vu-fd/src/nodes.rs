@@ -1,0 +1,316 @@
+//! The map from placeholders to what they stand for.
+
+use crate::placeholder::{self, Store};
+use ahash::AHashMap;
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
+use parking_lot::Mutex;
+use std::{
+    collections::HashSet,
+    fs,
+    os::fd::{AsFd, AsRawFd, OwnedFd},
+    sync::{Arc, OnceLock},
+};
+use vu_api::{AbsPath, Errno, File, OpenFlags};
+
+/// The virtual open files of a hypervisor.
+///
+/// Lock order: `live` is the only lock, and no [`File`] is called, nor dropped, while it is held.
+#[derive(Default)]
+pub struct Nodes {
+    /// Made at the first open: a view without virtual files needs no tmpfs and no inotify.
+    backend: OnceLock<Result<Backend, Errno>>,
+}
+
+/// A virtual open file.
+pub struct Node {
+    /// What it is.
+    pub file: Arc<dyn File>,
+    /// The epoch of its mount.
+    pub mount_epoch: u64,
+    /// The path under which it was opened, as the view sees it.
+    pub view_path: AbsPath,
+}
+
+struct Backend {
+    store: Store,
+    inotify: Inotify,
+    live: Mutex<Live>,
+}
+
+/// The nodes whose placeholder lives, or whose end has not been looked at yet.
+#[derive(Default)]
+struct Live {
+    by_ino: AHashMap<u64, (WatchDescriptor, Arc<Node>)>,
+    by_watch: AHashMap<WatchDescriptor, u64>,
+}
+
+impl Nodes {
+    /// No files yet.
+    #[must_use]
+    pub fn new() -> Nodes {
+        Nodes::default()
+    }
+
+    /// Makes a placeholder for `file`: a new open file description, close-on-exec in the hypervisor. Of `flags` it bears those
+    /// that `F_GETFL` shows of a directory.
+    ///
+    /// # Errors
+    /// `EOPNOTSUPP` if no tmpfs is there to make it on, `ENFILE` if the user's inotify watches are used up (each is
+    /// said in the log); `EMFILE`, `ENFILE`, `ENOMEM`, `ENOSPC` of the host.
+    pub fn open(
+        &self,
+        file: Arc<dyn File>,
+        flags: OpenFlags,
+        mount_epoch: u64,
+        view_path: AbsPath,
+    ) -> Result<OwnedFd, Errno> {
+        let backend = self.backend.get_or_init(Backend::new).as_ref().map_err(|&errno| errno)?;
+        // Opening is when the map grows, so here it is kept from growing without end.
+        backend.forget_the_dead();
+        let (fd, ino) = backend.store.open(flags)?;
+        backend.remember(&fd, ino, Node { file, mount_epoch, view_path })?;
+        Ok(fd)
+    }
+
+    /// What the object with these numbers of stat(2) stands for; `None` if it is not a placeholder.
+    #[must_use]
+    pub fn find(&self, dev: u64, ino: u64) -> Option<Arc<Node>> {
+        // Every fstat of a host file comes by here: it ends at the comparison of the device.
+        let backend = self.backend().filter(|backend| backend.store.dev() == dev)?;
+        // A number may come back after its object is gone (a tmpfs with 32-bit inode numbers).
+        backend.forget_the_dead();
+        backend.live.lock().by_ino.get(&ino).map(|(_, node)| node.clone())
+    }
+
+    /// Whether a virtual file of this mount is open, or the working directory of a process.
+    #[must_use]
+    pub fn busy(&self, mount_epoch: u64) -> bool {
+        self.backend().is_some_and(|backend| {
+            backend.forget_the_dead();
+            backend.live.lock().by_ino.values().any(|(_, node)| node.mount_epoch == mount_epoch)
+        })
+    }
+
+    fn backend(&self) -> Option<&Backend> {
+        self.backend.get()?.as_ref().ok()
+    }
+}
+
+impl Backend {
+    fn new() -> Result<Backend, Errno> {
+        let store = Store::find()?;
+        let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC).map_err(|errno| {
+            tracing::error!(
+                "cannot watch virtual directories: inotify_init: {errno}; raise fs.inotify.max_user_instances"
+            );
+            placeholder::errno(errno)
+        })?;
+        Ok(Backend { store, inotify, live: Mutex::default() })
+    }
+
+    fn remember(&self, fd: &OwnedFd, ino: u64, node: Node) -> Result<(), Errno> {
+        let path = placeholder::link_to(fd);
+        let mut live = self.live.lock();
+        let watch = self.inotify.add_watch(path.as_str(), AddWatchFlags::IN_DELETE_SELF).map_err(|errno| {
+            tracing::error!("cannot watch a virtual directory: {errno}; raise fs.inotify.max_user_watches");
+            match errno {
+                // "The user limit on watches was reached": for the tracee, a limit on open files.
+                nix::Error::ENOSPC => Errno::ENFILE,
+                other => placeholder::errno(other),
+            }
+        })?;
+        let stale = live.by_ino.insert(ino, (watch, Arc::new(node)));
+        if let Some((stale, _)) = &stale {
+            live.by_watch.remove(stale);
+        }
+        live.by_watch.insert(watch, ino);
+        drop(live);
+        drop(stale);
+        Ok(())
+    }
+
+    /// Drops the nodes whose last descriptor is gone.
+    fn forget_the_dead(&self) {
+        let mut dead = Vec::new();
+        let mut live = self.live.lock();
+        while let Ok(events) = self.inotify.read_events() {
+            for event in events {
+                // IN_IGNORED ends a watch, whatever the reason; it is the last event of its number.
+                if event.mask.contains(AddWatchFlags::IN_IGNORED) {
+                    dead.extend(live.remove(event.wd));
+                } else if event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW) {
+                    dead.extend(live.retain(&self.watched()));
+                }
+            }
+        }
+        // A file may do work when it is dropped: not under the lock.
+        drop(live);
+        drop(dead);
+    }
+
+    /// The inode numbers that are still watched, as `/proc/self/fdinfo` lists them (proc_pid_fdinfo(5)).
+    fn watched(&self) -> HashSet<u64> {
+        let path = format!("/proc/self/fdinfo/{}", self.inotify.as_fd().as_raw_fd());
+        parse_fdinfo(&fs::read_to_string(path).unwrap_or_default())
+    }
+}
+
+impl Live {
+    fn remove(&mut self, watch: WatchDescriptor) -> Option<Arc<Node>> {
+        let ino = self.by_watch.remove(&watch)?;
+        self.by_ino.remove(&ino).map(|(_, node)| node)
+    }
+
+    /// Keeps the nodes with these inode numbers; returns the others.
+    fn retain(&mut self, inos: &HashSet<u64>) -> Vec<Arc<Node>> {
+        let gone: Vec<_> =
+            self.by_watch.iter().filter(|(_, ino)| !inos.contains(ino)).map(|(&watch, _)| watch).collect();
+        gone.into_iter().filter_map(|watch| self.remove(watch)).collect()
+    }
+}
+
+/// Lines such as `inotify wd:3 ino:9e7e sdev:800013 mask:400 …`, the numbers hexadecimal.
+fn parse_fdinfo(text: &str) -> HashSet<u64> {
+    text.lines()
+        .filter(|line| line.starts_with("inotify "))
+        .filter_map(|line| line.split(' ').find_map(|field| field.strip_prefix("ino:")))
+        .filter_map(|ino| u64::from_str_radix(ino, 16).ok())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::{
+        fcntl::{AT_FDCWD, AtFlags, FcntlArg, OFlag, fcntl, openat},
+        sys::stat::{Mode, fstat, mkdirat},
+        unistd::{Whence, lseek64},
+    };
+    use std::sync::Weak;
+    use vu_api::Stat;
+
+    /// A file known by its inode number.
+    struct Numbered(u64);
+
+    impl File for Numbered {
+        fn stat(&self) -> Result<Stat, Errno> {
+            Ok(Stat { ino: self.0, ..Stat::default() })
+        }
+    }
+
+    fn open(nodes: &Nodes, number: u64, epoch: u64) -> OwnedFd {
+        let path = AbsPath::new(format!("/dir/{number}")).unwrap();
+        nodes.open(Arc::new(Numbered(number)), OpenFlags::DIRECTORY, epoch, path).unwrap()
+    }
+
+    fn find(nodes: &Nodes, fd: &impl AsFd) -> Option<Arc<Node>> {
+        let stat = fstat(fd).unwrap();
+        nodes.find(stat.st_dev, stat.st_ino)
+    }
+
+    #[test]
+    fn each_placeholder_is_found_by_its_inode() {
+        let nodes = Nodes::new();
+        let fds: Vec<_> = (0..100).map(|number| open(&nodes, number, 1)).collect();
+        for (number, fd) in (0..).zip(&fds) {
+            let node = find(&nodes, fd).unwrap();
+            assert_eq!(node.file.stat().unwrap().ino, number);
+            assert_eq!(node.view_path, AbsPath::new(format!("/dir/{number}")).unwrap());
+        }
+        let host = fs::File::open("/").unwrap();
+        assert!(find(&nodes, &host).is_none());
+    }
+
+    #[test]
+    fn it_lives_as_long_as_its_last_descriptor() {
+        let nodes = Nodes::new();
+        let file = Arc::new(Numbered(1));
+        let weak: Weak<Numbered> = Arc::downgrade(&file);
+        let fd = nodes.open(file, OpenFlags::empty(), 7, AbsPath::root()).unwrap();
+        let copy = fd.try_clone().unwrap();
+        drop(fd);
+        assert!(nodes.busy(7) && !nodes.busy(8) && find(&nodes, &copy).is_some());
+        drop(copy);
+        assert!(!nodes.busy(7));
+        assert_eq!(weak.strong_count(), 0, "the file is dropped with its node");
+    }
+
+    #[test]
+    fn it_is_a_dead_directory_whose_offset_is_free() {
+        let nodes = Nodes::new();
+        let fd = open(&nodes, 1, 1);
+        assert_eq!(mkdirat(&fd, "x", Mode::S_IRWXU), Err(nix::Error::ENOENT));
+        assert_eq!(
+            openat(&fd, "..", OFlag::O_RDONLY, Mode::empty()).err(),
+            None,
+            "the way up is the kernel's: intercept it"
+        );
+        assert_eq!(openat(&fd, "x", OFlag::O_CREAT | OFlag::O_WRONLY, Mode::S_IRWXU).err(), Some(nix::Error::ENOENT));
+        let end = (1 << 62) - 1;
+        assert_eq!(lseek64(&fd, end, Whence::SeekSet), Ok(end));
+        assert_eq!(fstat(&fd).unwrap().st_mode & 0o777, 0o555, "whatever user the tracee is, it may fchdir");
+    }
+
+    #[test]
+    fn flags_show_in_the_descriptor() {
+        let nodes = Nodes::new();
+        let flags_of = |flags| {
+            let fd = nodes.open(Arc::new(Numbered(1)), flags, 1, AbsPath::root()).unwrap();
+            assert!(find(&nodes, &fd).is_some());
+            OFlag::from_bits_retain(fcntl(&fd, FcntlArg::F_GETFL).unwrap())
+        };
+        assert!(flags_of(OpenFlags::PATH).contains(OFlag::O_PATH));
+        assert!(flags_of(OpenFlags::NONBLOCK).contains(OFlag::O_NONBLOCK));
+        assert!(!flags_of(OpenFlags::empty()).intersects(OFlag::O_PATH | OFlag::O_NONBLOCK | OFlag::O_ACCMODE));
+        // What a directory cannot have does not reach the host's open.
+        assert!(!flags_of(OpenFlags::CREAT | OpenFlags::TRUNC | OpenFlags::APPEND).contains(OFlag::O_APPEND));
+    }
+
+    #[test]
+    fn nothing_is_left_behind() {
+        let nodes = Nodes::new();
+        let fd = open(&nodes, 1, 1);
+        let name = fs::read_link(placeholder::link_to(&fd)).unwrap();
+        let name = name.to_str().unwrap().strip_suffix(" (deleted)").expect("removed").to_owned();
+        assert_eq!(
+            nix::sys::stat::fstatat(AT_FDCWD, name.as_str(), AtFlags::AT_SYMLINK_NOFOLLOW).err(),
+            Some(nix::Error::ENOENT)
+        );
+    }
+
+    #[test]
+    fn threads_do_not_mix_up_files() {
+        let nodes = Nodes::new();
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                let nodes = &nodes;
+                scope.spawn(move || {
+                    for number in 0..200 {
+                        let fd = open(nodes, thread << 32 | number, thread);
+                        assert_eq!(find(nodes, &fd).unwrap().file.stat().unwrap().ino, thread << 32 | number);
+                    }
+                });
+            }
+        });
+        assert!((0..4).all(|epoch| !nodes.busy(epoch)));
+    }
+
+    #[test]
+    fn after_an_overflow_of_events_the_kernel_is_asked() {
+        let nodes = Nodes::new();
+        let (kept, gone) = (open(&nodes, 1, 1), open(&nodes, 2, 2));
+        drop(gone);
+        let backend = nodes.backend().unwrap();
+        let watched = backend.watched();
+        assert_eq!(watched, HashSet::from([fstat(&kept).unwrap().st_ino]));
+        let removed = backend.live.lock().retain(&watched);
+        assert_eq!(removed.iter().map(|node| node.mount_epoch).collect::<Vec<_>>(), [2]);
+    }
+
+    #[test]
+    fn fdinfo() {
+        let text = "pos:\t0\nflags:\t02000000\ninotify wd:2 ino:9e7e sdev:800013 mask:400 ignored_mask:0 fhandle-bytes:8\n\
+                    inotify wd:1 ino:ffffffffff sdev:1 mask:400\ninotify wd:1 ino:zz\n";
+        assert_eq!(parse_fdinfo(text), HashSet::from([0x9e7e, 0xff_ffff_ffff]));
+    }
+}
