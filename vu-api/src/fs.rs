@@ -304,7 +304,10 @@ pub trait File: Send + Sync {
 
 /// The classic permission check (`acl_permission_check`, `fs/namei.c`), without ACLs; uid 0 passes but for
 /// executing what nobody may.
-fn permitted(stat: &Stat, mode: AccessMode, caller: &dyn Caller) -> Result<(), Errno> {
+///
+/// # Errors
+/// `EACCES`; `ESRCH` if the caller died meanwhile.
+pub fn permitted(stat: &Stat, mode: AccessMode, caller: &dyn Caller) -> Result<(), Errno> {
     let who = caller.credentials()?;
     let bits = stat.permissions();
     let granted = if who.uid == 0 {

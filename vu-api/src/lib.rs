@@ -24,13 +24,15 @@ mod fs;
 mod module;
 mod path;
 mod stack;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod types;
 mod words;
 
 pub use caller::{Caller, Credentials};
 pub use errno::Errno;
 pub use flags::{AccessMode, MountFlags, OpenFlags, RenameFlags, XattrFlags};
-pub use fs::{File, Filesystem, Location, Opened, Probe, Purpose};
+pub use fs::{File, Filesystem, Location, Opened, Probe, Purpose, permitted};
 #[doc(hidden)]
 pub use inventory;
 pub use module::{Module, MountRequest, Mounted, Submodule, modules, submodules};

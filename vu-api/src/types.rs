@@ -1,6 +1,7 @@
 //! The typed arguments and results of file system operations.
 
 use crate::OpenFlags;
+use std::{fs::Metadata, os::unix::fs::MetadataExt, time::UNIX_EPOCH};
 
 /// What open asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,6 +136,34 @@ impl Stat {
     #[must_use]
     pub fn permissions(&self) -> u32 {
         self.mode & 0o7777
+    }
+}
+
+/// What std knows of a file; std does not tell the identity of its mount.
+impl From<&Metadata> for Stat {
+    fn from(metadata: &Metadata) -> Stat {
+        // The kernel's nanoseconds are below 10⁹, its block size fits.
+        let time = |secs, nanos: i64| Time { secs, nanos: u32::try_from(nanos).unwrap_or_default() };
+        let since_epoch = |time: std::time::SystemTime| time.duration_since(UNIX_EPOCH).ok();
+        Stat {
+            dev: metadata.dev(),
+            ino: metadata.ino(),
+            mode: metadata.mode(),
+            nlink: metadata.nlink(),
+            uid: metadata.uid(),
+            gid: metadata.gid(),
+            rdev: metadata.rdev(),
+            size: metadata.size(),
+            blksize: u32::try_from(metadata.blksize()).unwrap_or(4096),
+            blocks: metadata.blocks(),
+            atime: time(metadata.atime(), metadata.atime_nsec()),
+            mtime: time(metadata.mtime(), metadata.mtime_nsec()),
+            ctime: time(metadata.ctime(), metadata.ctime_nsec()),
+            btime: metadata.created().ok().and_then(since_epoch).and_then(|since| {
+                Some(Time { secs: i64::try_from(since.as_secs()).ok()?, nanos: since.subsec_nanos() })
+            }),
+            mnt_id: None,
+        }
     }
 }
 

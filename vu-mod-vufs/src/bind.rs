@@ -145,3 +145,120 @@ impl Filesystem for Bind {
 fn refuse_root(path: &AbsPath) -> Result<(), Errno> {
     if path.is_root() { Err(Errno::EBUSY) } else { Ok(()) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{
+        fs::{self, File},
+        io::Read,
+        os::unix::fs::symlink,
+    };
+    use vu_api::{
+        FileType, OpenFlags,
+        testing::{As, DirTree, Objects, path},
+    };
+
+    /// A tree `d/{file,link -> file,sub/}` in a directory of its own, and `/d` bound.
+    fn bind(objects: Objects, except: &[&str]) -> (tempfile::TempDir, Bind) {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("d/sub")).unwrap();
+        fs::write(dir.path().join("d/file"), "content").unwrap();
+        symlink("file", dir.path().join("d/link")).unwrap();
+        symlink("d", dir.path().join("l")).unwrap();
+        let below = DirTree::new(dir.path(), objects);
+        (dir, Bind::new(below, path("/d"), except.iter().map(|e| path(e)).collect()))
+    }
+
+    #[test]
+    fn an_object_is_the_one_below() {
+        let (dir, bind) = bind(Objects::Host, &[]);
+        let host = |name: &str| Location::Host(path(&format!("{}{name}", dir.path().display())));
+        for (in_bind, below) in [("/", "/d"), ("/file", "/d/file"), ("/not/there", "/d/not/there")] {
+            assert_eq!(bind.locate(&path(in_bind), Purpose::Read), Ok(host(below)));
+        }
+        assert_eq!(bind_own().1.locate(&path("/file"), Purpose::Change), Ok(Location::Own));
+    }
+
+    fn bind_own() -> (tempfile::TempDir, Bind) {
+        bind(Objects::Own, &[])
+    }
+
+    #[test]
+    fn a_file_may_be_bound() {
+        let (dir, _) = bind_own();
+        let bind = Bind::new(DirTree::new(dir.path(), Objects::Own), path("/d/file"), Vec::new());
+        assert_eq!(bind.stat(&path("/")).unwrap().file_type(), FileType::Regular);
+        assert_eq!(bind.probe(&path("/x")).err(), Some(Errno::ENOTDIR));
+    }
+
+    #[test]
+    fn exceptions_end_at_components() {
+        let (_dir, bind) = bind(Objects::Host, &["/sub", "/a/b"]);
+        for (name, declined) in
+            [("/sub", true), ("/sub/x", true), ("/sub2", false), ("/a", false), ("/a/b", true), ("/", false)]
+        {
+            assert_eq!(bind.declines(&path(name)), declined, "{name}");
+        }
+    }
+
+    #[test]
+    fn probing() {
+        let (dir, bind) = bind_own();
+        let found = |name: &str| match bind.probe(&path(name)) {
+            Ok(Probe::Found { file_type, .. }) => Ok(file_type),
+            Ok(Probe::Symlink) => Ok(None),
+            Err(errno) => Err(errno),
+        };
+        assert_eq!(found("/"), Ok(Some(FileType::Directory)));
+        assert_eq!(found("/link"), Ok(Some(FileType::Symlink)));
+        assert_eq!(found("/link/x"), Ok(None), "a symbolic link on the way: walk");
+        assert_eq!(found("/x"), Err(Errno::ENOENT));
+        assert_eq!(found("/file/x"), Err(Errno::ENOTDIR));
+
+        let through_a_link = Bind::new(DirTree::new(dir.path(), Objects::Own), path("/l/sub"), Vec::new());
+        assert_eq!(through_a_link.probe(&path("/")).err(), Some(Errno::ENOENT), "nothing to walk in an empty path");
+    }
+
+    #[test]
+    fn operations_arrive_below_under_the_name_there() {
+        let (dir, bind) = bind_own();
+        let caller = &As::user(1000);
+        let host = |name: &str| dir.path().join("d").join(name);
+
+        let how = OpenHow { flags: OpenFlags::empty(), mode: 0 };
+        let Opened::Host(fd) = bind.open(&path("/file"), &how, caller).unwrap() else { panic!("not a host file") };
+        let mut text = String::new();
+        File::from(fd).read_to_string(&mut text).unwrap();
+        assert_eq!(text, "content");
+        assert_eq!(bind.read_link(&path("/link")), Ok(b"file".to_vec()));
+        assert_eq!(bind.access(&path("/file"), AccessMode::READ, caller), Ok(()));
+
+        bind.mkdir(&path("/new"), 0o700, caller).unwrap();
+        assert!(host("new").is_dir());
+        bind.symlink(b"../x", &path("/new/s"), caller).unwrap();
+        assert_eq!(fs::read_link(host("new/s")).unwrap().to_str(), Some("../x"));
+        bind.link(&path("/file"), &path("/new/hard"), caller).unwrap();
+        bind.truncate(&path("/new/hard"), 3, caller).unwrap();
+        assert_eq!(fs::read(host("file")).unwrap(), b"con");
+        bind.chmod(&path("/file"), 0o600, caller).unwrap();
+        assert_eq!(bind.stat(&path("/new/hard")).unwrap().permissions(), 0o600);
+        bind.rename(&path("/new/hard"), &path("/sub/moved"), RenameFlags::empty(), caller).unwrap();
+        assert!(host("sub/moved").exists());
+        bind.unlink(&path("/sub/moved"), caller).unwrap();
+        bind.rmdir(&path("/sub"), caller).unwrap();
+        assert!(!host("sub").exists());
+    }
+
+    #[test]
+    fn the_mount_point_itself_stays() {
+        let (dir, bind) = bind_own();
+        let caller = &As::user(1000);
+        let root = path("/");
+        assert_eq!(bind.rmdir(&root, caller), Err(Errno::EBUSY));
+        assert_eq!(bind.unlink(&root, caller), Err(Errno::EBUSY));
+        assert_eq!(bind.rename(&root, &path("/x"), RenameFlags::empty(), caller), Err(Errno::EBUSY));
+        assert_eq!(bind.rename(&path("/sub"), &root, RenameFlags::EXCHANGE, caller), Err(Errno::EBUSY));
+        assert!(dir.path().join("d/sub").is_dir());
+    }
+}

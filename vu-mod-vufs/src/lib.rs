@@ -52,37 +52,14 @@ impl Module for Vufs {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use vu_api::{AbsPath, Caller, Filesystem, MountFlags, MountWords, OpenHow, Opened, Probe, Stat};
+    use vu_api::{
+        Filesystem,
+        testing::{DirTree, Objects, mount_fs, path},
+    };
 
-    /// Nothing is there: mounting alone asks nothing of the layer below.
-    struct Nothing;
-
-    impl Filesystem for Nothing {
-        fn probe(&self, _: &AbsPath) -> Result<Probe, Errno> {
-            Err(Errno::ENOENT)
-        }
-        fn stat(&self, _: &AbsPath) -> Result<Stat, Errno> {
-            Err(Errno::ENOENT)
-        }
-        fn open(&self, _: &AbsPath, _: &OpenHow, _: &dyn Caller) -> Result<Opened, Errno> {
-            Err(Errno::ENOENT)
-        }
-    }
-
-    fn mount(source: Option<&str>, words: &str) -> Result<Arc<dyn Filesystem>, Errno> {
-        let mounted = Vufs.mount(&MountRequest {
-            fs_type: "vufs",
-            source: source.unwrap_or("/absent").as_bytes(),
-            source_path: source.map(|path| AbsPath::new(path).unwrap()),
-            target: &AbsPath::new("/mnt").unwrap(),
-            flags: MountFlags::empty(),
-            words: &MountWords::parse(words.as_bytes()).unwrap(),
-            below: Arc::new(Nothing),
-        })?;
-        match mounted {
-            Mounted::Filesystem(fs) => Ok(fs),
-            Mounted::Stack(_) => panic!("vufs made a stack"),
-        }
+    fn mount(source: &str, words: &str) -> Result<Arc<dyn Filesystem>, Errno> {
+        let below = DirTree::new(env!("CARGO_MANIFEST_DIR"), Objects::Host);
+        mount_fs(&Vufs, "vufs", source, words, below)
     }
 
     #[test]
@@ -95,23 +72,25 @@ mod tests {
 
     #[test]
     fn a_source_that_does_not_exist() {
-        assert_eq!(mount(None, "").err(), Some(Errno::ENOENT));
+        for source in ["/no such", "", "src"] {
+            assert_eq!(mount(source, "").err(), Some(Errno::ENOENT), "{source:?}");
+        }
     }
 
     #[test]
     fn words() {
         for words in ["", "bind", "move", "bind,except=/a,except='/b,c'"] {
-            assert!(mount(Some("/"), words).is_ok(), "{words}");
+            assert!(mount("/", words).is_ok(), "{words}");
         }
         for words in ["bogus", "merge", "cow", "mincow", "bind,cow", "except", "except=a", "except=/", "bind=1"] {
-            assert_eq!(mount(Some("/"), words).err(), Some(Errno::EINVAL), "{words}");
+            assert_eq!(mount("/", words).err(), Some(Errno::EINVAL), "{words}");
         }
     }
 
     #[test]
     fn exceptions_reach_the_mount() {
-        let fs = mount(Some("/"), "except=/etc").unwrap();
-        assert!(fs.declines(&AbsPath::new("/etc/passwd").unwrap()));
-        assert!(!fs.declines(&AbsPath::new("/usr").unwrap()));
+        let fs = mount("/", "except=/etc").unwrap();
+        assert!(fs.declines(&path("/etc/passwd")));
+        assert!(!fs.declines(&path("/usr")));
     }
 }
