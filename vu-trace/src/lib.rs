@@ -1,3 +1,40 @@
-//! placeholder
+//! How umvu intercepts: ptrace attached for life, and seccomp user notification.
+//!
+//! Two mechanisms, each for what it does best (ARCHITECTURE.md has the measurements):
+//!
+//! * [ptrace] is attached to every thread of the view from its birth to its death, and asks for no stops at system calls. It gives exact inheritance
+//!   (births are events), exact signals and group-stops, injection and replacement of calls, and nothing outlives the hypervisor.
+//! * [seccomp notification](notify) hands over the calls that carry paths and the like; the kernel passes the core from the caller to the supervisor
+//!   and back, which no ptrace-stop does.
+//!
+//! With nothing mounted only the base filter is there, and no path call stops. [`Required::add`] says that a further filter is
+//! necessary; it is then injected into every running process.
+//!
+//! Who decides about calls implements [`Hypervisor`]; [`launch`] starts it.
+//!
+//! **Invariant:** this crate does not know what any system call means, but for the six the tracer makes in tracees itself. It knows neither paths nor mounts.
 
+mod check;
 pub mod control_call;
+mod doorbell;
+pub mod filter;
+mod inject;
+mod launch;
+pub mod memory;
+mod notify;
+mod ptrace;
+mod supervisor;
+mod tracer;
+mod verdict;
+mod x86_64;
+
+pub use check::Hindrance;
+pub use launch::{Launch, launch};
+pub use memory::{Address, FakeMemory, Memory, ProcessMemory};
+pub use notify::{Listener, Notification, Received};
+pub use ptrace::{Gone, Stopped, Tid};
+pub use tracer::{Filter, Required};
+pub use verdict::{
+    Argument, Birth, Finish, Hypervisor, Intercepted, Interception, Pointer, Rewrite, Verdict,
+};
+pub use x86_64::{Abi, Registers};

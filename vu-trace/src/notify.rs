@@ -1,0 +1,141 @@
+//! seccomp user notification: the listener, what it hears and what it answers (seccomp_unotify(2)).
+
+use crate::{ptrace::Tid, x86_64::Abi};
+use std::{
+    mem,
+    os::fd::{AsRawFd, OwnedFd, RawFd},
+};
+use vu_api::Errno;
+
+/// `SECCOMP_IOCTL_NOTIF_SET_FLAGS` and its flag (`include/uapi/linux/seccomp.h`, Linux 6.6).
+const SET_FLAGS: libc::c_ulong = 0x4008_2104;
+const FD_SYNC_WAKE_UP: libc::c_ulong = 1;
+const RECV: libc::c_ulong = 0xc050_2100;
+const SEND: libc::c_ulong = 0xc018_2101;
+const ID_VALID: libc::c_ulong = 0x4008_2102;
+const ADDFD: libc::c_ulong = 0x4018_2103;
+const ADDFD_FLAG_SEND: u32 = 1 << 1;
+const FLAG_CONTINUE: u32 = 1;
+
+/// The end of a filter at which its notifications arrive.
+#[derive(Debug)]
+pub struct Listener(OwnedFd);
+
+/// A system call that waits for its verdict.
+#[derive(Debug, Clone, Copy)]
+pub struct Notification {
+    /// Its identity.
+    pub id: u64,
+    /// Which thread made it.
+    pub tid: Tid,
+    /// By which entry; `None` for one that cannot be (and is answered with `ENOSYS`).
+    pub abi: Option<Abi>,
+    /// Its number.
+    pub nr: i64,
+    /// Its arguments.
+    pub args: [u64; 6],
+}
+
+/// What [`Listener::receive`] found.
+#[derive(Debug)]
+pub enum Received {
+    /// A call.
+    Call(Notification),
+    /// Nothing this time: the caller died, or a signal came.
+    Nothing,
+    /// No process uses the filter any more.
+    Ended,
+}
+
+fn ioctl<T>(fd: RawFd, request: libc::c_ulong, argument: *mut T) -> Result<i32, Errno> {
+    // SAFETY: each request is paired below with the struct the kernel's header defines for it, alive through the call.
+    let result = unsafe { libc::ioctl(fd, request, argument) };
+    if result < 0 { Err(Errno::last()) } else { Ok(result) }
+}
+
+impl Listener {
+    /// Takes the descriptor that `SECCOMP_FILTER_FLAG_NEW_LISTENER` gave.
+    #[must_use]
+    pub fn new(fd: OwnedFd) -> Listener {
+        // A caller and its supervisor take turns, so waking the other one on the same core is best. Kernels before 6.6 know no
+        // such flag and are merely slower.
+        // SAFETY: this request takes its argument by value.
+        let _ = unsafe { libc::ioctl(fd.as_raw_fd(), SET_FLAGS, FD_SYNC_WAKE_UP) };
+        Listener(fd)
+    }
+
+    /// Waits for the next call.
+    #[must_use]
+    pub fn receive(&self) -> Received {
+        // SAFETY: all-zero is a valid value of this struct of integers, and what the kernel demands (EINVAL otherwise).
+        let mut raw: libc::seccomp_notif = unsafe { mem::zeroed() };
+        match ioctl(self.0.as_raw_fd(), RECV, &raw mut raw) {
+            Ok(_) => Received::Call(Notification {
+                id: raw.id,
+                tid: Tid(raw.pid.cast_signed()),
+                abi: Abi::from_audit_arch(raw.data.arch),
+                nr: i64::from(raw.data.nr),
+                args: raw.data.args,
+            }),
+            Err(_) if self.ended() => Received::Ended,
+            Err(_) => Received::Nothing,
+        }
+    }
+
+    /// Whether no process uses the filter any more.
+    fn ended(&self) -> bool {
+        let mut poll = libc::pollfd { fd: self.0.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        // SAFETY: one pollfd, as the count says.
+        let ready = unsafe { libc::poll(&raw mut poll, 1, 0) };
+        ready < 0 || poll.revents & (libc::POLLHUP | libc::POLLNVAL | libc::POLLERR) != 0
+    }
+
+    /// Whether the call still waits; if not, its thread may be gone and its number be another's.
+    #[must_use]
+    pub fn waits(&self, id: u64) -> bool {
+        let mut id = id;
+        ioctl(self.0.as_raw_fd(), ID_VALID, &raw mut id).is_ok()
+    }
+
+    /// Lets the call run in the kernel.
+    pub fn let_run(&self, id: u64) {
+        self.send(id, 0, 0, FLAG_CONTINUE);
+    }
+
+    /// Answers the call. A negative result is an errno, as at the system call interface.
+    pub fn answer(&self, id: u64, result: i64) {
+        match i32::try_from(result) {
+            Ok(error) if (-4095..0).contains(&error) => self.send(id, 0, error, 0),
+            _ => self.send(id, result, 0, 0),
+        }
+    }
+
+    fn send(&self, id: u64, val: i64, error: i32, flags: u32) {
+        let mut response = libc::seccomp_notif_resp { id, val, error, flags };
+        // ENOENT: the caller died. EINPROGRESS: it was answered. Neither needs anything done.
+        let _ = ioctl(self.0.as_raw_fd(), SEND, &raw mut response);
+    }
+
+    /// Puts a copy of `fd` at the lowest free number of the caller, and answers with that number.
+    ///
+    /// With `at_once`, installing and answering are one request, and our copy is closed later than the caller goes on: only for descriptors
+    /// whose closing nobody notices (read-only files). Otherwise our copy is closed before the caller goes on, so that `ETXTBSY`, `flock` and end-of-file
+    /// are as if it had been the only one.
+    pub fn install(&self, id: u64, fd: OwnedFd, close_on_exec: bool, at_once: bool) {
+        let mut request = libc::seccomp_notif_addfd {
+            id,
+            flags: if at_once { ADDFD_FLAG_SEND } else { 0 },
+            srcfd: fd.as_raw_fd().unsigned_abs(),
+            newfd: 0,
+            newfd_flags: if close_on_exec { libc::O_CLOEXEC.unsigned_abs() } else { 0 },
+        };
+        let installed = ioctl(self.0.as_raw_fd(), ADDFD, &raw mut request);
+        drop(fd);
+        match installed {
+            Ok(_) if at_once => {}
+            Ok(number) => self.answer(id, i64::from(number)),
+            // EMFILE is the caller's own limit.
+            Err(errno) => self.answer(id, errno.as_result()),
+        }
+    }
+}

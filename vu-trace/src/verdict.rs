@@ -1,0 +1,161 @@
+//! What the hypervisor decides about an intercepted call, and the trait by which it is asked.
+
+use crate::{Listener, ptrace::Tid, x86_64::Abi};
+use std::{fmt, os::fd::OwnedFd, sync::Arc};
+
+/// An intercepted system call.
+#[derive(Debug, Clone, Copy)]
+pub struct Intercepted<'a> {
+    /// Which thread made it.
+    pub tid: Tid,
+    /// By which entry.
+    pub abi: Abi,
+    /// Its number.
+    pub nr: i64,
+    /// Its arguments.
+    pub args: [u64; 6],
+    /// How it was intercepted.
+    pub by: Interception<'a>,
+}
+
+/// How a call was intercepted.
+#[derive(Debug, Clone, Copy)]
+pub enum Interception<'a> {
+    /// By a notification; the caller can receive descriptors.
+    Notification {
+        /// Where it came from.
+        listener: &'a Listener,
+        /// Its identity.
+        id: u64,
+    },
+    /// By a stop of the tracee.
+    Stop,
+}
+
+impl Intercepted<'_> {
+    /// Whether the caller still waits, so that [`tid`](Self::tid) is still this thread: to be asked before acting on what was read
+    /// from its memory where the action cannot be taken back.
+    #[must_use]
+    pub fn still_waits(&self) -> bool {
+        match self.by {
+            Interception::Notification { listener, id } => listener.waits(id),
+            Interception::Stop => true,
+        }
+    }
+}
+
+/// What becomes of an intercepted call, the cheapest first.
+#[derive(Debug)]
+pub enum Verdict {
+    /// It runs as it is.
+    Continue,
+    /// It is answered: a result, or a negative errno.
+    Return(i64),
+    /// The caller receives a descriptor, at its lowest free number.
+    Install {
+        /// Ours, closed afterwards.
+        fd: OwnedFd,
+        /// `FD_CLOEXEC`
+        close_on_exec: bool,
+        /// See [`Listener::install`].
+        at_once: bool,
+    },
+    /// Another call runs in its place.
+    Rewrite(Box<Rewrite>),
+}
+
+/// A call that a tracee makes in place of its own.
+pub struct Rewrite {
+    /// Its number, in the numbering of the original's entry.
+    pub nr: i64,
+    /// Its arguments.
+    pub args: [Argument; 6],
+    /// Whether the call may carry the view's cookie, so that the filter lets it pass at once; calls that use their sixth argument, or that the
+    /// filter never lets pass, may not.
+    pub cookie: bool,
+    /// What is to be done with the result, on the tracer's thread, before the tracee goes on.
+    pub finish: Option<Finish>,
+}
+
+/// Receives the result of a rewritten call and gives the one that the tracee sees. A successful exec is told as 0.
+pub type Finish = Box<dyn FnOnce(i64) -> i64 + Send>;
+
+/// An argument of a rewritten call.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Argument {
+    /// As the tracee gave it.
+    #[default]
+    Keep,
+    /// This value.
+    Value(u64),
+    /// The address of a copy of these bytes in the tracee.
+    Bytes(Vec<u8>),
+    /// The address of a NULL-terminated vector of pointers in the tracee.
+    Vector(Vec<Pointer>),
+}
+
+/// An entry of an [`Argument::Vector`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Pointer {
+    /// An address in the tracee.
+    Address(u64),
+    /// The address of a copy of these bytes in the tracee.
+    Bytes(Vec<u8>),
+}
+
+impl fmt::Debug for Rewrite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rewrite").field("nr", &self.nr).field("args", &self.args).finish_non_exhaustive()
+    }
+}
+
+/// A thread or process that a tracee started.
+#[derive(Debug, Clone, Copy)]
+pub struct Birth {
+    /// Who made it.
+    pub parent: Tid,
+    /// The new thread.
+    pub child: Tid,
+    /// The process the new thread belongs to: the child itself, or the parent's process.
+    pub process: Tid,
+    /// `CLONE_*` (clone(2)); of the bits that are no flags nothing is said.
+    pub flags: u64,
+}
+
+/// The side that knows what calls mean. Its methods are called by the tracer's thread and by the supervisors' threads, at
+/// the same time.
+pub trait Hypervisor: Send + Sync + 'static {
+    /// Decides about a call.
+    fn intercepted(&self, call: &Intercepted<'_>) -> Verdict;
+
+    /// Whether a call that was interrupted by a signal is to be made again after the signal's handler, whatever the handler's flags: true for what
+    /// Linux never interrupts, when only the wait for the verdict was interrupted.
+    fn never_interrupted(&self, tid: Tid, abi: Abi, nr: i64) -> bool;
+
+    /// A thread was made. It does not run before this returns, nor does its parent.
+    fn born(&self, birth: Birth);
+
+    /// A process executes another program; `former` is the thread that made the call, whose id is now `process`.
+    fn executed(&self, process: Tid, former: Tid);
+
+    /// A thread is gone.
+    fn exited(&self, tid: Tid);
+}
+
+impl<T: Hypervisor> Hypervisor for Arc<T> {
+    fn intercepted(&self, call: &Intercepted<'_>) -> Verdict {
+        T::intercepted(self, call)
+    }
+    fn never_interrupted(&self, tid: Tid, abi: Abi, nr: i64) -> bool {
+        T::never_interrupted(self, tid, abi, nr)
+    }
+    fn born(&self, birth: Birth) {
+        T::born(self, birth);
+    }
+    fn executed(&self, process: Tid, former: Tid) {
+        T::executed(self, process, former);
+    }
+    fn exited(&self, tid: Tid) {
+        T::exited(self, tid);
+    }
+}
