@@ -1,7 +1,8 @@
 //! The operations of a file system, and of an open file of it.
 
 use crate::{
-    AbsPath, AccessMode, Caller, DirEntry, Errno, FileType, OpenHow, RenameFlags, Stat, StatFs, TimeChange, XattrFlags,
+    AbsPath, AccessMode, Caller, Credentials, DirEntry, Errno, FileType, OpenHow, RenameFlags, Stat, StatFs,
+    TimeChange, XattrFlags,
 };
 use std::{fmt, os::fd::OwnedFd, sync::Arc};
 
@@ -121,7 +122,7 @@ pub trait Filesystem: Send + Sync {
     /// `EACCES`; others of access(2).
     fn access(&self, path: &AbsPath, mode: AccessMode, caller: &dyn Caller) -> Result<(), Errno> {
         let stat = self.stat(path)?;
-        if mode.is_empty() { Ok(()) } else { permitted(&stat, mode, caller) }
+        if mode.is_empty() { Ok(()) } else { permitted(&stat, mode, &caller.credentials()?) }
     }
 
     /// Creates a directory.
@@ -306,9 +307,8 @@ pub trait File: Send + Sync {
 /// executing what nobody may.
 ///
 /// # Errors
-/// `EACCES`; `ESRCH` if the caller died meanwhile.
-pub fn permitted(stat: &Stat, mode: AccessMode, caller: &dyn Caller) -> Result<(), Errno> {
-    let who = caller.credentials()?;
+/// `EACCES`.
+pub fn permitted(stat: &Stat, mode: AccessMode, who: &Credentials) -> Result<(), Errno> {
     let bits = stat.permissions();
     let granted = if who.uid == 0 {
         let executable = stat.file_type() == FileType::Directory || bits & 0o111 != 0;
