@@ -1,1 +1,234 @@
-//! soon
+//! The seccomp filters that decide which system calls of a tracee are looked at.
+//!
+//! A filter is made of plain lists ([`FilterSpec`]), one per entry into the kernel: `syscall` of 64-bit code, and `int 0x80` (i386 programs, but
+//! any 64-bit program, too). What is in no list is allowed.
+//!
+//! That verdict is worth keeping cheap: the kernel runs each filter once per number when it is installed, and where it sees *allow* without a look at an
+//! argument, it never runs the filter for that number again (`seccomp_cache_prepare`, `kernel/seccomp.c`). So the way to it tests
+//! nothing but the architecture and the number, and arguments are looked at only for the numbers that have a condition.
+//!
+//! The rules are compiled by `seccompiler`, one program per verdict, and linked here: it knows neither the verdict
+//! `SECCOMP_RET_USER_NOTIF` nor i386, its own first instructions kill whoever enters by another door, and it lets the numbers of x32 pass.
+
+use libc::sock_filter;
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule, TargetArch,
+};
+use std::collections::{BTreeMap, BTreeSet};
+use vu_api::Errno;
+
+/// When a call is intercepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum When {
+    /// Each time.
+    Always,
+    /// Unless its sixth argument is the view's cookie: for calls that have at most five. By the 32-bit entry, which has no room for a cookie, each time.
+    WithoutCookie,
+    /// Only if the argument of this index (0–5) is not 0.
+    ArgumentNotZero(u8),
+}
+
+/// A call to intercept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Rule {
+    /// Its number.
+    pub nr: i64,
+    /// When.
+    pub when: When,
+}
+
+/// What is done with the calls of one entry into the kernel. A number stands in one of the lists at most.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Calls {
+    /// They stop the tracee: `PTRACE_EVENT_SECCOMP`, the number being the event's message.
+    pub trace: Vec<Rule>,
+    /// They wait at the filter's listener.
+    pub notify: Vec<Rule>,
+    /// They fail at once.
+    pub refuse: Vec<(i64, Errno)>,
+}
+
+/// What is done with calls whose number has the bit of the x32 ABI set (`__X32_SYSCALL_BIT`). They are a third numbering of the same calls, which few
+/// kernels offer and next to no program uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum X32 {
+    /// They go to the kernel.
+    Allow,
+    /// They fail with `ENOSYS`, as in a kernel without x32.
+    Refuse,
+}
+
+/// What a filter does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FilterSpec {
+    /// The calls by `syscall`.
+    pub x86_64: Calls,
+    /// The calls by `int 0x80` and the 32-bit vDSO, in the numbering of i386.
+    pub i386: Calls,
+    /// The calls in the numbering of x32.
+    pub x32: X32,
+    /// The secret of the view: see [`When::WithoutCookie`].
+    pub cookie: u64,
+}
+
+/// Why there is no filter. All of these are defects of the lists.
+#[derive(Debug, thiserror::Error)]
+pub enum FilterError {
+    /// A number that no system call can have.
+    #[error("system call number {0} cannot be filtered")]
+    Number(i64),
+    /// A number that has two rules.
+    #[error("system call number {0} is listed twice")]
+    Twice(i64),
+    /// What seccompiler says.
+    #[error("the filter cannot be compiled: {0}")]
+    Compile(#[from] seccompiler::BackendError),
+    /// More instructions than a filter may have.
+    #[error("the filter has {0} instructions, the kernel takes {MAX_INSTRUCTIONS}")]
+    TooLong(usize),
+}
+
+/// `BPF_MAXINSNS` (`include/uapi/linux/bpf_common.h`).
+const MAX_INSTRUCTIONS: usize = 4096;
+
+/// `AUDIT_ARCH_*` (`include/uapi/linux/audit.h`).
+const AUDIT_ARCH_X86_64: u32 = 0xc000_003e;
+const AUDIT_ARCH_I386: u32 = 0x4000_0003;
+
+/// The numbers of x32 are those from here up to [`FIRST_NEGATIVE`]; what is negative as an `int` is of no ABI, although the bit is set
+/// there, too (`do_syscall_x32`, `arch/x86/entry/syscall_64.c`).
+const FIRST_X32: u32 = 0x4000_0000;
+const FIRST_NEGATIVE: u32 = 0x8000_0000;
+
+/// Where things stand in `struct seccomp_data`.
+const NR: u32 = 0;
+const ARCH: u32 = 4;
+
+/// The index of the argument that carries the cookie.
+const COOKIE_ARGUMENT: u8 = 5;
+
+const RETURN: u16 = 0x06;
+const LOAD_WORD: u16 = 0x20;
+const JUMP: u16 = 0x05;
+const JUMP_EQUAL: u16 = 0x15;
+const JUMP_AT_LEAST: u16 = 0x35;
+
+/// What seccompiler puts first: load the architecture, compare, kill.
+const SECCOMPILER_PROLOGUE: usize = 3;
+
+/// Compiles a filter. One that notifies is to be installed with `SECCOMP_FILTER_FLAG_NEW_LISTENER` (seccomp(2)), and at most one filter of a task can be.
+///
+/// # Errors
+/// The lists are wrong, see [`FilterError`].
+pub fn compile(spec: &FilterSpec) -> Result<Vec<sock_filter>, FilterError> {
+    let x86_64 = entry(&spec.x86_64, Some(spec.cookie))?;
+    let i386 = entry(&spec.i386, None)?;
+
+    let mut program = vec![load(ARCH), branch(JUMP_EQUAL, AUDIT_ARCH_X86_64, 1, 0)];
+    let first = match spec.x32 {
+        X32::Allow => Vec::new(),
+        X32::Refuse => vec![
+            load(NR),
+            branch(JUMP_AT_LEAST, FIRST_NEGATIVE, 2, 0),
+            branch(JUMP_AT_LEAST, FIRST_X32, 0, 1),
+            ret(refused(Errno::ENOSYS)),
+        ],
+    };
+    program.push(jump(first.len() + x86_64.len()));
+    program.extend(first);
+    program.extend(x86_64);
+
+    // The accumulator still holds the architecture. A third one does not exist on this machine; if it did, its calls would
+    // not be understood here and must not pass unseen.
+    program.extend([branch(JUMP_EQUAL, AUDIT_ARCH_I386, 1, 0), ret(refused(Errno::ENOSYS))]);
+    program.extend(i386);
+
+    if program.len() > MAX_INSTRUCTIONS { Err(FilterError::TooLong(program.len())) } else { Ok(program) }
+}
+
+/// The part of a program that decides about the calls of one entry. It ends by allowing them.
+fn entry(calls: &Calls, cookie: Option<u64>) -> Result<Vec<sock_filter>, FilterError> {
+    let mut seen = BTreeSet::new();
+    let all = calls.trace.iter().chain(&calls.notify).map(|rule| rule.nr).chain(calls.refuse.iter().map(|&(nr, _)| nr));
+    for nr in all {
+        if !(0..i64::from(FIRST_X32)).contains(&nr) {
+            return Err(FilterError::Number(nr));
+        }
+        if !seen.insert(nr) {
+            return Err(FilterError::Twice(nr));
+        }
+    }
+
+    let mut by_errno: BTreeMap<Errno, Vec<Rule>> = BTreeMap::new();
+    for &(nr, errno) in &calls.refuse {
+        by_errno.entry(errno).or_default().push(Rule { nr, when: When::Always });
+    }
+
+    let mut program = segment(&calls.notify, libc::SECCOMP_RET_USER_NOTIF, cookie)?;
+    for rule in &calls.trace {
+        // Its own number as the event's message: the tracer need not look it up.
+        let message = u32::try_from(rule.nr).unwrap_or(0) & libc::SECCOMP_RET_DATA;
+        program.extend(segment(std::slice::from_ref(rule), libc::SECCOMP_RET_TRACE | message, cookie)?);
+    }
+    for (errno, rules) in by_errno {
+        program.extend(segment(&rules, refused(errno), cookie)?);
+    }
+    program.push(ret(libc::SECCOMP_RET_ALLOW));
+    Ok(program)
+}
+
+/// The part of a program that gives `verdict` to what one of the rules applies to. To everything else it does nothing: control arrives
+/// behind its end.
+fn segment(rules: &[Rule], verdict: u32, cookie: Option<u64>) -> Result<Vec<sock_filter>, FilterError> {
+    if rules.is_empty() {
+        return Ok(Vec::new());
+    }
+    let conditions = |when: When| -> Result<Vec<SeccompRule>, FilterError> {
+        let (index, value) = match (when, cookie) {
+            (When::Always, _) | (When::WithoutCookie, None) => return Ok(Vec::new()),
+            (When::WithoutCookie, Some(cookie)) => (COOKIE_ARGUMENT, cookie),
+            (When::ArgumentNotZero(index), _) => (index, 0),
+        };
+        let differs = SeccompCondition::new(index, SeccompCmpArgLen::Qword, SeccompCmpOp::Ne, value)?;
+        Ok(vec![SeccompRule::new(vec![differs])?])
+    };
+    let rules: BTreeMap<i64, Vec<SeccompRule>> =
+        rules.iter().map(|rule| Ok((rule.nr, conditions(rule.when)?))).collect::<Result<_, FilterError>>()?;
+
+    // Any action that is not "allow" will do: it marks the place of the verdict.
+    let filter = SeccompFilter::new(rules, SeccompAction::Allow, SeccompAction::Trap, TargetArch::x86_64)?;
+    let compiled = BpfProgram::try_from(filter)?.split_off(SECCOMPILER_PROLOGUE);
+    let length = compiled.len();
+    Ok(compiled
+        .into_iter()
+        .enumerate()
+        .map(|(at, instruction)| match (instruction.code, instruction.k) {
+            (RETURN, libc::SECCOMP_RET_ALLOW) => jump(length - at - 1),
+            (RETURN, _) => ret(verdict),
+            // seccompiler has a type of its own of the same layout.
+            (code, k) => sock_filter { code, jt: instruction.jt, jf: instruction.jf, k },
+        })
+        .collect())
+}
+
+/// The verdict that makes a call fail.
+fn refused(errno: Errno) -> u32 {
+    libc::SECCOMP_RET_ERRNO | (errno.raw().unsigned_abs() & libc::SECCOMP_RET_DATA)
+}
+
+fn load(offset: u32) -> sock_filter {
+    sock_filter { code: LOAD_WORD, jt: 0, jf: 0, k: offset }
+}
+
+fn ret(verdict: u32) -> sock_filter {
+    sock_filter { code: RETURN, jt: 0, jf: 0, k: verdict }
+}
+
+/// Skips instructions. Programs are far shorter than 2³² of them.
+fn jump(over: usize) -> sock_filter {
+    sock_filter { code: JUMP, jt: 0, jf: 0, k: u32::try_from(over).unwrap_or(u32::MAX) }
+}
+
+fn branch(code: u16, k: u32, jt: u8, jf: u8) -> sock_filter {
+    sock_filter { code, jt, jf, k }
+}
