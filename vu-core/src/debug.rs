@@ -386,10 +386,17 @@ impl fmt::Display for BadChange {
             }
             BadChange::Colour(colour) => {
                 let colour = colour.escape_debug();
-                write!(f, "'{colour}' is no colour: write TAGS:COLOUR with a name (red), or letters of nrgybmcw (capital: background) and +-_*#")
+                write!(
+                    f,
+                    "'{colour}' is no colour: write TAGS:COLOUR with a name (red), or letters of nrgybmcw (capital: background) and +-_*#"
+                )
             }
             BadChange::Sign(text) => {
-                write!(f, "'{}' is no change of debug categories: write +TAGS[:COLOUR], -TAGS or ?TAGS", text.escape_debug())
+                write!(
+                    f,
+                    "'{}' is no change of debug categories: write +TAGS[:COLOUR], -TAGS or ?TAGS",
+                    text.escape_debug()
+                )
             }
         }
     }

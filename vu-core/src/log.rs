@@ -176,8 +176,9 @@ impl Visit for Text {
     }
 }
 
-/// The text with control characters escaped.
-fn printable(text: &str) -> String {
+/// The text with control characters escaped: one line, which is safe to show on a terminal.
+#[must_use]
+pub fn printable(text: &str) -> String {
     if !text.contains(char::is_control) {
         return text.to_owned();
     }

@@ -1,0 +1,109 @@
+//! `vudebug`: switch debug categories, live.
+
+use super::Program;
+use crate::failure::{Failure, Outcome};
+use crate::{start, view};
+use clap::Parser;
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use vu_api::control::{Request, Rows};
+use vu_core::debug::{Changes, TagSet};
+
+/// Show and set the debug categories of the running view, or of one command
+///
+/// Each change is +TAGS[:COLOUR] to switch on, -TAGS to switch off, ?TAGS to ask; TAGS are letters (sp), or names between commas
+/// (syscalls,paths); none at all are all of them. COLOUR is a name (red), or letters of nrgybmcw for the foreground, capital ones
+/// for the background, and + - _ * # for bold, dim, underlined, blinking, inverted.
+///
+/// Without arguments: all categories. What is switched on is written to the log of umvu, a line each time.
+#[derive(Debug, Parser)]
+pub struct Options {
+    /// +TAGS[:COLOUR], -TAGS or ?TAGS
+    #[arg(value_name = "CHANGE", allow_hyphen_values = true)]
+    changes: Vec<OsString>,
+    /// After '--': run this command; the changes are for it and what it starts alone
+    #[arg(value_name = "COMMAND", last = true)]
+    command: Vec<OsString>,
+}
+
+impl Program for Options {
+    fn run(self) -> Outcome {
+        view::require()?;
+        let (changes, command) = self.split();
+        let changes = changes.iter().map(|change| change.to_string_lossy().into_owned());
+        let (questions, changes): (Vec<String>, Vec<String>) = changes.partition(|change| change.starts_with('?'));
+        // Told here rather than by an errno of the hypervisor, so that the message can say what is wrong.
+        let misuse = |error: vu_core::debug::BadChange| Failure::misuse(error.to_string());
+        Changes::parse(&changes).map_err(misuse)?;
+        let asked = questions.iter().map(|q| TagSet::parse(&q[1..])).collect::<Result<Vec<_>, _>>().map_err(misuse)?;
+
+        let list = questions.is_empty() && changes.is_empty() && command.is_empty();
+        if !changes.is_empty() {
+            let pid = if command.is_empty() { 0 } else { std::process::id().cast_signed() };
+            view::ask(&Request::SetDebug { pid, changes })
+                .map_err(|error| Failure::new(format!("the debug categories cannot be changed: {error}")))?;
+        }
+        if list || !asked.is_empty() {
+            let rows = view::ask(&Request::DebugTags)
+                .map_err(|error| Failure::new(format!("the list of debug categories: {error}")))?;
+            crate::print(&table(&rows, if list { &[TagSet::ALL] } else { &asked }))?;
+        }
+        if command.is_empty() { Ok(0) } else { Err(start::exec(&command, None)) }
+    }
+}
+
+impl Options {
+    /// The changes and the command. Since a change may begin with '-', clap takes a '--' that follows one for a change, too.
+    fn split(self) -> (Vec<OsString>, Vec<OsString>) {
+        let mut changes = self.changes;
+        let mut command = match changes.iter().position(|change| change == "--") {
+            Some(end) => changes.drain(end..).skip(1).collect(),
+            None => Vec::new(),
+        };
+        command.extend(self.command);
+        (changes, command)
+    }
+}
+
+/// The categories (letter, name, meaning, `on` or empty, colour) that were asked for.
+fn table(rows: &Rows, asked: &[TagSet]) -> String {
+    let wanted: Vec<char> = asked.iter().flat_map(|set| set.iter()).map(vu_core::debug::Tag::letter).collect();
+    let mut text = String::new();
+    for row in rows {
+        let [letter, name, meaning, on, colour] = row.as_slice() else { continue };
+        if letter.chars().all(|letter| wanted.contains(&letter)) {
+            let sign = if on.is_empty() { '-' } else { '+' };
+            let colour = if colour.is_empty() { String::new() } else { format!(" [{colour}]") };
+            // Writing to a String does not fail.
+            let _ = writeln!(text, "{letter} {sign} {name:<8}  {meaning}{colour}");
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_and_command_are_told_apart() {
+        for (words, changes, command) in [
+            (&["+s:r", "-p", "?", "--", "ls", "-l", "--"][..], &["+s:r", "-p", "?"][..], &["ls", "-l", "--"][..]),
+            (&["--", "+x", "-y"], &[], &["+x", "-y"]),
+            (&["-"], &["-"], &[]),
+            (&[], &[], &[]),
+        ] {
+            let (c, d) = Options::try_parse_from([&["vudebug"], words].concat()).unwrap().split();
+            assert!(c.iter().eq(changes) && d.iter().eq(command), "{words:?}: {c:?} {d:?}");
+        }
+    }
+
+    #[test]
+    fn the_table() {
+        let debug = vu_core::debug::Debug::default();
+        debug.change(&Changes::parse(["+s:r+"]).unwrap());
+        let sets = [TagSet::parse("s").unwrap(), TagSet::parse("paths").unwrap()];
+        let expected = "p - paths     path resolution\ns + syscalls  every intercepted system call [r+]\n";
+        assert_eq!(table(&debug.rows(), &sets), expected);
+    }
+}

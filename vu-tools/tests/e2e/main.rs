@@ -1,0 +1,13 @@
+//! End-to-end tests: whole programs and shell sessions, as an unprivileged user, in real views.
+//!
+//! Most are *differential* (see [`harness`]): the same command runs natively and in four views, and must not be able to tell the
+//! difference. Nothing is skipped: what a test needs and the machine lacks is a failure that names it, and `tests/run` installs it.
+
+mod harness;
+mod lifetime;
+mod mounts;
+mod programs;
+mod refusals;
+mod session;
+mod syscalls;
+mod terminal;
