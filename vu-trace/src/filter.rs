@@ -232,3 +232,134 @@ fn jump(over: usize) -> sock_filter {
 fn branch(code: u16, k: u32, jt: u8, jf: u8) -> sock_filter {
     sock_filter { code, jt, jf, k }
 }
+
+#[cfg(test)]
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "words of an interpreted program")]
+mod tests {
+    use super::*;
+
+    const COOKIE: u64 = 0x0123_4567_89ab_cdef;
+
+    /// What a program says to a call, and whether it looked at an argument for that.
+    fn run(program: &[sock_filter], arch: u32, nr: u32, args: [u64; 6]) -> (u32, bool) {
+        let (mut at, mut accumulator, mut looked) = (0, 0, false);
+        loop {
+            let instruction = program[at];
+            at += 1;
+            match instruction.code {
+                RETURN => return (instruction.k, looked),
+                LOAD_WORD if instruction.k == NR => accumulator = nr,
+                LOAD_WORD if instruction.k == ARCH => accumulator = arch,
+                LOAD_WORD => {
+                    looked = true;
+                    let (word, rest) = ((instruction.k - 16) / 4, (instruction.k - 16) % 4);
+                    assert_eq!(rest, 0);
+                    let argument = args[word as usize / 2];
+                    accumulator = (if word % 2 == 0 { argument & 0xffff_ffff } else { argument >> 32 }) as u32;
+                }
+                JUMP => at += instruction.k as usize,
+                code => {
+                    let holds = match code {
+                        JUMP_EQUAL => accumulator == instruction.k,
+                        JUMP_AT_LEAST => accumulator >= instruction.k,
+                        _ => panic!("the kernel's emulator must know instruction {code:#x}"),
+                    };
+                    at += usize::from(if holds { instruction.jt } else { instruction.jf });
+                }
+            }
+        }
+    }
+
+    fn spec() -> FilterSpec {
+        let rule = |nr, when| Rule { nr, when };
+        FilterSpec {
+            x86_64: Calls {
+                trace: vec![rule(165, When::Always), rule(30_325, When::Always)],
+                notify: vec![rule(2, When::WithoutCookie), rule(44, When::ArgumentNotZero(4)), rule(59, When::Always)],
+                refuse: vec![(425, Errno::ENOSYS), (155, Errno::EPERM), (426, Errno::ENOSYS)],
+            },
+            i386: Calls {
+                trace: vec![rule(21, When::Always)],
+                notify: vec![rule(5, When::WithoutCookie)],
+                refuse: vec![(425, Errno::ENOSYS)],
+            },
+            x32: X32::Refuse,
+            cookie: COOKIE,
+        }
+    }
+
+    /// What the spec means, said in the other direction: from the call to the verdict.
+    fn meant(spec: &FilterSpec, arch: u32, nr: u32, args: [u64; 6]) -> u32 {
+        let calls = match arch {
+            AUDIT_ARCH_X86_64 if spec.x32 == X32::Refuse && nr >> 30 == 1 => return refused(Errno::ENOSYS),
+            AUDIT_ARCH_X86_64 => &spec.x86_64,
+            AUDIT_ARCH_I386 => &spec.i386,
+            _ => return refused(Errno::ENOSYS),
+        };
+        let nr = i64::from(nr);
+        let applies = |rule: &&Rule| {
+            rule.nr == nr
+                && match rule.when {
+                    When::Always => true,
+                    When::WithoutCookie => arch == AUDIT_ARCH_I386 || args[5] != spec.cookie,
+                    When::ArgumentNotZero(index) => args[usize::from(index)] != 0,
+                }
+        };
+        if calls.trace.iter().any(|rule| applies(&rule)) {
+            libc::SECCOMP_RET_TRACE | (nr as u32)
+        } else if calls.notify.iter().any(|rule| applies(&rule)) {
+            libc::SECCOMP_RET_USER_NOTIF
+        } else if let Some(&(_, errno)) = calls.refuse.iter().find(|&&(refused, _)| refused == nr) {
+            refused(errno)
+        } else {
+            libc::SECCOMP_RET_ALLOW
+        }
+    }
+
+    #[test]
+    fn the_program_does_what_the_lists_say() {
+        let numbers = (0..600)
+            .chain([30_325, 30_326, 1 << 20, 0x3fff_ffff, 0x4000_0000, 0x4000_0053, 0x7fff_ffff, 0x8000_0000])
+            .chain([0xffff_ffff, 0x4000_0000 | 600]);
+        let arguments =
+            [[0; 6], [u64::MAX; 6], [COOKIE; 6], [0, 0, 0, 0, 1 << 40, COOKIE], [0, 0, 0, 0, 0, COOKIE ^ 1 << 63]];
+        for x32 in [X32::Allow, X32::Refuse] {
+            let spec = FilterSpec { x32, ..spec() };
+            let program = compile(&spec).unwrap();
+            for nr in numbers.clone() {
+                for arch in [AUDIT_ARCH_X86_64, AUDIT_ARCH_I386, 0xc000_00b7] {
+                    for args in arguments {
+                        let (verdict, _) = run(&program, arch, nr, args);
+                        assert_eq!(verdict, meant(&spec, arch, nr, args), "{arch:x} {nr:x} {args:x?}");
+                    }
+                }
+            }
+        }
+    }
+
+    /// What the kernel's cache of constant verdicts needs.
+    #[test]
+    fn calls_without_a_rule_are_allowed_by_their_number_alone() {
+        let program = compile(&spec()).unwrap();
+        let mut allowed = 0;
+        for nr in 0..600 {
+            for arch in [AUDIT_ARCH_X86_64, AUDIT_ARCH_I386] {
+                let (verdict, looked) = run(&program, arch, nr, [0; 6]);
+                if verdict == libc::SECCOMP_RET_ALLOW && !(arch == AUDIT_ARCH_X86_64 && nr == 44) {
+                    assert!(!looked, "{arch:x} {nr}");
+                    allowed += 1;
+                }
+            }
+        }
+        assert_eq!(allowed, 2 * 600 - 10);
+    }
+
+    #[test]
+    fn an_empty_spec_is_a_filter_too() {
+        let empty = FilterSpec { x86_64: Calls::default(), i386: Calls::default(), x32: X32::Allow, cookie: COOKIE };
+        let program = compile(&empty).unwrap();
+        for arch in [AUDIT_ARCH_X86_64, AUDIT_ARCH_I386] {
+            assert_eq!(run(&program, arch, 0x4000_0000, [COOKIE; 6]), (libc::SECCOMP_RET_ALLOW, false));
+        }
+    }
+}
