@@ -353,7 +353,7 @@ fn parse_style(text: &str) -> Result<Style, BadChange> {
     let mut style = Style::new();
     for sign in text.chars() {
         if let Some((_, effect)) = EFFECTS.iter().find(|(e, _)| *e == sign) {
-            style = style | *effect;
+            style |= *effect;
             continue;
         }
         let colour = COLOURS.iter().find(|(letter, _, _)| *letter == sign.to_ascii_lowercase());

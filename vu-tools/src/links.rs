@@ -16,7 +16,8 @@ use vu_api::Errno;
 pub struct Links {
     /// The `PATH` that leads to them, if it is not the one there is.
     pub path: Option<OsString>,
-    private: Option<PrivateDirectory>,
+    /// Kept for its `Drop`.
+    _private: Option<PrivateDirectory>,
 }
 
 /// Where links may be made.
@@ -46,7 +47,7 @@ pub fn provide(umvu: &Path, path: Option<&OsStr>, make: Make) -> Links {
         Found::Missing => {}
     }
     match make_somewhere(umvu, make) {
-        Ok((directory, private)) => Links { path: appended(path, &directory), private },
+        Ok((directory, private)) => Links { path: appended(path, &directory), _private: private },
         Err(error) => {
             let error = Errno::from(error);
             tracing::warn!("cannot make the links to the tools: {error}; a writable $XDG_RUNTIME_DIR or $TMPDIR helps");
