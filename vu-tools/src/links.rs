@@ -66,22 +66,23 @@ enum Found {
 }
 
 fn find(umvu: &Path, path: &OsStr) -> Found {
+    let umvu = identity(umvu);
     let directories: Vec<PathBuf> = std::env::split_paths(path).filter(|directory| directory.is_absolute()).collect();
-    let mut found = Found::All;
-    for tool in &TOOLS {
-        match directories.iter().map(|directory| directory.join(tool.name)).find(|file| file.is_file()) {
-            Some(file) if same_file(&file, umvu) => {}
-            // Somebody's own umvu elsewhere does no harm: it speaks the same language or says that it does not.
-            Some(_) if tool.name == Tool::UMVU.name => {}
+    // Whose umvu is found there does not matter, since the tools speak to the one that runs.
+    for tool in TOOLS.iter().filter(|tool| tool.name != Tool::UMVU.name) {
+        let file = directories.iter().map(|directory| directory.join(tool.name)).find(|file| file.is_file());
+        match file {
+            Some(file) if identity(&file) == umvu => {}
             Some(file) => return Found::Foreign(file),
-            None => found = Found::Missing,
+            None => return Found::Missing,
         }
     }
-    found
+    Found::All
 }
 
-fn same_file(a: &Path, b: &Path) -> bool {
-    matches!((fs::metadata(a), fs::metadata(b)), (Ok(a), Ok(b)) if (a.dev(), a.ino()) == (b.dev(), b.ino()))
+/// Device and inode number of a file, if it is there.
+fn identity(file: &Path) -> Option<(u64, u64)> {
+    fs::metadata(file).ok().map(|about| (about.dev(), about.ino()))
 }
 
 /// `path` with the directory at its end; `None` if it is there already, or cannot be written in a `PATH`.
@@ -121,12 +122,16 @@ fn make_somewhere(umvu: &Path, make: Make) -> io::Result<(PathBuf, Option<Privat
 
 /// Makes the links that are missing in a directory.
 fn make_links(directory: &Path, target: &Path, umvu: &Path) -> io::Result<()> {
+    let umvu = identity(umvu);
     for tool in &TOOLS {
         let link = directory.join(tool.name);
-        match symlink(target, &link) {
-            // Made by us before, or by another umvu just now.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && same_file(&link, umvu) => {}
-            result => result?,
+        let is_there = || umvu.is_some() && identity(&link) == umvu;
+        if !is_there() {
+            match symlink(target, &link) {
+                // Another umvu did it just now.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && is_there() => {}
+                result => result?,
+            }
         }
     }
     Ok(())
@@ -209,7 +214,7 @@ mod tests {
         let path = OsStr::new("/nonexistent");
         let links = provide(&umvu, Some(path), Make::Beside);
         assert_eq!(links.path, Some(format!("/nonexistent:{}", directory.path().display()).into()));
-        assert!(same_file(&directory.path().join("vu_insmod"), &umvu));
+        assert_eq!(identity(&directory.path().join("vu_insmod")), identity(&umvu));
 
         let links = provide(&umvu, links.path.as_deref(), Make::Beside);
         assert_eq!(links.path, None, "they are on PATH now");
@@ -221,6 +226,7 @@ mod tests {
         let elsewhere = tempfile::tempdir().unwrap();
         fs::write(elsewhere.path().join("vumount"), "").unwrap();
         make_links(directory.path(), Path::new("umvu"), &umvu).unwrap();
+        assert!(matches!(find(&umvu, directory.path().as_os_str()), Found::All));
         let path = std::env::join_paths([elsewhere.path(), directory.path()]).unwrap();
         assert!(matches!(find(&umvu, &path), Found::Foreign(file) if file == elsewhere.path().join("vumount")));
     }
@@ -244,7 +250,7 @@ mod tests {
         let first = PrivateDirectory::new(base.path(), &umvu).unwrap();
         assert!(!leftover.exists(), "what a killed umvu left is removed");
         let second = PrivateDirectory::new(base.path(), &umvu).unwrap();
-        assert!(same_file(&first.path.join("vuname"), &umvu), "a living umvu keeps its links");
+        assert_eq!(identity(&first.path.join("vuname")), identity(&umvu), "a living umvu keeps its links");
         drop((first, second));
         assert_eq!(fs::read_dir(base.path()).unwrap().count(), 0);
     }

@@ -60,7 +60,7 @@ fn arguments_that_make_no_sense() {
     check("vu_insmod", 2, "<NAME>... is missing ('vu_insmod --help' says what there is)");
     check("vuumount", 2, "<TARGET>... is missing ('vuumount --help' says what there is)");
     check("vumount -t vufs /a", 2, "<TARGET> is missing ('vumount --help' says what there is)");
-    check("vumount -t vufs", 2, "<SOURCE> is missing ('vumount --help' says what there is)");
+    check("vumount -t vufs", 2, "<SOURCE> <TARGET> is missing ('vumount --help' says what there is)");
     check("vumount a b c", 2, "there is one argument too many: 'c' ('vumount --help' says what there is)");
     check("vustack -f inet", 2, "<STACK> <COMMAND>... is missing ('vustack --help' says what there is)");
     check("vu_lsmod -x", 2, "there is no option '-x' ('vu_lsmod --help' says what there is)");

@@ -39,12 +39,14 @@ fn man_page(tool: &Tool) -> String {
         clap_mangen::Man::new(command).title(tool.name.to_uppercase()).section("1").source(version).manual("umvu");
     let mut page = Vec::new();
     man.render(&mut page).unwrap();
+    // clap's heading for what follows the options says nothing.
+    let page = String::from_utf8(page).unwrap().replace(".SH EXTRA\n", ".SH NOTES\n");
     let others: Vec<String> = TOOLS
         .iter()
         .filter(|other| other.name != tool.name)
         .map(|other| format!("\\fB{}\\fR(1)", other.name))
         .collect();
-    String::from_utf8(page).unwrap() + ".SH \"SEE ALSO\"\n" + &others.join(", ") + "\n"
+    page + ".SH \"SEE ALSO\"\n" + &others.join(", ") + "\n"
 }
 
 fn completion(tool: &Tool, shell: Shell) -> (String, String) {

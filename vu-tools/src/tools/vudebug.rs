@@ -17,6 +17,11 @@ use vu_core::debug::{Changes, TagSet};
 ///
 /// Without arguments: all categories. What is switched on is written to the log of umvu, a line each time.
 #[derive(Debug, Parser)]
+#[command(
+    override_usage = "vudebug [CHANGE]... [-- COMMAND...]",
+    after_help = "Examples: 'vudebug +s:red +m' shows the system calls, in red, and which mount answers; 'vudebug -' ends all; \
+                  'vudebug +p -- ls /mnt' shows how one command's paths are resolved."
+)]
 pub struct Options {
     /// +TAGS[:COLOUR], -TAGS or ?TAGS
     #[arg(value_name = "CHANGE", allow_hyphen_values = true)]

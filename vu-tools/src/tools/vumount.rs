@@ -18,6 +18,8 @@ use vu_api::control::{Request, Rows};
 ///
 /// Without arguments: the mounts of the view, the newest first.
 #[derive(Debug, Parser)]
+#[command(after_help = "Examples: 'vumount -t vufs / /mnt' shows the whole tree below /mnt as well; \
+                        'vumount -t vufs /tmp/hosts /etc/hosts' puts one file in the place of another.")]
 pub struct Options {
     /// The type of the mount
     #[arg(short = 't', long = "types", value_name = "TYPE", requires = "source")]
