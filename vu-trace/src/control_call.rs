@@ -32,9 +32,8 @@ pub fn control(request: &Request) -> Result<Rows, Errno> {
 fn call(request: &[u8], reply: &mut [u8]) -> Result<usize, Errno> {
     // SAFETY: the call reads `request.len()` bytes and writes at most `reply.len()` bytes; both buffers live longer
     // than the call. Where nobody answers it, the kernel returns ENOSYS and touches neither.
-    let result = unsafe {
-        libc::syscall(CONTROL_SYSCALL, request.as_ptr(), request.len(), reply.as_mut_ptr(), reply.len())
-    };
+    let result =
+        unsafe { libc::syscall(CONTROL_SYSCALL, request.as_ptr(), request.len(), reply.as_mut_ptr(), reply.len()) };
     usize::try_from(result).map_err(|_| Errno::last())
 }
 
