@@ -1,6 +1,6 @@
 //! Debug categories: what the hypervisor tells about itself when it is asked to, live.
 //!
-//! A category is a [`Tag`]. Each view has a [`Debug`]: which tags are on, and their colours. A process and what it starts can
+//! A category is a [`Tag`]. Each view has a [`struct@Debug`]: which tags are on, and their colours. A process and what it starts can
 //! differ from its view by an [`Override`]. Asking whether a tag is on costs one load while everything is off, so the question
 //! may stand on the hot path.
 

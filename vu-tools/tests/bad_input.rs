@@ -1,4 +1,5 @@
 //! Bad input that needs no view to be refused: one clear line on standard error, nothing on standard output, the right status.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::os::unix::process::CommandExt;
 use std::path::Path;

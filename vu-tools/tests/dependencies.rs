@@ -1,4 +1,5 @@
 //! The invariants of the architecture that the compiler does not check: which crate may know which, and where `unsafe` may stand.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use serde_json::Value;
 use std::collections::BTreeMap;

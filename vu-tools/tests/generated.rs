@@ -2,6 +2,7 @@
 //! repository so that packages need no build step for them. After a change of options:
 //!
 //! `UPDATE_GENERATED=1 cargo test -p vu-tools --test generated`
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use clap_complete::Shell;
 use std::collections::BTreeSet;

@@ -11,9 +11,9 @@ use vu_core::debug::{Changes, TagSet};
 
 /// Show and set the debug categories of the running view, or of one command
 ///
-/// Each change is +TAGS[:COLOUR] to switch on, -TAGS to switch off, ?TAGS to ask; TAGS are letters (sp), or names between commas
-/// (syscalls,paths); none at all are all of them. COLOUR is a name (red), or letters of nrgybmcw for the foreground, capital ones
-/// for the background, and + - _ * # for bold, dim, underlined, blinking, inverted.
+/// Each change is +TAGS or +TAGS:COLOUR to switch on, -TAGS to switch off, ?TAGS to ask; TAGS are letters (sp), or names between
+/// commas (syscalls,paths); none at all are all of them. COLOUR is a name (red), or letters of nrgybmcw for the foreground, capital
+/// ones for the background, and + - _ * # for bold, dim, underlined, blinking, inverted.
 ///
 /// Without arguments: all categories. What is switched on is written to the log of umvu, a line each time.
 #[derive(Debug, Parser)]
@@ -23,7 +23,7 @@ use vu_core::debug::{Changes, TagSet};
                   'vudebug +p -- ls /mnt' shows how one command's paths are resolved."
 )]
 pub struct Options {
-    /// +TAGS[:COLOUR], -TAGS or ?TAGS
+    /// +TAGS, +TAGS:COLOUR, -TAGS or ?TAGS
     #[arg(value_name = "CHANGE", allow_hyphen_values = true)]
     changes: Vec<OsString>,
     /// After '--': run this command; the changes are for it and what it starts alone
