@@ -59,7 +59,7 @@ impl Program for Options {
             return Ok(0);
         };
         let list = self.options.join(OsStr::new(","));
-        let (mut flags, data) = split_options(list.as_bytes());
+        let (mut flags, data) = split_options(list.as_bytes(), self.fs_type.as_deref());
         flags.set(MsFlags::MS_RDONLY, self.read_only || flags.contains(MsFlags::MS_RDONLY) && !self.read_write);
         flags.set(MsFlags::MS_BIND, self.bind || self.rbind || flags.contains(MsFlags::MS_BIND));
         flags.set(MsFlags::MS_REC, self.rbind || flags.contains(MsFlags::MS_REC));
@@ -116,12 +116,17 @@ const WORDS: [(&str, MsFlags, bool); 30] = [
     ("defaults", MsFlags::empty(), true),
 ];
 
+/// What is a flag only where there is no type: beside a type it is the module's word (`bind` and `move` are modes of vufs), since
+/// mount(2) with such a flag looks at no type.
+const WITHOUT_TYPE: MsFlags = MsFlags::MS_BIND.union(MsFlags::MS_MOVE);
+
 /// Takes the flags out of a list of options; the rest is passed on as it is written.
-fn split_options(list: &[u8]) -> (MsFlags, Vec<u8>) {
+fn split_options(list: &[u8], fs_type: Option<&str>) -> (MsFlags, Vec<u8>) {
     let mut flags = MsFlags::empty();
     let mut data: Vec<u8> = Vec::new();
     for word in split_words(list) {
-        match WORDS.iter().find(|(name, _, _)| name.as_bytes() == word) {
+        let known = WORDS.iter().find(|(name, _, _)| name.as_bytes() == word);
+        match known.filter(|(_, flag, _)| fs_type.is_none() || !flag.intersects(WITHOUT_TYPE)) {
             Some(&(_, flag, set)) => flags.set(flag, set),
             None if word.is_empty() => {}
             None => {
@@ -132,7 +137,6 @@ fn split_options(list: &[u8]) -> (MsFlags, Vec<u8>) {
             }
         }
     }
-    // `move` and `bind` are modes of vufs as well; there they are words like others, and say nothing new beside the flag.
     (flags, data)
 }
 
@@ -227,7 +231,7 @@ mod tests {
 
     #[track_caller]
     fn check(list: &str, flags: MsFlags, data: &str) {
-        let (found, rest) = split_options(list.as_bytes());
+        let (found, rest) = split_options(list.as_bytes(), Some("vufs"));
         assert_eq!((found, std::str::from_utf8(&rest).unwrap()), (flags, data));
     }
 
@@ -236,7 +240,9 @@ mod tests {
         check("", MsFlags::empty(), "");
         check("ro,noexec", MsFlags::MS_RDONLY | MsFlags::MS_NOEXEC, "");
         check("ro,rw,defaults", MsFlags::empty(), "");
-        check("rbind", MsFlags::MS_BIND | MsFlags::MS_REC, "");
+        check("bind,ro", MsFlags::MS_RDONLY, "bind");
+        check("move", MsFlags::empty(), "move");
+        assert_eq!(split_options(b"rbind", None), (MsFlags::MS_BIND | MsFlags::MS_REC, Vec::new()));
         check("mode=0600,ro,except=/a,,rw+", MsFlags::MS_RDONLY, "mode=0600,except=/a,rw+");
     }
 
@@ -251,7 +257,7 @@ mod tests {
     fn the_module_reads_what_was_written() {
         for list in ["x='a,b',ro,y", r"ro,\'a,b\',x", r#"k="v,w\"",noexec"#] {
             let whole = vu_api::MountWords::parse(list.as_bytes()).unwrap();
-            let rest = vu_api::MountWords::parse(&split_options(list.as_bytes()).1).unwrap();
+            let rest = vu_api::MountWords::parse(&split_options(list.as_bytes(), Some("vufs")).1).unwrap();
             let kept: Vec<_> = whole.iter().filter(|(name, _)| !matches!(*name, "ro" | "noexec")).collect();
             assert_eq!(rest.iter().collect::<Vec<_>>(), kept);
         }
