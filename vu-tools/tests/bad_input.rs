@@ -88,8 +88,10 @@ fn umvu_refuses_what_it_cannot_do() {
         "start-up file /etc/passwd: it is not an executable file; chmod +x makes it one",
     );
     check("umvu -o /nonexistent/log true", 1, "cannot log to /nonexistent/log: No such file or directory");
-    let long = "x".repeat(65);
-    check(&format!("umvu -V {long} true"), 2, "the name of a view has at most 64 bytes: choose a shorter one");
+    for name in [&*"x".repeat(65), "a\tb"] {
+        let refused = "the name of a view has at most 64 bytes and no control characters: choose another one";
+        check(&format!("umvu -V {name} true"), 2, refused);
+    }
 }
 
 #[test]

@@ -77,9 +77,9 @@ impl Program for Options {
         if self.noseccomp {
             return Err(Failure::new("seccomp is required, since it is how umvu sees system calls: run it without -S"));
         }
-        if self.vu_name.as_ref().is_some_and(|name| name.len() > NAME_MAX) {
+        if self.vu_name.as_ref().is_some_and(|name| name.len() > NAME_MAX || name.contains(char::is_control)) {
             return Err(Failure::misuse(format!(
-                "the name of a view has at most {NAME_MAX} bytes: choose a shorter one"
+                "the name of a view has at most {NAME_MAX} bytes and no control characters: choose another one"
             )));
         }
         let debug = self.debug()?;
