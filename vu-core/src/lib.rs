@@ -2,9 +2,14 @@
 
 pub mod call;
 pub mod config;
+pub mod control;
 pub mod debug;
 pub mod handlers;
+pub mod host;
+pub mod layer;
 pub mod log;
+mod modules;
+pub mod view;
 
 /// Why a view cannot be started.
 #[derive(Debug)]

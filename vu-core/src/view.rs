@@ -1,0 +1,626 @@
+//! Views, and how mounts come into them and leave them.
+
+use crate::{config::Nesting, debug::Debug, layer::Layer, modules::ActiveModules};
+use arc_swap::{ArcSwap, Guard};
+use parking_lot::Mutex;
+use std::{
+    any::Any,
+    collections::HashMap,
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+use vu_api::{
+    AbsPath, Caller, Errno, FileType, Filesystem, Module, MountFlags, MountRequest, MountWords, Mounted, OpenHow,
+    Opened, Probe, Stack, Stat, control::Rows,
+};
+use vu_fd::Nodes;
+use vu_path::{Entry, Epoch, MountTable};
+
+/// The mounts of a view.
+pub type Table = MountTable<Arc<Mount>>;
+
+/// The mounts and active modules a tree of processes lives in.
+///
+/// Readers take no lock: they work on a snapshot of the table ([`table`](Self::table)).
+///
+/// Lock order: `changes` is the only lock of a view. While it is held, no mount is asked anything and none is dropped.
+///
+/// A mount holds its layer, and the layer its view: whoever ends a view calls [`close`](Self::close), which parts them.
+pub struct View {
+    table: ArcSwap<Table>,
+    changes: Mutex<Changing>,
+    host: Arc<dyn Filesystem>,
+    nodes: Arc<Nodes>,
+    nesting: Nesting,
+    debug: Debug,
+}
+
+/// What only those look at who change the view.
+#[derive(Default)]
+struct Changing {
+    name: String,
+    modules: ActiveModules,
+    /// For each mount the number of mounts whose source lies in it.
+    dependants: HashMap<Epoch, usize>,
+}
+
+/// A mount in a view.
+#[derive(Clone)]
+pub struct Mount {
+    /// When it was made; unique among all views of a hypervisor.
+    pub epoch: Epoch,
+    /// What it covers.
+    pub point: AbsPath,
+    /// Its type.
+    pub fs_type: String,
+    /// The first argument of mount(2), as given.
+    pub source: Vec<u8>,
+    /// `MS_*`, those that were given as words included.
+    pub flags: MountFlags,
+    /// The words that are the module's.
+    pub words: MountWords,
+    /// Whether it can never be unmounted: the word `permanent`.
+    pub permanent: bool,
+    /// Whether it is to be listed in its parent directory: the word `list`.
+    pub list: bool,
+    /// What made it.
+    pub module: &'static dyn Module,
+    /// What the module made.
+    pub mounted: Mounted,
+    /// What stands at the mount point.
+    tree: Arc<dyn Filesystem>,
+    /// The mount in which its source lies.
+    source_mount: Option<Epoch>,
+    /// Whether it was lazily unmounted and only those built on it still see it.
+    detached: bool,
+}
+
+/// What mount(2) asks of a view. Paths are resolved by the path walk, for the calling process.
+pub struct MountCall<'a> {
+    /// The type.
+    pub fs_type: &'a [u8],
+    /// The source as given.
+    pub source: &'a [u8],
+    /// The source as a path of the view; `None` if it is empty or does not exist.
+    pub source_path: Option<AbsPath>,
+    /// The mount point.
+    pub target: &'a AbsPath,
+    /// `MS_*`.
+    pub flags: MountFlags,
+    /// The data string.
+    pub data: &'a [u8],
+}
+
+/// Why a view does not mount or unmount.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// No active module has this type, or no mount is at this point: it is the host's business.
+    NotOurs,
+    /// The call fails.
+    Errno(Errno),
+}
+
+impl From<Errno> for Refusal {
+    fn from(errno: Errno) -> Refusal {
+        Refusal::Errno(errno)
+    }
+}
+
+impl View {
+    /// A view with nothing in it over `host`. `nodes` are the virtual open files of the hypervisor.
+    #[must_use]
+    pub fn new(host: Arc<dyn Filesystem>, nodes: Arc<Nodes>, nesting: Nesting) -> Arc<View> {
+        Arc::new(View {
+            table: ArcSwap::default(),
+            changes: Mutex::default(),
+            host,
+            nodes,
+            nesting,
+            debug: Debug::default(),
+        })
+    }
+
+    /// A view that begins as this one is now. What happens in one from then on is not seen in the other; the mounts that
+    /// both have are the same, and go on working on the layers of the view they were made in.
+    #[must_use]
+    pub fn fork(&self, name: &str) -> Arc<View> {
+        let changes = self.changes.lock();
+        let table = self.table.load_full();
+        let mut dependants = HashMap::new();
+        for source_mount in table.iter_newest_first().filter_map(|entry| entry.mount.source_mount) {
+            *dependants.entry(source_mount).or_default() += 1;
+        }
+        Arc::new(View {
+            table: ArcSwap::new(table),
+            changes: Mutex::new(Changing { name: name.to_owned(), modules: changes.modules.clone(), dependants }),
+            host: self.host.clone(),
+            nodes: self.nodes.clone(),
+            nesting: self.nesting,
+            debug: self.debug.clone(),
+        })
+    }
+
+    /// Takes every mount away: nobody lives in the view any more.
+    pub fn close(&self) {
+        let mut changes = self.changes.lock();
+        changes.dependants.clear();
+        let mounts = self.table.swap(Arc::default());
+        drop(changes);
+        drop(mounts);
+    }
+
+    /// A snapshot of the mounts.
+    pub fn table(&self) -> Guard<Arc<Table>> {
+        self.table.load()
+    }
+
+    /// The bottom of its layers.
+    #[must_use]
+    pub fn host(&self) -> &dyn Filesystem {
+        &*self.host
+    }
+
+    /// The virtual open files of the hypervisor.
+    #[must_use]
+    pub fn nodes(&self) -> &Arc<Nodes> {
+        &self.nodes
+    }
+
+    /// Its debug categories.
+    #[must_use]
+    pub fn debug(&self) -> &Debug {
+        &self.debug
+    }
+
+    /// Its name; empty if it has none.
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.changes.lock().name.clone()
+    }
+
+    /// Names it.
+    pub fn set_name(&self, name: &str) {
+        name.clone_into(&mut self.changes.lock().name);
+    }
+
+    /// Activates a module.
+    ///
+    /// # Errors
+    /// `EEXIST` if it is active, `ENOENT` if there is none of this name.
+    pub fn insert_module(&self, name: &str, permanent: bool) -> Result<(), Errno> {
+        self.changes.lock().modules.insert(name, permanent)
+    }
+
+    /// Deactivates a module.
+    ///
+    /// # Errors
+    /// `ENOENT` if it is not active, `EPERM` if it is permanent, `EBUSY` if it has mounts.
+    pub fn remove_module(&self, name: &str) -> Result<(), Errno> {
+        let mut changes = self.changes.lock();
+        let mounts = self.table().iter_newest_first().filter(|entry| entry.mount.module.name() == name).count();
+        changes.modules.remove(name, mounts)
+    }
+
+    /// The active modules: name, description and submodules of each.
+    #[must_use]
+    pub fn module_rows(&self) -> Rows {
+        self.changes.lock().modules.rows()
+    }
+
+    /// All modules there are: as [`module_rows`](Self::module_rows), and `active` or nothing.
+    #[must_use]
+    pub fn available_module_rows(&self) -> Rows {
+        self.changes.lock().modules.available_rows()
+    }
+
+    /// The active module that makes mounts of this type.
+    #[must_use]
+    pub fn claims(&self, fs_type: &[u8]) -> Option<&'static dyn Module> {
+        let fs_type = std::str::from_utf8(fs_type).ok()?;
+        self.changes.lock().modules.claiming(fs_type)
+    }
+
+    /// The mounts as [`vu_api::control::Request::Mounts`] tells them, newest first: source, target, type, options, epoch.
+    #[must_use]
+    pub fn mount_rows(&self) -> Rows {
+        let row = |entry: &Entry<Arc<Mount>>| {
+            let mount = &entry.mount;
+            vec![
+                String::from_utf8_lossy(&mount.source).into_owned(),
+                String::from_utf8_lossy(mount.point.as_bytes()).into_owned(),
+                mount.fs_type.clone(),
+                mount.options(),
+                mount.epoch.to_string(),
+            ]
+        };
+        self.table().iter_newest_first().filter(|entry| !entry.mount.detached).map(row).collect()
+    }
+
+    /// mount(2).
+    ///
+    /// # Errors
+    /// [`Refusal::NotOurs`] if no active module has the type. `ENOENT` or `ENOTDIR` if the mount point's parent is no
+    /// directory, `EINVAL` for malformed data and for a remount, and what the module says.
+    pub fn mount(self: &Arc<View>, call: &MountCall<'_>) -> Result<Arc<Mount>, Refusal> {
+        let fs_type = std::str::from_utf8(call.fs_type).map_err(|_| Refusal::NotOurs)?;
+        let module = self.claims(call.fs_type).ok_or(Refusal::NotOurs)?;
+        let refuse = |errno: Errno, why: &dyn fmt::Display| {
+            let source = call.source.escape_ascii();
+            tracing::warn!("mount {source} on {} as {fs_type}: {why}", call.target);
+            Refusal::Errno(errno)
+        };
+        if call.flags.contains(MountFlags::REMOUNT) {
+            return Err(refuse(Errno::EINVAL, &"remounting is not possible; unmount it and mount it anew"));
+        }
+        let words = MountWords::parse(call.data).map_err(|error| refuse(Errno::EINVAL, &error))?;
+        let Words { flags, words, permanent, list } = Words::new(call.flags, words);
+        self.check_parent(call.target)
+            .map_err(|errno| refuse(errno, &format_args!("{}: {errno}", call.target.parent())))?;
+
+        let source_mount = self.hold_source(call.source_path.as_ref());
+        let epoch = next_epoch();
+        let below: Arc<dyn Filesystem> = match self.nesting {
+            Nesting::Layers => Arc::new(Layer::below(self.clone(), epoch, source_mount)),
+            Nesting::Host => self.host.clone(),
+        };
+        let request = MountRequest {
+            fs_type,
+            source: call.source,
+            source_path: call.source_path.clone(),
+            target: call.target,
+            flags,
+            words: &words,
+            below,
+        };
+        let mounted = shielded(
+            || module.mount(&request),
+            |panic| {
+                tracing::error!("module {} panicked when it mounted on {}: {panic}", module.name(), call.target);
+            },
+        );
+        let (fs_type, source, point) = (fs_type.to_owned(), call.source.to_vec(), call.target.clone());
+        let mount = mounted.map(|mounted| {
+            let tree = match &mounted {
+                Mounted::Filesystem(fs) => fs.clone(),
+                Mounted::Stack(_) => Arc::new(StackDevice { ino: epoch.0 }),
+            };
+            Arc::new(Mount {
+                epoch,
+                point,
+                fs_type,
+                source,
+                flags,
+                words,
+                permanent,
+                list,
+                module,
+                mounted,
+                tree,
+                source_mount,
+                detached: false,
+            })
+        });
+
+        let mut changes = self.changes.lock();
+        let mut table = Table::clone(&self.table());
+        // A module that was deactivated while it mounted has no mounts.
+        let result = if changes.modules.has(module) { mount.clone() } else { Err(Errno::ENODEV) };
+        match &result {
+            Ok(mount) => table.insert(epoch, mount.point.clone(), mount.clone()),
+            Err(errno) => {
+                tracing::info!("mount on {} by {}: {errno}", call.target, module.name());
+                changes.release(&mut table, source_mount);
+            }
+        }
+        let before = self.table.swap(Arc::new(table));
+        drop(changes);
+        drop((before, mount));
+        result.map_err(Refusal::Errno)
+    }
+
+    /// umount2(2) of the newest mount at exactly this mount point. `MNT_DETACH` and `MNT_FORCE` take it away also if it is in
+    /// use; those who use it go on.
+    ///
+    /// # Errors
+    /// [`Refusal::NotOurs`] if there is no mount at this point. `EPERM` if it is permanent; `EBUSY` if a virtual file of it is open
+    /// or the source of another mount lies in it; `EINVAL` for flags that do not exist, and for `MNT_EXPIRE`.
+    pub fn umount(&self, point: &AbsPath, flags: i32) -> Result<Arc<Mount>, Refusal> {
+        const LAZY: i32 = libc::MNT_DETACH | libc::MNT_FORCE;
+        let mut changes = self.changes.lock();
+        let mut table = Table::clone(&self.table());
+        let mount = newest_at(&table, point).ok_or(Refusal::NotOurs)?;
+        let refuse = |errno: Errno, why: &dyn fmt::Display| {
+            tracing::warn!("umount {mount}: {why}");
+            Refusal::Errno(errno)
+        };
+        if flags & !(LAZY | libc::UMOUNT_NOFOLLOW) != 0 {
+            return Err(refuse(Errno::EINVAL, &format_args!("flags {flags:#x} are not known")));
+        }
+        if mount.permanent {
+            return Err(refuse(
+                Errno::EPERM,
+                &"it was mounted with the option permanent: it stays as long as the view",
+            ));
+        }
+        let built_on = changes.dependants.contains_key(&mount.epoch);
+        if flags & LAZY == 0 {
+            if built_on {
+                let user = table.iter_newest_first().find(|entry| entry.mount.source_mount == Some(mount.epoch));
+                let user = user.map_or_else(|| "a mount being made".to_owned(), |entry| entry.mount.to_string());
+                let why = format_args!("its files are the source of {user}; unmount that first, or this lazily (-d)");
+                return Err(refuse(Errno::EBUSY, &why));
+            }
+            if self.nodes.busy(mount.epoch.0) {
+                let why = "a file of it is open, or a working directory; end its users, or unmount lazily (-d)";
+                return Err(refuse(Errno::EBUSY, &why));
+            }
+        }
+        if built_on {
+            let detached = Arc::new(Mount { detached: true, ..Mount::clone(&mount) });
+            table.insert(mount.epoch, mount.point.clone(), detached);
+        } else {
+            table.remove(mount.epoch);
+            changes.release(&mut table, mount.source_mount);
+        }
+        let before = self.table.swap(Arc::new(table));
+        drop(changes);
+        drop(before);
+        Ok(mount)
+    }
+
+    /// The network stack that is mounted at this point.
+    ///
+    /// # Errors
+    /// `ENOENT` if there is no mount, `ENODEV` if it is none of a stack.
+    pub fn stack_at(&self, point: &AbsPath) -> Result<Arc<dyn Stack>, Errno> {
+        match &newest_at(&self.table(), point).ok_or(Errno::ENOENT)?.mounted {
+            Mounted::Stack(stack) => Ok(stack.clone()),
+            Mounted::Filesystem(_) => Err(Errno::ENODEV),
+        }
+    }
+
+    /// A mount point need not exist, its parent must.
+    fn check_parent(self: &Arc<View>, target: &AbsPath) -> Result<(), Errno> {
+        if target.is_root() || self.top_stat(&target.parent())?.file_type() == FileType::Directory {
+            return Ok(());
+        }
+        Err(Errno::ENOTDIR)
+    }
+
+    fn top_stat(self: &Arc<View>, path: &AbsPath) -> Result<Stat, Errno> {
+        Layer::top(self.clone()).stat(path)
+    }
+
+    /// The mount in which a source lies: from now on it is in use.
+    fn hold_source(self: &Arc<View>, source: Option<&AbsPath>) -> Option<Epoch> {
+        let (top, source) = (Layer::top(self.clone()), source?);
+        loop {
+            let (mount, _) = top.mount_for(source)?;
+            let mut changes = self.changes.lock();
+            // It may have been unmounted a moment ago; then the source lies in another.
+            if is_there(&self.table(), &mount) {
+                *changes.dependants.entry(mount.epoch).or_default() += 1;
+                return Some(mount.epoch);
+            }
+        }
+    }
+}
+
+impl Changing {
+    /// One mount less has its source in this one; if that was all that kept it, it goes now, and so on.
+    fn release(&mut self, table: &mut Table, mut source_mount: Option<Epoch>) {
+        while let Some(epoch) = source_mount.take() {
+            let Some(count) = self.dependants.get_mut(&epoch) else { return };
+            *count -= 1;
+            if *count > 0 {
+                return;
+            }
+            self.dependants.remove(&epoch);
+            if let Some(entry) = table.remove(epoch) {
+                if entry.mount.detached {
+                    source_mount = entry.mount.source_mount;
+                } else {
+                    table.insert(epoch, entry.point.clone(), entry.mount.clone());
+                }
+            }
+        }
+    }
+}
+
+/// The newest mount at exactly this point that was not lazily unmounted.
+fn newest_at(table: &Table, point: &AbsPath) -> Option<Arc<Mount>> {
+    let mut before = Epoch::MAX;
+    loop {
+        let entry = table.newest_at(point, before)?;
+        if !entry.mount.detached {
+            return Some(entry.mount.clone());
+        }
+        before = entry.epoch;
+    }
+}
+
+/// Whether this very mount is in the table, and not only for those built on it.
+fn is_there(table: &Table, mount: &Mount) -> bool {
+    let after = Epoch(mount.epoch.0 + 1);
+    table.newest_at(&mount.point, after).is_some_and(|entry| entry.epoch == mount.epoch && !entry.mount.detached)
+}
+
+/// One clock for all views: a mount that an inner view has from its outer one is known by the same epoch in both.
+fn next_epoch() -> Epoch {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    Epoch(LAST.fetch_add(1, Ordering::Relaxed) + 1)
+}
+
+impl Mount {
+    /// Whether it was lazily unmounted: only the mounts that are built on it see it.
+    pub(crate) fn is_detached(&self) -> bool {
+        self.detached
+    }
+
+    pub(crate) fn declines(&self, rest: &AbsPath) -> bool {
+        // One that cannot even say so is left in place: what it is asked next fails.
+        self.shielded("declines", |fs| Ok(fs.declines(rest))).unwrap_or(false)
+    }
+
+    /// Has the module do something; its panic is an `EIO` and a line in the log.
+    pub(crate) fn shielded<T>(
+        &self,
+        operation: &str,
+        call: impl FnOnce(&dyn Filesystem) -> Result<T, Errno>,
+    ) -> Result<T, Errno> {
+        shielded(
+            || call(&*self.tree),
+            |panic| {
+                tracing::error!("module {} panicked: {self}, {operation}: {panic}", self.module.name());
+            },
+        )
+    }
+
+    /// Whether its files may be such that the calls on descriptors must be looked at.
+    #[must_use]
+    pub fn virtual_files(&self) -> bool {
+        self.module.virtual_files()
+    }
+
+    /// The options, as the list of mounts shows them.
+    #[must_use]
+    pub fn options(&self) -> String {
+        let mut text = if self.flags.contains(MountFlags::RDONLY) { "ro" } else { "rw" }.to_owned();
+        let mut add = |word: &str| {
+            text.push(',');
+            text.push_str(word);
+        };
+        for (word, flag, _) in FLAG_WORDS.iter().filter(|(_, flag, on)| *on && *flag != MountFlags::RDONLY) {
+            if self.flags.contains(*flag) {
+                add(word);
+            }
+        }
+        if self.permanent {
+            add("permanent");
+        }
+        if self.list {
+            add("list");
+        }
+        for (name, value) in self.words.iter() {
+            match value {
+                Some(value) => add(&format!("{}={}", quoted(name), quoted(value))),
+                None => add(&quoted(name)),
+            }
+        }
+        text
+    }
+}
+
+impl fmt::Display for Mount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} on {}", self.fs_type, self.point)
+    }
+}
+
+impl fmt::Debug for Mount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self} at epoch {}", self.epoch)
+    }
+}
+
+/// A word with a backslash before what would end it.
+fn quoted(word: &str) -> String {
+    word.chars().flat_map(|c| matches!(c, ',' | '\\' | '\'' | '"').then_some('\\').into_iter().chain([c])).collect()
+}
+
+fn shielded<T>(call: impl FnOnce() -> Result<T, Errno>, report: impl FnOnce(&str)) -> Result<T, Errno> {
+    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|payload| {
+        report(panic_text(&*payload));
+        Err(Errno::EIO)
+    })
+}
+
+fn panic_text(payload: &(dyn Any + Send)) -> &str {
+    let text = payload.downcast_ref::<&str>().copied();
+    text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
+}
+
+/// The data words, sorted by whose they are.
+struct Words {
+    flags: MountFlags,
+    words: MountWords,
+    permanent: bool,
+    list: bool,
+}
+
+/// The standard words of mount(8) that are flags of mount(2), and whether they set or clear theirs.
+const FLAG_WORDS: [(&str, MountFlags, bool); 19] = [
+    ("ro", MountFlags::RDONLY, true),
+    ("rw", MountFlags::RDONLY, false),
+    ("nosuid", MountFlags::NOSUID, true),
+    ("suid", MountFlags::NOSUID, false),
+    ("nodev", MountFlags::NODEV, true),
+    ("dev", MountFlags::NODEV, false),
+    ("noexec", MountFlags::NOEXEC, true),
+    ("exec", MountFlags::NOEXEC, false),
+    ("sync", MountFlags::SYNCHRONOUS, true),
+    ("async", MountFlags::SYNCHRONOUS, false),
+    ("noatime", MountFlags::NOATIME, true),
+    ("atime", MountFlags::NOATIME, false),
+    ("nodiratime", MountFlags::NODIRATIME, true),
+    ("diratime", MountFlags::NODIRATIME, false),
+    ("relatime", MountFlags::RELATIME, true),
+    ("norelatime", MountFlags::RELATIME, false),
+    ("strictatime", MountFlags::STRICTATIME, true),
+    ("lazytime", MountFlags::LAZYTIME, true),
+    ("silent", MountFlags::SILENT, true),
+];
+
+impl Words {
+    fn new(mut flags: MountFlags, mut words: MountWords) -> Words {
+        // A magic number of old, which callers may still give (`path_mount`, fs/namespace.c).
+        if flags.bits() & libc::MS_MGC_MSK == libc::MS_MGC_VAL {
+            flags = MountFlags::from_bits_retain(flags.bits() & !libc::MS_MGC_MSK);
+        }
+        // Of contradictory words, the last one counts.
+        for (name, value) in words.iter() {
+            if let Some((_, flag, on)) = FLAG_WORDS.iter().find(|(word, ..)| *word == name && value.is_none()) {
+                flags.set(*flag, *on);
+            }
+        }
+        for (word, ..) in FLAG_WORDS {
+            words.take(word);
+        }
+        words.take("defaults");
+        let (permanent, list) = (words.take("permanent"), words.take("list"));
+        Words { flags, words, permanent, list }
+    }
+}
+
+/// How a network stack shows at its mount point: as a character device without a driver.
+struct StackDevice {
+    ino: u64,
+}
+
+impl StackDevice {
+    fn only_root(path: &AbsPath) -> Result<(), Errno> {
+        if path.is_root() { Ok(()) } else { Err(Errno::ENOTDIR) }
+    }
+}
+
+impl Filesystem for StackDevice {
+    fn probe(&self, path: &AbsPath) -> Result<Probe, Errno> {
+        Self::only_root(path)?;
+        Ok(Probe::Found { file_type: Some(FileType::CharDevice), handle: None })
+    }
+
+    fn stat(&self, path: &AbsPath) -> Result<Stat, Errno> {
+        Self::only_root(path)?;
+        let mode = FileType::CharDevice.mode_bits() | 0o666;
+        Ok(Stat { ino: self.ino, mode, nlink: 1, blksize: 4096, ..Stat::default() })
+    }
+
+    fn open(&self, path: &AbsPath, _how: &OpenHow, _caller: &dyn Caller) -> Result<Opened, Errno> {
+        Self::only_root(path)?;
+        Err(Errno::ENXIO)
+    }
+}
