@@ -132,8 +132,10 @@ fn altered<K: Eq + Clone, V: Clone>(
     if let Node::Leaf { hash: other, .. } = &*node
         && *other != hash
     {
-        let value = change(None)?;
-        return Some(parted(node, shift, hash, key, value));
+        return Some(match change(None) {
+            Some(value) => parted(node, shift, hash, key, value),
+            None => node,
+        });
     }
     match Arc::make_mut(&mut node) {
         Node::Leaf { entries, .. } => {
@@ -178,4 +180,73 @@ fn parted<K, V>(node: Arc<Node<K, V>>, shift: u32, hash: u64, key: K, value: V) 
         vec![Arc::new(leaf(hash, key, value)), node]
     };
     Arc::new(Node::Branch { bits: old | new, children })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::{collections::HashMap, hash::Hasher};
+
+    /// A key whose hash is chosen by whoever wants to do harm: few values, and many keys for each.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    struct Colliding(u8);
+
+    impl Hash for Colliding {
+        fn hash<H: Hasher>(&self, state: &mut H) {
+            state.write_u8(self.0 % 4);
+        }
+    }
+
+    fn agree<K: Hash + Eq + Clone>(keys: impl Fn(u8) -> K, steps: &[(u8, Option<u32>)]) -> Result<(), TestCaseError> {
+        let (mut map, mut model) = (Map::new(), HashMap::new());
+        let mut snapshots = Vec::new();
+        for (key, value) in steps {
+            let key = keys(*key);
+            map.change(key.clone(), |old| {
+                assert_eq!(old, model.get(&key).copied());
+                *value
+            });
+            match value {
+                Some(value) => model.insert(key, *value),
+                None => model.remove(&key),
+            };
+            snapshots.push((map.clone(), model.clone()));
+        }
+        for (map, model) in snapshots {
+            for key in 0..=u8::MAX {
+                prop_assert_eq!(map.get(&keys(key)), model.get(&keys(key)));
+            }
+            let mut values: Vec<u32> = map.values().copied().collect();
+            let mut expected: Vec<u32> = model.into_values().collect();
+            values.sort_unstable();
+            expected.sort_unstable();
+            prop_assert_eq!(values, expected);
+        }
+        Ok(())
+    }
+
+    proptest! {
+        #[test]
+        fn a_map_is_a_map(steps in proptest::collection::vec((any::<u8>(), any::<Option<u32>>()), 0..60)) {
+            agree(|key| key, &steps)?;
+            agree(|key| Colliding(key % 32), &steps)?;
+        }
+    }
+
+    #[test]
+    fn ten_thousand_entries_and_back() {
+        let mut map = Map::new();
+        for key in 0..10_000_u32 {
+            map.change(key, |_| Some(key));
+        }
+        let all = map.clone();
+        for key in 0..10_000 {
+            assert_eq!(map.get(&key), Some(&key));
+            map.change(key, |_| None);
+            assert_eq!(map.get(&key), None);
+        }
+        assert!(map.root.is_none());
+        assert_eq!(all.values().count(), 10_000);
+    }
 }
