@@ -1,6 +1,9 @@
 //! One intercepted system call of a tracee, and what becomes of it.
 
-use vu_api::Errno;
+use crate::{core::Core, layer::Layer, task::Task, view::View};
+use std::{os::fd::OwnedFd, sync::Arc};
+use vu_api::{Errno, OpenFlags};
+use vu_trace::{Abi, Argument, Finish, Intercepted, Interception, Memory, ProcessMemory, Rewrite};
 
 /// A system call as it stands in the tracee's registers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,18 +15,149 @@ pub struct Syscall {
 }
 
 /// An intercepted call while it is handled.
-pub struct Call {
+pub struct Call<'a> {
     /// What the tracee asked.
     pub syscall: Syscall,
+    /// By which entry.
+    pub abi: Abi,
+    /// Who asked.
+    pub task: Arc<Task>,
+    /// The view it lives in.
+    pub view: Arc<View>,
+    /// The view's newest layer: what the task sees.
+    pub layer: Layer,
+    /// The hypervisor.
+    pub core: &'a Core,
+    intercepted: &'a Intercepted<'a>,
 }
 
-/// What becomes of a call.
+/// What becomes of a call; `Err(errno)` of a handler is an answer like any other.
+#[derive(Debug)]
 pub enum Outcome {
     /// It runs in the kernel as it is.
     Host,
+    /// It runs in the kernel as it is, and may sleep there, so that a signal may interrupt it.
+    HostMaySleep,
     /// It is answered with this result.
     Done(i64),
+    /// The tracee receives a descriptor.
+    Install {
+        /// Ours, closed afterwards.
+        fd: OwnedFd,
+        /// `FD_CLOEXEC`
+        close_on_exec: bool,
+        /// Nobody notices when our copy is closed: a read-only file.
+        at_once: bool,
+    },
+    /// Another call runs in its place.
+    Rewrite(Rewrite),
 }
 
 /// A handler of the syscall table.
-pub type Handler = fn(&mut Call) -> Result<Outcome, Errno>;
+pub type Handler = fn(&mut Call<'_>) -> Result<Outcome, Errno>;
+
+impl<'a> Call<'a> {
+    /// The call of a task.
+    #[must_use]
+    pub fn new(core: &'a Core, task: Arc<Task>, intercepted: &'a Intercepted<'a>) -> Call<'a> {
+        let view = task.view();
+        let layer = Layer::top(view.clone());
+        let syscall = Syscall { nr: intercepted.nr, args: intercepted.args };
+        Call { syscall, abi: intercepted.abi, task, view, layer, core, intercepted }
+    }
+
+    /// Argument `index`, counted from 0.
+    #[must_use]
+    pub fn arg(&self, index: usize) -> u64 {
+        self.syscall.args[index]
+    }
+
+    /// Argument `index` as the kernel reads an `int`: its lower half.
+    #[must_use]
+    pub fn int(&self, index: usize) -> i32 {
+        low(self.arg(index)).cast_signed()
+    }
+
+    /// Argument `index` as the kernel reads an `unsigned int`.
+    #[must_use]
+    pub fn uint(&self, index: usize) -> u32 {
+        low(self.arg(index))
+    }
+
+    /// Argument `index` as a `size_t`.
+    #[must_use]
+    pub fn size(&self, index: usize) -> usize {
+        usize::try_from(self.arg(index)).unwrap_or(usize::MAX)
+    }
+
+    /// Argument `index` as the flags of open(2).
+    #[must_use]
+    pub fn open_flags(&self, index: usize) -> OpenFlags {
+        OpenFlags::from_bits_retain(self.int(index))
+    }
+
+    /// The tracee's memory.
+    #[must_use]
+    pub fn memory(&self) -> ProcessMemory {
+        self.task.memory()
+    }
+
+    /// Reads the path at argument `index`.
+    ///
+    /// # Errors
+    /// `EFAULT`, `ENAMETOOLONG`.
+    pub fn read_path(&self, index: usize) -> Result<Vec<u8>, Errno> {
+        self.memory().read_path(self.arg(index))
+    }
+
+    /// Writes an answer into the tracee.
+    ///
+    /// # Errors
+    /// `EFAULT`.
+    pub fn write(&self, address: u64, bytes: &[u8]) -> Result<(), Errno> {
+        self.memory().write(address, bytes)
+    }
+
+    /// Whether the call can be answered with a descriptor.
+    #[must_use]
+    pub fn can_install(&self) -> bool {
+        matches!(self.intercepted.by, Interception::Notification { .. })
+    }
+
+    /// Whether the tracee still waits: asked before what cannot be taken back.
+    ///
+    /// # Errors
+    /// `ESRCH` if it does not.
+    pub fn still_waits(&self) -> Result<(), Errno> {
+        if self.intercepted.still_waits() { Ok(()) } else { Err(Errno::ESRCH) }
+    }
+
+    /// The same call with other arguments.
+    #[must_use]
+    pub fn rewrite(&self, args: [Argument; 6]) -> Outcome {
+        self.rewrite_with(self.syscall.nr, args, None)
+    }
+
+    /// Another call in its place.
+    #[must_use]
+    pub fn rewrite_with(&self, nr: i64, args: [Argument; 6], finish: Option<Finish>) -> Outcome {
+        // The filter lets only those with a cookie pass that cannot lead past the view; the others are notified again, and recognised.
+        let cookie = crate::table::lookup(self.abi, nr).is_some_and(crate::table::Row::takes_cookie);
+        Outcome::Rewrite(Rewrite { nr, args, cookie, finish })
+    }
+}
+
+/// The lower half of a register.
+#[must_use]
+pub fn low(value: u64) -> u32 {
+    let [a, b, c, d, ..] = value.to_le_bytes();
+    u32::from_le_bytes([a, b, c, d])
+}
+
+/// A path as the argument of a rewritten call.
+#[must_use]
+pub fn path_argument(path: &[u8]) -> Argument {
+    let mut bytes = path.to_vec();
+    bytes.push(0);
+    Argument::Bytes(bytes)
+}

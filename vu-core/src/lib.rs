@@ -1,33 +1,27 @@
 //! The hypervisor: views, layers, tasks, the syscall table and its handlers.
+//!
+//! The tracee's side, from the outside in: [`core`] dispatches an intercepted call by the [`table`] to its handler in [`handlers`]; a handler decodes the
+//! arguments ([`call`]), asks what a path means ([`resolve`]), and acts. The view's side: a [`view`] has mounts, a [`layer`] routes
+//! each path to one of them, and the [`host`] is at the bottom.
 
 pub mod call;
 pub mod config;
 pub mod control;
+pub mod core;
 pub mod debug;
 pub mod handlers;
 pub mod host;
 pub mod layer;
 pub mod log;
 mod modules;
+pub mod program;
+pub mod resolve;
+pub mod route;
+mod run;
+mod sys;
+pub mod table;
+pub mod task;
+mod tree;
 pub mod view;
 
-/// Why a view cannot be started.
-#[derive(Debug)]
-pub enum StartError {
-    /// The hypervisor is not there yet.
-    Missing,
-}
-
-impl std::fmt::Display for StartError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("this umvu was built without its hypervisor")
-    }
-}
-
-/// Runs a view; the exit status of its command.
-///
-/// # Errors
-/// See [`StartError`].
-pub fn run(_config: config::Config) -> Result<i32, StartError> {
-    Err(StartError::Missing)
-}
+pub use run::{StartError, run};

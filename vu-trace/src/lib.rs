@@ -15,6 +15,7 @@
 //! **Invariant:** this crate does not know what any system call means, but for the six the tracer makes in tracees itself. It knows neither paths nor mounts.
 
 mod check;
+mod exec;
 pub mod control_call;
 mod doorbell;
 pub mod filter;
@@ -29,6 +30,7 @@ mod verdict;
 mod x86_64;
 
 pub use check::Hindrance;
+pub use exec::execute_on_path;
 pub use launch::{Launch, launch};
 pub use memory::{Address, FakeMemory, Memory, ProcessMemory};
 pub use notify::{Listener, Notification, Received};

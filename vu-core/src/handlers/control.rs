@@ -1,9 +1,48 @@
-//! control
+//! The control call of the `vu_*` tools.
 
-use crate::call::{Call, Outcome};
-use vu_api::Errno;
+use crate::{
+    call::{Call, Outcome},
+    control::{Served, StackChoice, serve},
+    resolve::PathArg,
+};
+use vu_api::{Errno, control::MAX_MESSAGE};
+use vu_path::Follow;
+use vu_trace::{Memory, Tid};
 
-/// control(2).
-pub fn control(_call: &mut Call) -> Result<Outcome, Errno> {
-    Ok(Outcome::Host)
+/// See `vu_api::control`.
+pub fn control(call: &mut Call<'_>) -> Result<Outcome, Errno> {
+    let length = call.size(1);
+    if length > MAX_MESSAGE {
+        return Err(Errno::EINVAL);
+    }
+    let mut message = vec![0; length];
+    call.memory().read(call.arg(0), &mut message)?;
+    let reply = match serve(&call.view, &message)? {
+        Served::Reply(reply) => reply,
+        Served::DebugOf { pid, changes } => {
+            let task = call.core.tasks.get(Tid(pid)).ok_or(Errno::ESRCH)?;
+            task.set_debug(call.view.debug().override_task(task.debug(), &changes));
+            Vec::new()
+        }
+        Served::SetStack { path, families, supported_only } => {
+            let choice = if path.is_empty() {
+                None
+            } else {
+                let point = call.place(&PathArg::at_cwd(path.into_bytes(), Follow::Last))?.name;
+                Some(StackChoice::new(call.view.stack_at(&point)?, &families, supported_only))
+            };
+            call.task.set_stack(choice);
+            Vec::new()
+        }
+        Served::Enter(view) => {
+            call.task.set_view(view);
+            call.core.unmounted();
+            Vec::new()
+        }
+    };
+    if reply.len() > call.size(3) {
+        return Err(Errno::ERANGE);
+    }
+    call.write(call.arg(2), &reply)?;
+    Ok(Outcome::Done(i64::try_from(reply.len()).unwrap_or(i64::MAX)))
 }

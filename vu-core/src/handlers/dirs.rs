@@ -1,24 +1,132 @@
-//! dirs
+//! The working directory and the root: chdir(2), fchdir(2), getcwd(2), chroot(2).
 
-use crate::call::{Call, Outcome};
-use vu_api::Errno;
+use crate::{
+    call::{Call, Outcome, path_argument},
+    handlers::open::own_descriptor,
+    resolve::{Meaning, Need, PathArg, Place},
+    route::Route,
+    sys,
+    task::host_name,
+};
+use std::{
+    os::fd::{AsFd, OwnedFd},
+    sync::Arc,
+};
+use vu_api::{AbsPath, Errno, FileType, Filesystem, Location, OpenFlags, OpenHow, Opened};
+use vu_path::Follow;
+use vu_trace::{Argument, Finish};
 
 /// chdir(2).
-pub fn chdir(_call: &mut Call) -> Result<Outcome, Errno> {
-    Ok(Outcome::Host)
+pub fn chdir(call: &mut Call<'_>) -> Result<Outcome, Errno> {
+    let path = call.read_path(0)?;
+    let place = match call.meaning(&PathArg::at_cwd(path, Follow::Last), Need::Open)? {
+        // By a route of the same kind: the kernel's directory changes, its route does not. A bind's directories are never among these.
+        Meaning::Kernel => return Ok(natural_change(call, Route::between(&AbsPath::root(), &AbsPath::root()))),
+        Meaning::Place(place) => place,
+    };
+    match place.location.clone() {
+        Location::Host(host) => {
+            let route = Route::between(&place.name, &host);
+            if place.native {
+                return Ok(natural_change(call, route));
+            }
+            directory(call, &place.existing()?)?;
+            Ok(changed(call, path_argument(host.as_bytes()), route, None))
+        }
+        Location::Own => {
+            let place = place.existing()?;
+            directory(call, &place)?;
+            let how = OpenHow { flags: OpenFlags::DIRECTORY, mode: 0 };
+            let fd = match call.layer.open(&place.name, &how, &*call.task)? {
+                Opened::Host(fd) => fd,
+                Opened::Virtual(file) => {
+                    let epoch = call.layer.mount_for(&place.name).map_or(0, |(mount, _)| mount.epoch.0);
+                    call.core.nodes.open(file, how.flags, epoch, place.name.clone())?
+                }
+            };
+            let host_route = Route { view: AbsPath::root(), host: AbsPath::root() };
+            Ok(changed(call, path_argument(&own_descriptor(&fd)), host_route, Some(fd)))
+        }
+    }
 }
 
-/// fchdir(2).
-pub fn fchdir(_call: &mut Call) -> Result<Outcome, Errno> {
-    Ok(Outcome::Host)
+fn directory(call: &Call<'_>, place: &Place) -> Result<(), Errno> {
+    if place.file_type(call)? == FileType::Directory { Ok(()) } else { Err(Errno::ENOTDIR) }
+}
+
+/// A change of directory that the kernel understands as it is.
+fn natural_change(call: &Call<'_>, route: Route) -> Outcome {
+    let fs = call.task.fs();
+    let same = **fs.cwd_route.read() == route || fs.cwd_route.read().is_host() && route.is_host();
+    // This task's handle and ours here; more are other tasks that share the directory and may look at it before it has changed.
+    let shared = Arc::strong_count(&fs) > 2;
+    if same && !shared {
+        fs.forget_cwd();
+        return Outcome::Host;
+    }
+    changed(call, Argument::Keep, route, None)
+}
+
+/// Has the tracee change its directory, and notes the route when it has.
+fn changed(call: &Call<'_>, argument: Argument, route: Route, held: Option<OwnedFd>) -> Outcome {
+    let fs = call.task.fs();
+    let finish: Finish = Box::new(move |result| {
+        drop(held);
+        if result == 0 {
+            *fs.cwd_route.write() = Arc::new(route);
+        }
+        fs.forget_cwd();
+        result
+    });
+    let mut args: [Argument; 6] = Default::default();
+    args[0] = argument;
+    call.rewrite_with(call.syscall.nr, args, Some(finish))
+}
+
+/// fchdir(2): the directory is the kernel's; its route is the descriptor's.
+pub fn fchdir(call: &mut Call<'_>) -> Result<Outcome, Errno> {
+    let number = call.int(0);
+    let host_route = Route { view: AbsPath::root(), host: AbsPath::root() };
+    let Ok(fd) = call.task.descriptor(number) else { return Ok(Outcome::Host) };
+    let link = sys::read_link(call.task.proc()?, &format!("fd/{number}"))?;
+    let route = match host_name(link) {
+        Ok(host) => match call.name_of(fd.as_fd(), &host) {
+            Some(name) => Route::between(&name, &host),
+            None => host_route,
+        },
+        Err(_) => host_route,
+    };
+    Ok(natural_change(call, route))
 }
 
 /// getcwd(2).
-pub fn getcwd(_call: &mut Call) -> Result<Outcome, Errno> {
-    Ok(Outcome::Host)
+pub fn getcwd(call: &mut Call<'_>) -> Result<Outcome, Errno> {
+    let fs = call.task.fs();
+    let root = fs.root.read().clone();
+    if root.is_root() && fs.cwd_route.read().is_host() && !call.core.has_virtual_files() {
+        return Ok(Outcome::Host);
+    }
+    let Some(name) = call.cwd_name()? else { return Ok(Outcome::Host) };
+    // Outside of the root, the kernel says so, too (`prepend_path`, `fs/d_path.c`).
+    let mut text = match name.rebase(&root, &AbsPath::root()) {
+        Some(inside) => inside.as_bytes().to_vec(),
+        None => [b"(unreachable)", name.as_bytes()].concat(),
+    };
+    text.push(0);
+    if text.len() > call.size(1) {
+        return Err(Errno::ERANGE);
+    }
+    call.write(call.arg(0), &text)?;
+    Ok(Outcome::Done(i64::try_from(text.len()).unwrap_or(i64::MAX)))
 }
 
-/// chroot(2).
-pub fn chroot(_call: &mut Call) -> Result<Outcome, Errno> {
-    Ok(Outcome::Host)
+/// chroot(2): the root is the view's to keep, and changing it takes no privilege.
+pub fn chroot(call: &mut Call<'_>) -> Result<Outcome, Errno> {
+    let path = call.read_path(0)?;
+    let place = call.place(&PathArg::at_cwd(path, Follow::Last))?.existing()?;
+    directory(call, &place)?;
+    let fs = call.task.fs();
+    *fs.root.write() = place.name;
+    fs.forget_cwd();
+    Ok(Outcome::Done(0))
 }

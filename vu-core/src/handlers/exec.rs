@@ -1,14 +1,294 @@
-//! exec
+//! execve(2) and execveat(2): programs, scripts and interpreters of the view.
+//!
+//! The kernel looks three kinds of names up itself: the program's, that of a script's interpreter (`#!`), and that of an ELF
+//! program's loader. Where each leads to what the view means, the call runs as it is. Otherwise the program's name is replaced; a script is
+//! replaced by its interpreter, with the script's name *in the view* among the arguments, as the kernel does it (`fs/binfmt_script.c`); and a program whose
+//! loader is another one in the view is started by way of that loader.
 
-use crate::call::{Call, Outcome};
-use vu_api::Errno;
+use crate::{
+    call::{Call, Outcome, path_argument},
+    handlers::open::own_descriptor,
+    program::{Header, Interpreter},
+    resolve::{Meaning, Need, PathArg, Place},
+    sys,
+};
+use std::{
+    ops::ControlFlow,
+    os::fd::{AsFd, OwnedFd},
+};
+use vu_api::{AbsPath, Errno, FileType, Filesystem, Location, OpenHow, Opened, Purpose};
+use vu_path::Follow;
+use vu_trace::{Argument, Memory, Pointer};
+
+/// How many interpreters may follow one another (`exec_binprm`, `fs/exec.c`).
+const MAX_DEPTH: usize = 5;
+
+/// Where the arguments stand.
+struct Request {
+    arg: PathArg,
+    /// The path as given.
+    text: Vec<u8>,
+    argv: u64,
+    path_index: usize,
+}
 
 /// execve(2).
-pub fn execve(_call: &mut Call) -> Result<Outcome, Errno> {
-    Ok(Outcome::Host)
+pub fn execve(call: &mut Call<'_>) -> Result<Outcome, Errno> {
+    let text = call.read_path(0)?;
+    let arg = PathArg::at_cwd(text.clone(), Follow::Last);
+    exec(call, &Request { arg, text, argv: call.arg(1), path_index: 0 })
 }
 
 /// execveat(2).
-pub fn execveat(_call: &mut Call) -> Result<Outcome, Errno> {
-    Ok(Outcome::Host)
+pub fn execveat(call: &mut Call<'_>) -> Result<Outcome, Errno> {
+    let flags = call.int(4);
+    let text = call.read_path(1)?;
+    if text.is_empty() {
+        // By descriptor (fexecve): it is the file itself, whatever its name.
+        return Ok(Outcome::Host);
+    }
+    let follow = if flags & libc::AT_SYMLINK_NOFOLLOW != 0 { Follow::Never } else { Follow::Last };
+    let arg = PathArg::at(call.int(0), text.clone(), follow);
+    exec(call, &Request { arg, text, argv: call.arg(2), path_index: 1 })
 }
+
+fn exec(call: &Call<'_>, request: &Request) -> Result<Outcome, Errno> {
+    let place = match call.meaning(&request.arg, Need::Name)? {
+        Meaning::Kernel => return Ok(Outcome::Host),
+        Meaning::Place(place) => place,
+    };
+    if !place.found {
+        return if place.native { Ok(Outcome::Host) } else { Err(Errno::ENOENT) };
+    }
+    call.layer.locate(&place.name, Purpose::Execute)?;
+    if place.opaque {
+        return Ok(if place.native { Outcome::Host } else { by_path(call, request, &place, &host_of(&place)?) });
+    }
+    if place.native && !executable_here(call, &place) {
+        return Ok(Outcome::Host);
+    }
+    let program = Program::open(call, &place)?;
+    let natural = place.native && place.host() == Some(&place.name);
+    match program.interpreter() {
+        None if natural => Ok(Outcome::Host),
+        None => Ok(by_path(call, request, &place, &program.path)),
+        Some(Interpreter::Loader(loader)) => {
+            match other_loader(call, &loader)? {
+                None if natural => Ok(Outcome::Host),
+                None => Ok(by_path(call, request, &place, &program.path)),
+                Some(loader) => by_loader(call, request, &place, &program, &loader),
+            }
+        }
+        Some(Interpreter::Script { .. }) => {
+            if natural && kernel_runs_script(call, program.header.as_ref())? {
+                return Ok(Outcome::Host);
+            }
+            by_interpreter(call, request, &place, program)
+        }
+    }
+}
+
+fn host_of(place: &Place) -> Result<Vec<u8>, Errno> {
+    place.host().map(|host| host.as_bytes().to_vec()).ok_or(Errno::EACCES)
+}
+
+/// Whether the kernel would come as far as reading it.
+fn executable_here(call: &Call<'_>, place: &Place) -> bool {
+    place.handle.as_ref().is_some_and(|handle| {
+        sys::file_type(handle.as_fd()) == Ok(FileType::Regular)
+            && (!call.task.same_credentials() || sys::access(handle.as_fd(), libc::X_OK, libc::AT_EACCESS).is_ok())
+    })
+}
+
+/// A program file, opened for a look at how it begins.
+struct Program {
+    /// The path by which the tracee executes it.
+    path: Vec<u8>,
+    header: Option<Header>,
+    /// Kept open until the tracee has executed it, if it is reached by this descriptor.
+    held: Option<OwnedFd>,
+}
+
+impl Program {
+    fn open(call: &Call<'_>, place: &Place) -> Result<Program, Errno> {
+        match &place.location {
+            Location::Host(host) => {
+                if place.file_type(call)? != FileType::Regular {
+                    return Err(Errno::EACCES);
+                }
+                let path = host.as_bytes().to_vec();
+                // A program that may not be read may still be executed; then it cannot be a script.
+                let header = sys::open(&path, libc::O_RDONLY | libc::O_NOCTTY | libc::O_NONBLOCK).ok();
+                Ok(Program { header: header.and_then(|fd| Header::read(fd).ok()), path, held: None })
+            }
+            Location::Own => {
+                let stat = call.layer.stat(&place.name)?;
+                if stat.file_type() != FileType::Regular {
+                    return Err(Errno::EACCES);
+                }
+                call.layer.access(&place.name, vu_api::AccessMode::EXECUTE, &*call.task)?;
+                let how = OpenHow { flags: vu_api::OpenFlags::empty(), mode: 0 };
+                let Opened::Host(fd) = call.layer.open(&place.name, &how, &*call.task)? else {
+                    return Err(Errno::EACCES);
+                };
+                let header = Header::read(fd.try_clone()?).ok();
+                Ok(Program { path: own_descriptor(&fd), header, held: Some(fd) })
+            }
+        }
+    }
+
+    fn interpreter(&self) -> Option<Interpreter> {
+        self.header.as_ref().and_then(Header::interpreter)
+    }
+}
+
+/// What is noted when the program runs: its name, and that its descriptor is not needed any more.
+fn finish(call: &Call<'_>, name: Option<AbsPath>, held: Vec<Option<OwnedFd>>) -> vu_trace::Finish {
+    let process = call.task.process.clone();
+    Box::new(move |result| {
+        if result == 0 {
+            process.set_next_executable(name);
+        }
+        drop(held);
+        result
+    })
+}
+
+/// The program by its name on the host.
+fn by_path(call: &Call<'_>, request: &Request, place: &Place, path: &[u8]) -> Outcome {
+    let mut args: [Argument; 6] = Default::default();
+    args[request.path_index] = path_argument(path);
+    call.rewrite_with(call.syscall.nr, args, Some(finish(call, Some(place.name.clone()), Vec::new())))
+}
+
+/// The loader of the view, if it is not what the kernel finds under that name.
+fn other_loader(call: &Call<'_>, loader: &[u8]) -> Result<Option<Vec<u8>>, Errno> {
+    let place = match call.meaning(&PathArg::at_cwd(loader.to_vec(), Follow::Last), Need::Object)? {
+        Meaning::Kernel => return Ok(None),
+        Meaning::Place(place) => place,
+    };
+    if place.native { Ok(None) } else { host_of(&place.existing()?).map(Some) }
+}
+
+/// A program whose loader is another one in the view: the loader runs it (ld.so(8)).
+fn by_loader(call: &Call<'_>, request: &Request, place: &Place, program: &Program, loader: &[u8]) -> Result<Outcome, Errno> {
+    let mut first = true;
+    let mut argv = vec![Pointer::Bytes(terminated(loader))];
+    call.memory().for_each_pointer(request.argv, call.abi.pointer_size(), |pointer| {
+        if std::mem::take(&mut first) {
+            argv.push(Pointer::Bytes(terminated(b"--argv0")));
+            argv.push(Pointer::Address(pointer));
+            argv.push(Pointer::Bytes(terminated(place.name.as_bytes())));
+        } else {
+            argv.push(Pointer::Address(pointer));
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    if first {
+        argv.push(Pointer::Bytes(terminated(place.name.as_bytes())));
+    }
+    let _ = program;
+    Ok(replaced(call, request, loader, argv, place.name.clone(), Vec::new()))
+}
+
+/// A script: its interpreter, with the script's name in the view behind it.
+fn by_interpreter(call: &Call<'_>, request: &Request, script: &Place, program: Program) -> Result<Outcome, Errno> {
+    let mut held = vec![program.held];
+    let mut front: Vec<Vec<u8>> = Vec::new();
+    let mut name = call_name(request, script);
+    let mut interpreter = program.header.as_ref().and_then(Header::interpreter);
+    for _ in 0..MAX_DEPTH {
+        let Some(Interpreter::Script { path, argument }) = interpreter else { break };
+        let place = call.place(&PathArg::at_cwd(path.clone(), Follow::Last))?.existing()?;
+        let next = Program::open(call, &place)?;
+        let mut words = vec![path.clone()];
+        words.extend(argument);
+        words.push(name);
+        words.extend(front.into_iter().skip(1));
+        front = words;
+        name = path;
+        let following = next.interpreter();
+        let loader = match &following {
+            Some(Interpreter::Script { .. }) => {
+                interpreter = following;
+                held.push(next.held);
+                continue;
+            }
+            Some(Interpreter::Loader(loader)) => other_loader(call, loader)?,
+            None => None,
+        };
+        let mut argv: Vec<Pointer> = front.iter().map(|word| Pointer::Bytes(terminated(word))).collect();
+        let mut path = next.path.clone();
+        held.push(next.held);
+        if let Some(loader) = loader {
+            argv.insert(0, Pointer::Bytes(terminated(place.name.as_bytes())));
+            argv.insert(0, Pointer::Bytes(terminated(&front[0])));
+            argv.insert(0, Pointer::Bytes(terminated(b"--argv0")));
+            argv.insert(0, Pointer::Bytes(terminated(&loader)));
+            argv.remove(4);
+            path = loader;
+        }
+        // The script's own arguments; its argv[0] gives way to its name.
+        let mut first = true;
+        call.memory().for_each_pointer(request.argv, call.abi.pointer_size(), |pointer| {
+            if !std::mem::take(&mut first) {
+                argv.push(Pointer::Address(pointer));
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        return Ok(replaced(call, request, &path, argv, place.name, held));
+    }
+    Err(Errno::ELOOP)
+}
+
+/// The name a script's interpreter is given: as the caller gave it, as far as it can be used as it is.
+fn call_name(request: &Request, script: &Place) -> Vec<u8> {
+    let absolute = request.text.first() == Some(&b'/');
+    if absolute || request.arg.dirfd == libc::AT_FDCWD { request.text.clone() } else { script.name.as_bytes().to_vec() }
+}
+
+/// Whether the kernel finds all interpreters of a script of the host as the view does.
+fn kernel_runs_script(call: &Call<'_>, header: Option<&Header>) -> Result<bool, Errno> {
+    let mut interpreter = header.and_then(Header::interpreter);
+    for _ in 0..MAX_DEPTH {
+        let path = match interpreter {
+            None => return Ok(true),
+            Some(Interpreter::Loader(loader)) => return Ok(other_loader(call, &loader)?.is_none()),
+            Some(Interpreter::Script { path, .. }) => path,
+        };
+        match call.meaning(&PathArg::at_cwd(path, Follow::Last), Need::Name)? {
+            Meaning::Kernel => return Ok(true),
+            // What does not exist, or is no program, is the kernel's to refuse.
+            Meaning::Place(place) if place.native && (!place.found || place.opaque) => return Ok(true),
+            Meaning::Place(place) if place.native => interpreter = Program::open(call, &place)?.interpreter(),
+            Meaning::Place(_) => return Ok(false),
+        }
+    }
+    Ok(true)
+}
+
+/// Another program with another argument vector.
+fn replaced(
+    call: &Call<'_>,
+    request: &Request,
+    path: &[u8],
+    argv: Vec<Pointer>,
+    name: AbsPath,
+    held: Vec<Option<OwnedFd>>,
+) -> Outcome {
+    let mut args: [Argument; 6] = Default::default();
+    args[request.path_index] = path_argument(path);
+    args[request.path_index + 1] = Argument::Vector(argv);
+    if request.path_index == 1 {
+        // What execveat's flags said about the path has been done.
+        args[4] = Argument::Value(0);
+    }
+    call.rewrite_with(call.syscall.nr, args, Some(finish(call, Some(name), held)))
+}
+
+fn terminated(text: &[u8]) -> Vec<u8> {
+    let mut text = text.to_vec();
+    text.push(0);
+    text
+}
+

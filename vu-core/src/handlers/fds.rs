@@ -1,69 +1,256 @@
-//! fds
+//! Calls on descriptors of virtual files: the placeholder's own answers would be wrong.
 
-use crate::call::{Call, Outcome};
-use vu_api::Errno;
+use crate::{
+    call::{Call, Outcome},
+    handlers::stat::{encode_stat, encode_statfs, encode_statx},
+    sys::{self, Plain},
+};
+use std::{
+    os::fd::{AsFd, OwnedFd},
+    sync::Arc,
+};
+use vu_api::{DirEntry, Errno, Filesystem, XattrFlags};
+use vu_fd::Node;
+use vu_trace::{Abi, Memory};
+
+/// The virtual file behind a descriptor, with a copy of the placeholder; `None` for all others, which are the kernel's.
+fn node(call: &Call<'_>, number: i32) -> Option<(Arc<Node>, OwnedFd)> {
+    if !call.core.has_virtual_files() {
+        return None;
+    }
+    let fd = if number == libc::AT_FDCWD {
+        sys::open_link(call.task.proc().ok()?, "cwd").ok()?
+    } else {
+        call.task.descriptor(number).ok()?
+    };
+    let stat = sys::fstat(fd.as_fd()).ok()?;
+    Some((call.core.nodes.find(stat.st_dev, stat.st_ino)?, fd))
+}
+
+fn tell<T: Plain>(call: &Call<'_>, buffer: usize, answer: &T) -> Result<Outcome, Errno> {
+    if call.abi != Abi::X86_64 {
+        // Its structures are laid out otherwise; EOVERFLOW is what it says of files it cannot describe (stat(2)).
+        return Err(Errno::EOVERFLOW);
+    }
+    call.write(call.arg(buffer), sys::bytes(answer))?;
+    Ok(Outcome::Done(0))
+}
+
+/// Does something with the virtual file of descriptor argument 0; the kernel does it with all others.
+fn with(call: &Call<'_>, act: impl FnOnce(&Node, &OwnedFd) -> Result<Outcome, Errno>) -> Result<Outcome, Errno> {
+    match node(call, call.int(0)) {
+        Some((node, fd)) => act(&node, &fd),
+        None => Ok(Outcome::Host),
+    }
+}
 
 /// fstat(2).
-pub fn fstat(_call: &mut Call) -> Result<Outcome, Errno> {
-    Ok(Outcome::Host)
+pub fn fstat(call: &mut Call<'_>) -> Result<Outcome, Errno> {
+    stat_of(call, call.int(0), 1)
 }
 
-/// getdents(2).
-pub fn getdents(_call: &mut Call) -> Result<Outcome, Errno> {
-    Ok(Outcome::Host)
+/// The attributes of a descriptor, into the buffer at argument `buffer`.
+pub(super) fn stat_of(call: &Call<'_>, number: i32, buffer: usize) -> Result<Outcome, Errno> {
+    match node(call, number) {
+        Some((node, _)) => tell(call, buffer, &encode_stat(&node.file.stat()?)),
+        None => Ok(Outcome::Host),
+    }
 }
 
-/// getdents64(2).
-pub fn getdents64(_call: &mut Call) -> Result<Outcome, Errno> {
-    Ok(Outcome::Host)
-}
-
-/// ioctl(2).
-pub fn ioctl(_call: &mut Call) -> Result<Outcome, Errno> {
-    Ok(Outcome::Host)
-}
-
-/// fsync(2).
-pub fn fsync(_call: &mut Call) -> Result<Outcome, Errno> {
-    Ok(Outcome::Host)
+/// The same as statx(2) tells them.
+pub(super) fn statx_of(call: &Call<'_>, number: i32, buffer: usize) -> Result<Outcome, Errno> {
+    match node(call, number) {
+        Some((node, _)) => tell(call, buffer, &encode_statx(&node.file.stat()?)),
+        None => Ok(Outcome::Host),
+    }
 }
 
 /// fstatfs(2).
-pub fn fstatfs(_call: &mut Call) -> Result<Outcome, Errno> {
-    Ok(Outcome::Host)
+pub fn fstatfs(call: &mut Call<'_>) -> Result<Outcome, Errno> {
+    with(call, |node, _| tell(call, 1, &encode_statfs(&call.layer.statfs(&node.view_path)?)))
+}
+
+/// getdents64(2).
+pub fn getdents64(call: &mut Call<'_>) -> Result<Outcome, Errno> {
+    with(call, |node, fd| list(call, node, fd, Entry64))
+}
+
+/// getdents(2), the older form.
+pub fn getdents(call: &mut Call<'_>) -> Result<Outcome, Errno> {
+    with(call, |node, fd| list(call, node, fd, Entry32 { word: call.abi.pointer_size() }))
+}
+
+/// A form of directory entries.
+trait Form {
+    fn append(&self, buffer: &mut Vec<u8>, entry: &DirEntry);
+}
+
+/// `struct linux_dirent64`.
+struct Entry64;
+
+impl Form for Entry64 {
+    fn append(&self, buffer: &mut Vec<u8>, entry: &DirEntry) {
+        let begin = buffer.len();
+        buffer.extend_from_slice(&entry.ino.to_le_bytes());
+        buffer.extend_from_slice(&entry.next.to_le_bytes());
+        // The length is filled in below.
+        buffer.extend_from_slice(&[0, 0, entry.file_type.d_type()]);
+        buffer.extend_from_slice(&entry.name);
+        buffer.push(0);
+        close_record(buffer, begin, 16, 8);
+    }
+}
+
+/// `struct linux_dirent`, whose numbers are words of the caller's size.
+struct Entry32 {
+    word: usize,
+}
+
+impl Form for Entry32 {
+    fn append(&self, buffer: &mut Vec<u8>, entry: &DirEntry) {
+        let begin = buffer.len();
+        buffer.extend_from_slice(&entry.ino.to_le_bytes()[..self.word]);
+        buffer.extend_from_slice(&entry.next.to_le_bytes()[..self.word]);
+        buffer.extend_from_slice(&[0, 0]);
+        buffer.extend_from_slice(&entry.name);
+        // The type stands in the last byte of the record.
+        let length = (buffer.len() - begin + 2).next_multiple_of(self.word);
+        buffer.resize(begin + length - 1, 0);
+        buffer.push(entry.file_type.d_type());
+        close_record(buffer, begin, 2 * self.word, self.word);
+    }
+}
+
+/// Pads a record and notes its length at `at` in it.
+fn close_record(buffer: &mut Vec<u8>, begin: usize, at: usize, alignment: usize) {
+    let length = (buffer.len() - begin).next_multiple_of(alignment);
+    buffer.resize(begin + length, 0);
+    let length = u16::try_from(length).unwrap_or(u16::MAX).to_le_bytes();
+    buffer[begin + at..begin + at + 2].copy_from_slice(&length);
+}
+
+/// The position of a listing is the placeholder's own file offset, so lseek, dup and fork are the kernel's.
+fn list(call: &Call<'_>, node: &Node, fd: &OwnedFd, form: impl Form) -> Result<Outcome, Errno> {
+    // More than is ever asked for; a guest must not choose how much we allocate.
+    let room = call.size(2).min(1 << 20);
+    let mut position = u64::try_from(sys::seek(fd.as_fd(), 0, libc::SEEK_CUR)?).map_err(|_| Errno::EINVAL)?;
+    let mut buffer = Vec::new();
+    'more: loop {
+        let entries = node.file.entries(position)?;
+        if entries.is_empty() {
+            break;
+        }
+        for entry in entries {
+            let before = buffer.len();
+            form.append(&mut buffer, &entry);
+            if buffer.len() > room {
+                buffer.truncate(before);
+                if before == 0 {
+                    return Err(Errno::EINVAL);
+                }
+                break 'more;
+            }
+            position = entry.next;
+        }
+    }
+    call.write(call.arg(1), &buffer)?;
+    sys::seek(fd.as_fd(), i64::try_from(position).map_err(|_| Errno::EOVERFLOW)?, libc::SEEK_SET)?;
+    Ok(Outcome::Done(i64::try_from(buffer.len()).unwrap_or(i64::MAX)))
+}
+
+/// ioctl(2). What every descriptor knows (`FIOCLEX`, `FIONBIO`, …) is the kernel's.
+pub fn ioctl(call: &mut Call<'_>) -> Result<Outcome, Errno> {
+    let request = call.uint(1);
+    let every = [libc::FIOCLEX, libc::FIONCLEX, libc::FIONBIO, libc::FIOASYNC];
+    if every.contains(&libc::c_ulong::from(request)) {
+        return Ok(Outcome::Host);
+    }
+    match node(call, call.int(0)) {
+        Some((node, _)) => node.file.ioctl(request, call.arg(2)).map(Outcome::Done),
+        None => Ok(Outcome::HostMaySleep),
+    }
+}
+
+/// fsync(2), fdatasync(2).
+pub fn fsync(call: &mut Call<'_>) -> Result<Outcome, Errno> {
+    with(call, |node, _| node.file.sync().map(|()| Outcome::Done(0)))
 }
 
 /// fchmod(2).
-pub fn fchmod(_call: &mut Call) -> Result<Outcome, Errno> {
-    Ok(Outcome::Host)
+pub fn fchmod(call: &mut Call<'_>) -> Result<Outcome, Errno> {
+    with(call, |node, _| {
+        call.layer.chmod(&node.view_path, call.uint(1) & 0o7777, &*call.task).map(|()| Outcome::Done(0))
+    })
 }
 
 /// fchown(2).
-pub fn fchown(_call: &mut Call) -> Result<Outcome, Errno> {
-    Ok(Outcome::Host)
+pub fn fchown(call: &mut Call<'_>) -> Result<Outcome, Errno> {
+    let id = |value: u32| (value != u32::MAX).then_some(value);
+    with(call, |node, _| {
+        call.layer.chown(&node.view_path, id(call.uint(1)), id(call.uint(2)), &*call.task).map(|()| Outcome::Done(0))
+    })
 }
 
-/// ftruncate(2).
-pub fn ftruncate(_call: &mut Call) -> Result<Outcome, Errno> {
-    Ok(Outcome::Host)
+/// ftruncate(2): a placeholder is a directory, which is not open for writing.
+pub fn ftruncate(call: &mut Call<'_>) -> Result<Outcome, Errno> {
+    with(call, |_, _| Err(Errno::EINVAL))
+}
+
+fn xattr_name(call: &Call<'_>) -> Result<Vec<u8>, Errno> {
+    const XATTR_NAME_MAX: usize = 256;
+    match call.memory().read_string(call.arg(1), XATTR_NAME_MAX) {
+        Ok(name) if !name.is_empty() => Ok(name),
+        Ok(_) | Err(Errno::ENAMETOOLONG) => Err(Errno::ERANGE),
+        Err(errno) => Err(errno),
+    }
+}
+
+fn give(call: &Call<'_>, bytes: &[u8], buffer: usize) -> Result<Outcome, Errno> {
+    let size = call.size(buffer + 1);
+    if size != 0 {
+        if size < bytes.len() {
+            return Err(Errno::ERANGE);
+        }
+        call.write(call.arg(buffer), bytes)?;
+    }
+    Ok(Outcome::Done(i64::try_from(bytes.len()).unwrap_or(i64::MAX)))
 }
 
 /// fgetxattr(2).
-pub fn fgetxattr(_call: &mut Call) -> Result<Outcome, Errno> {
-    Ok(Outcome::Host)
+pub fn fgetxattr(call: &mut Call<'_>) -> Result<Outcome, Errno> {
+    with(call, |node, _| give(call, &call.layer.get_xattr(&node.view_path, &xattr_name(call)?)?, 2))
 }
 
 /// flistxattr(2).
-pub fn flistxattr(_call: &mut Call) -> Result<Outcome, Errno> {
-    Ok(Outcome::Host)
+pub fn flistxattr(call: &mut Call<'_>) -> Result<Outcome, Errno> {
+    with(call, |node, _| {
+        let mut list = Vec::new();
+        for name in call.layer.list_xattr(&node.view_path)? {
+            list.extend(name);
+            list.push(0);
+        }
+        give(call, &list, 1)
+    })
 }
 
 /// fsetxattr(2).
-pub fn fsetxattr(_call: &mut Call) -> Result<Outcome, Errno> {
-    Ok(Outcome::Host)
+pub fn fsetxattr(call: &mut Call<'_>) -> Result<Outcome, Errno> {
+    const XATTR_SIZE_MAX: usize = 65536;
+    with(call, |node, _| {
+        if call.size(3) > XATTR_SIZE_MAX {
+            return Err(Errno::E2BIG);
+        }
+        let mut value = vec![0; call.size(3)];
+        call.memory().read(call.arg(2), &mut value)?;
+        let flags = XattrFlags::from_bits_retain(call.int(4));
+        let name = xattr_name(call)?;
+        call.layer.set_xattr(&node.view_path, &name, &value, flags, &*call.task).map(|()| Outcome::Done(0))
+    })
 }
 
 /// fremovexattr(2).
-pub fn fremovexattr(_call: &mut Call) -> Result<Outcome, Errno> {
-    Ok(Outcome::Host)
+pub fn fremovexattr(call: &mut Call<'_>) -> Result<Outcome, Errno> {
+    with(call, |node, _| {
+        call.layer.remove_xattr(&node.view_path, &xattr_name(call)?, &*call.task).map(|()| Outcome::Done(0))
+    })
 }

@@ -1,4 +1,7 @@
 //! The handlers of the syscall table.
+//!
+//! A handler *decodes* (what did the tracee ask, read from its registers and memory) and then *operates* (what does that mean in its view). Where several calls are
+//! forms of one, each is a decoder of a few lines onto one private operation.
 
 pub mod control;
 pub mod dirs;
@@ -6,6 +9,7 @@ pub mod exec;
 pub mod fds;
 pub mod mounts;
 pub mod open;
+mod own;
 pub mod process;
 pub mod rewrite;
 pub mod sockets;

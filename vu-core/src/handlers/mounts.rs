@@ -1,14 +1,80 @@
-//! mounts
+//! mount(2) and umount2(2).
 
-use crate::call::{Call, Outcome};
-use vu_api::Errno;
+use crate::{
+    call::{Call, Outcome},
+    debug::Tag,
+    resolve::{Meaning, Need, PathArg},
+    view::{MountCall, Refusal},
+};
+use vu_api::{AbsPath, Errno, MountFlags};
+use vu_path::{Follow, ResolveFlags};
+use vu_trace::Memory;
 
-/// mount(2).
-pub fn mount(_call: &mut Call) -> Result<Outcome, Errno> {
-    Ok(Outcome::Host)
+/// The longest data string: a page, its NUL included (mount(2)).
+const DATA_MAX: usize = 4096;
+
+/// mount(2): where an active module has the type, it is the view's; otherwise the host's.
+pub fn mount(call: &mut Call<'_>) -> Result<Outcome, Errno> {
+    let memory = call.memory();
+    let string = |index: usize| {
+        let address = call.arg(index);
+        if address == 0 { Ok(Vec::new()) } else { memory.read_string(address, DATA_MAX) }
+    };
+    let fs_type = string(2)?;
+    if call.view.claims(&fs_type).is_none() {
+        return Ok(Outcome::Host);
+    }
+    let source = string(0)?;
+    let data = string(4)?;
+    let target = mount_point(call, call.read_path(1)?, Follow::Last)?;
+    let source_path = match call.meaning(&at_cwd(source.clone(), Follow::Last), Need::Name) {
+        Ok(Meaning::Place(place)) if place.found => Some(place.name),
+        _ => None,
+    };
+    let request = MountCall {
+        fs_type: &fs_type,
+        source: &source,
+        source_path,
+        target: &target,
+        flags: MountFlags::from_bits_retain(call.arg(3)),
+        data: &data,
+    };
+    match call.view.mount(&request) {
+        Ok(mount) => {
+            call.core.mounted(&mount);
+            call.debug(Tag::Mounts, format_args!("mount {mount}"));
+            Ok(Outcome::Done(0))
+        }
+        Err(Refusal::NotOurs) => Ok(Outcome::Host),
+        Err(Refusal::Errno(errno)) => Err(errno),
+    }
 }
 
-/// umount2(2).
-pub fn umount2(_call: &mut Call) -> Result<Outcome, Errno> {
-    Ok(Outcome::Host)
+/// umount2(2), and i386's umount(2).
+pub fn umount2(call: &mut Call<'_>) -> Result<Outcome, Errno> {
+    // Nothing is mounted: not even the path needs to be read.
+    if call.view.table().is_empty() {
+        return Ok(Outcome::Host);
+    }
+    let flags = if crate::table::name(call.abi, call.syscall.nr) == Some("umount2") { call.int(1) } else { 0 };
+    let follow = if flags & libc::UMOUNT_NOFOLLOW != 0 { Follow::Never } else { Follow::Last };
+    let point = mount_point(call, call.read_path(0)?, follow)?;
+    match call.view.umount(&point, flags) {
+        Ok(mount) => {
+            call.core.unmounted();
+            call.debug(Tag::Mounts, format_args!("umount {mount}"));
+            Ok(Outcome::Done(0))
+        }
+        Err(Refusal::NotOurs) => Ok(Outcome::Host),
+        Err(Refusal::Errno(errno)) => Err(errno),
+    }
+}
+
+fn at_cwd(path: Vec<u8>, follow: Follow) -> PathArg {
+    PathArg { dirfd: libc::AT_FDCWD, path, follow, resolve: ResolveFlags::empty() }
+}
+
+/// The canonical name of a mount point, which need not exist.
+fn mount_point(call: &Call<'_>, path: Vec<u8>, follow: Follow) -> Result<AbsPath, Errno> {
+    call.place(&at_cwd(path, follow)).map(|place| place.name)
 }

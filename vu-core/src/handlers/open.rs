@@ -1,24 +1,221 @@
-//! open
+//! open(2), openat(2), openat2(2), creat(2).
 
-use crate::call::{Call, Outcome};
-use vu_api::Errno;
+use crate::{
+    call::{Call, Outcome, path_argument},
+    resolve::{Meaning, Need, PathArg, Place},
+    sys,
+};
+use std::os::fd::{AsFd, OwnedFd};
+use vu_api::{AbsPath, Errno, FileType, Filesystem, Location, OpenFlags, OpenHow, Opened, Purpose};
+use vu_path::{Follow, ResolveFlags};
+use vu_trace::{Argument, Finish, Memory};
+
+/// Where the arguments of an open stand, and what they are.
+struct Request {
+    dirfd: i32,
+    path: Vec<u8>,
+    how: OpenHow,
+    resolve: ResolveFlags,
+    /// The index of the path argument; a directory descriptor stands before it if it is not 0.
+    path_index: usize,
+}
 
 /// open(2).
-pub fn open(_call: &mut Call) -> Result<Outcome, Errno> {
-    Ok(Outcome::Host)
-}
-
-/// openat(2).
-pub fn openat(_call: &mut Call) -> Result<Outcome, Errno> {
-    Ok(Outcome::Host)
-}
-
-/// openat2(2).
-pub fn openat2(_call: &mut Call) -> Result<Outcome, Errno> {
-    Ok(Outcome::Host)
+pub fn open(call: &mut Call<'_>) -> Result<Outcome, Errno> {
+    let how = OpenHow { flags: call.open_flags(1), mode: call.uint(2) };
+    open_at(call, &simple(call, libc::AT_FDCWD, 0, how)?)
 }
 
 /// creat(2).
-pub fn creat(_call: &mut Call) -> Result<Outcome, Errno> {
-    Ok(Outcome::Host)
+pub fn creat(call: &mut Call<'_>) -> Result<Outcome, Errno> {
+    let flags = OpenFlags::CREAT | OpenFlags::WRONLY | OpenFlags::TRUNC;
+    open_at(call, &simple(call, libc::AT_FDCWD, 0, OpenHow { flags, mode: call.uint(1) })?)
+}
+
+/// openat(2).
+pub fn openat(call: &mut Call<'_>) -> Result<Outcome, Errno> {
+    let how = OpenHow { flags: call.open_flags(2), mode: call.uint(3) };
+    open_at(call, &simple(call, call.int(0), 1, how)?)
+}
+
+/// openat2(2).
+pub fn openat2(call: &mut Call<'_>) -> Result<Outcome, Errno> {
+    // struct open_how: flags, mode, resolve, 8 bytes each; longer ones are the kernel's to judge (E2BIG), as are shorter ones and bad flags.
+    const SIZE: usize = 24;
+    if call.size(3) < SIZE {
+        return Ok(Outcome::Host);
+    }
+    let memory = call.memory();
+    let word = |index: u64| memory.read_u64(call.arg(2).wrapping_add(8 * index));
+    let (flags, mode, resolve) = (word(0)?, word(1)?, word(2)?);
+    let Ok(flags) = i32::try_from(flags) else { return Ok(Outcome::Host) };
+    let how = OpenHow { flags: OpenFlags::from_bits_retain(flags), mode: crate::call::low(mode) };
+    let resolve = ResolveFlags::from_bits_retain(resolve);
+    if (resolve & ResolveFlags::CACHED) == ResolveFlags::CACHED {
+        // "Only if it needs no waiting": callers try again without.
+        return Err(Errno::EAGAIN);
+    }
+    let request = Request { resolve, ..simple(call, call.int(0), 1, how)? };
+    open_at(call, &request)
+}
+
+fn simple(call: &Call<'_>, dirfd: i32, path_index: usize, how: OpenHow) -> Result<Request, Errno> {
+    let path = call.read_path(path_index)?;
+    Ok(Request { dirfd, path, how, resolve: ResolveFlags::empty(), path_index })
+}
+
+/// The operation.
+fn open_at(call: &Call<'_>, request: &Request) -> Result<Outcome, Errno> {
+    let flags = request.how.flags;
+    let follow = if flags.nofollow() { Follow::Never } else { Follow::Last };
+    let arg = PathArg { dirfd: request.dirfd, path: request.path.clone(), follow, resolve: request.resolve };
+    let place = match call.meaning(&arg, Need::Open)? {
+        Meaning::Kernel => return Ok(Outcome::HostMaySleep),
+        Meaning::Place(place) => place,
+    };
+    if creates_or_writes(flags) {
+        call.layer.locate(&place.name, Purpose::Change)?;
+    }
+    match place.location.clone() {
+        Location::Host(host) => open_host(call, request, &place, &host),
+        Location::Own => open_own(call, request, &place),
+    }
+}
+
+fn creates_or_writes(flags: OpenFlags) -> bool {
+    // O_TMPFILE contains O_DIRECTORY and always writes.
+    !flags.contains(OpenFlags::PATH) && flags.writes()
+}
+
+fn open_host(call: &Call<'_>, request: &Request, place: &Place, host: &AbsPath) -> Result<Outcome, Errno> {
+    let flags = request.how.flags;
+    let elsewhere = *host != place.name;
+    if place.opaque {
+        return Ok(if place.native { Outcome::HostMaySleep } else { rewritten(call, request, place, host) });
+    }
+    if !place.found {
+        return if place.native {
+            Ok(Outcome::HostMaySleep)
+        } else if flags.contains(OpenFlags::CREAT) {
+            Ok(rewritten(call, request, place, host))
+        } else {
+            Err(Errno::ENOENT)
+        };
+    }
+    let file_type = place.file_type(call)?;
+    let is_directory = file_type == FileType::Directory;
+    if place.native && !(elsewhere && is_directory) {
+        return Ok(Outcome::HostMaySleep);
+    }
+    // What the kernel checks before it opens (`do_open`, `fs/namei.c`).
+    if flags.contains(OpenFlags::CREAT) {
+        if flags.contains(OpenFlags::EXCL) {
+            return Err(Errno::EEXIST);
+        }
+        if is_directory || place.must_be_dir {
+            return Err(Errno::EISDIR);
+        }
+    }
+    if !is_directory && (place.must_be_dir || flags.contains(OpenFlags::DIRECTORY) && !flags.contains(OpenFlags::TMPFILE)) {
+        return Err(Errno::ENOTDIR);
+    }
+    let readable_here = matches!(file_type, FileType::Regular | FileType::Directory);
+    if !readable_here && !flags.contains(OpenFlags::PATH)
+        || flags.contains(OpenFlags::TMPFILE)
+        || !call.can_install()
+        || !call.task.same_credentials()
+    {
+        // What may block, or depends on who opens it: by the tracee itself.
+        return Ok(rewritten(call, request, place, host));
+    }
+    let text = host.as_bytes();
+    let fd = sys::open(text, flags.bits())?;
+    tag(call, &fd, place);
+    Ok(install(fd, flags))
+}
+
+fn install(fd: OwnedFd, flags: OpenFlags) -> Outcome {
+    let close_on_exec = flags.contains(OpenFlags::CLOEXEC);
+    Outcome::Install { fd, close_on_exec, at_once: !creates_or_writes(flags) }
+}
+
+/// Notes in the description under which name it was opened.
+fn tag(call: &Call<'_>, fd: &OwnedFd, place: &Place) {
+    if let Some(route) = place.route() {
+        let tag = call.core.routes.tag(&route);
+        if tag != 0 {
+            // O_PATH descriptions have no room; their name is found by guessing.
+            let _ = sys::set_tag(fd.as_fd(), tag);
+        }
+    }
+}
+
+/// The tracee opens the host's object itself.
+fn rewritten(call: &Call<'_>, request: &Request, place: &Place, host: &AbsPath) -> Outcome {
+    let mut path = host.as_bytes().to_vec();
+    if place.must_be_dir {
+        path.push(b'/');
+    }
+    let mut args: [Argument; 6] = Default::default();
+    args[request.path_index] = path_argument(&path);
+    if !request.resolve.is_empty() {
+        // The restrictions were kept when the path was resolved, and do not hold for the host's name.
+        args[0] = Argument::Value(i64::from(libc::AT_FDCWD).cast_unsigned());
+        let how = [u64::from(request.how.flags.bits().unsigned_abs()), u64::from(request.how.mode), 0];
+        args[2] = Argument::Bytes(how.iter().flat_map(|word| word.to_le_bytes()).collect());
+        args[3] = Argument::Value(24);
+    }
+    let task = call.task.clone();
+    let routes = call.core.routes.clone();
+    let route = place.route();
+    let finish: Finish = Box::new(move |result| {
+        if let (Ok(number), Some(route)) = (i32::try_from(result), route)
+            && number >= 0
+            && let Ok(fd) = task.descriptor(number)
+            && sys::file_type(fd.as_fd()).is_ok_and(|t| matches!(t, FileType::Regular | FileType::Directory))
+        {
+            let tag = routes.tag(&route);
+            if tag != 0 {
+                let _ = sys::set_tag(fd.as_fd(), tag);
+            }
+        }
+        result
+    });
+    call.rewrite_with(call.syscall.nr, args, Some(finish))
+}
+
+fn open_own(call: &Call<'_>, request: &Request, place: &Place) -> Result<Outcome, Errno> {
+    let flags = request.how.flags;
+    if !place.found && !flags.contains(OpenFlags::CREAT) {
+        return Err(Errno::ENOENT);
+    }
+    if place.must_be_dir && flags.contains(OpenFlags::CREAT) {
+        return Err(Errno::EISDIR);
+    }
+    let fd = match call.layer.open(&place.name, &request.how, &*call.task)? {
+        Opened::Host(fd) => fd,
+        Opened::Virtual(file) => {
+            let epoch = call.layer.mount_for(&place.name).map_or(0, |(mount, _)| mount.epoch.0);
+            call.core.nodes.open(file, flags, epoch, place.name.clone())?
+        }
+    };
+    if call.can_install() {
+        return Ok(install(fd, flags));
+    }
+    // Intercepted by a stop: the tracee reopens what the hypervisor holds.
+    Ok(reopened(call, request, fd))
+}
+
+fn reopened(call: &Call<'_>, request: &Request, fd: OwnedFd) -> Outcome {
+    let mut args: [Argument; 6] = Default::default();
+    args[request.path_index] = path_argument(&own_descriptor(&fd));
+    call.rewrite_with(call.syscall.nr, args, Some(Box::new(move |result| {
+        drop(fd);
+        result
+    })))
+}
+
+/// The path by which a tracee reaches a descriptor of the hypervisor.
+pub(super) fn own_descriptor(fd: &OwnedFd) -> Vec<u8> {
+    format!("/proc/{}/fd/{}", std::process::id(), std::os::fd::AsRawFd::as_raw_fd(fd)).into_bytes()
 }

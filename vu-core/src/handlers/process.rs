@@ -1,14 +1,20 @@
-//! process
+//! What changes which resources a task shares: unshare(2), setns(2).
 
 use crate::call::{Call, Outcome};
 use vu_api::Errno;
 
-/// unshare(2).
-pub fn unshare(_call: &mut Call) -> Result<Outcome, Errno> {
+/// unshare(2): a copy of root and working directory is a copy of what the hypervisor knows of them.
+pub fn unshare(call: &mut Call<'_>) -> Result<Outcome, Errno> {
+    // A new user or mount namespace implies it (unshare(2)).
+    let implies = libc::CLONE_FS | libc::CLONE_NEWNS | libc::CLONE_NEWUSER;
+    if call.int(0) & implies != 0 {
+        call.task.unshare_fs();
+    }
     Ok(Outcome::Host)
 }
 
-/// setns(2).
-pub fn setns(_call: &mut Call) -> Result<Outcome, Errno> {
+/// setns(2): another mount namespace begins at its own root.
+pub fn setns(call: &mut Call<'_>) -> Result<Outcome, Errno> {
+    call.task.fs().forget_cwd();
     Ok(Outcome::Host)
 }

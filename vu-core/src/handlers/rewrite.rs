@@ -1,9 +1,132 @@
-//! rewrite
+//! The calls that change what a path names, and all others that carry paths and need no treatment of their own.
+//!
+//! The tracee makes them itself, on the host's object: so rights, umask, limits, quotas and restarts are the kernel's.
 
-use crate::call::{Call, Outcome};
-use vu_api::Errno;
+use crate::{
+    call::{Call, Outcome, path_argument},
+    handlers::own,
+    resolve::{Meaning, Need, PathArg, Place},
+    sys,
+    table,
+};
+use std::os::fd::AsFd;
+use vu_api::{Errno, FileType, Filesystem, Location, Purpose};
+use vu_path::Follow;
+use vu_trace::Argument;
 
-/// paths(2).
-pub fn paths(_call: &mut Call) -> Result<Outcome, Errno> {
-    Ok(Outcome::Host)
+/// A path argument of a call: where it stands, and what it means.
+pub(super) struct Meant {
+    pub index: usize,
+    pub dirfd: Option<usize>,
+    pub entry: bool,
+    pub text: Vec<u8>,
+    pub meaning: Meaning,
+}
+
+/// Every call whose row says so: resolves each path argument of it, and exchanges those that the kernel would not understand.
+pub fn paths(call: &mut Call<'_>) -> Result<Outcome, Errno> {
+    let Some(row) = table::lookup(call.abi, call.syscall.nr) else { return Ok(Outcome::Host) };
+    let name = row.name;
+    let makes = makes_a_name(name);
+    let mut meant = Vec::new();
+    for argument in row.paths(&call.syscall.args) {
+        // A path that is NULL means no path, where that is allowed; elsewhere the kernel says EFAULT.
+        if call.arg(argument.index) == 0 {
+            continue;
+        }
+        let text = call.read_path(argument.index)?;
+        let dirfd = argument.dirfd.map_or(libc::AT_FDCWD, |at| call.int(at));
+        let meaning = call.meaning(&PathArg::at(dirfd, text.clone(), argument.follow), Need::Object)?;
+        if let Meaning::Place(place) = &meaning
+            && argument.purpose == Purpose::Change
+        {
+            permit(call, argument.follow == Follow::Entry, makes, place)?;
+        }
+        meant.push(Meant { index: argument.index, dirfd: argument.dirfd, entry: argument.follow == Follow::Entry, text, meaning });
+    }
+    let kernel_finds = |m: &Meant| match &m.meaning {
+        Meaning::Kernel => true,
+        Meaning::Place(place) => place.native,
+    };
+    if let [from, to] = &mut meant[..]
+        && is_link_or_rename(name)
+    {
+        one_file_system(call, from, to)?;
+    }
+    if meant.iter().all(kernel_finds) {
+        return Ok(Outcome::Host);
+    }
+    if meant.iter().any(|m| matches!(&m.meaning, Meaning::Place(place) if place.location == Location::Own)) {
+        return own::operate(call, name, &meant);
+    }
+    let mut args: [Argument; 6] = Default::default();
+    for m in &meant {
+        let Meaning::Place(place) = &m.meaning else { continue };
+        let Location::Host(host) = &place.location else { continue };
+        let mut path = host.as_bytes().to_vec();
+        // What the last component was decides about some errors: rmdir("x/.") is EINVAL, rmdir("x/..") ENOTEMPTY.
+        if m.entry && (m.text.ends_with(b"/.") || m.text == b".") {
+            path.extend_from_slice(b"/.");
+        } else if place.must_be_dir && path.len() > 1 {
+            path.push(b'/');
+        }
+        args[m.index] = path_argument(&path);
+        if let Some(dirfd) = m.dirfd {
+            args[dirfd] = Argument::Value(i64::from(libc::AT_FDCWD).cast_unsigned());
+        }
+    }
+    Ok(call.rewrite(args))
+}
+
+fn is_link_or_rename(name: &str) -> bool {
+    name.starts_with("rename") || matches!(name, "link" | "linkat")
+}
+
+/// Whether the entry is made, not taken away; of a rename both.
+fn makes_a_name(name: &str) -> bool {
+    matches!(name, "mkdir" | "mkdirat" | "mknod" | "mknodat" | "symlink" | "symlinkat" | "link" | "linkat")
+}
+
+/// Read-only mounts, and the names of mount points.
+fn permit(call: &Call<'_>, entry: bool, makes: bool, place: &Place) -> Result<(), Errno> {
+    // That the name is taken is said before the file system is found to be read-only; `mkdir -p` lives on it.
+    if entry && makes && place.found {
+        return Ok(());
+    }
+    if entry && !makes && is_mount_point(call, place) {
+        return Err(Errno::EBUSY);
+    }
+    call.layer.locate(&place.name, Purpose::Change).map(drop)
+}
+
+fn is_mount_point(call: &Call<'_>, place: &Place) -> bool {
+    !place.name.is_root() && call.layer.mount_for(&place.name).is_some_and(|(_, rest)| rest.is_root())
+}
+
+/// Two names of one file system: both of the same mount, or both of the host.
+fn one_file_system(call: &Call<'_>, from: &mut Meant, to: &mut Meant) -> Result<(), Errno> {
+    if matches!((&from.meaning, &to.meaning), (Meaning::Kernel, Meaning::Kernel)) {
+        return Ok(());
+    }
+    let mount_of = |m: &Meant| -> Result<Option<u64>, Errno> {
+        let name = match &m.meaning {
+            Meaning::Place(place) => place.name.clone(),
+            Meaning::Kernel => {
+                let dirfd = m.dirfd.map_or(libc::AT_FDCWD, |at| call.int(at));
+                call.place(&PathArg::at(dirfd, m.text.clone(), Follow::Entry))?.name
+            }
+        };
+        Ok(call.layer.mount_for(&name).map(|(mount, _)| mount.epoch.0))
+    };
+    // A file without a name (an O_TMPFILE's descriptor in /proc) has no mount that could be compared.
+    let opaque = |m: &Meant| matches!(&m.meaning, Meaning::Place(place) if place.opaque);
+    if opaque(from) || from.text.is_empty() || mount_of(from)? == mount_of(to)? { Ok(()) } else { Err(Errno::EXDEV) }
+}
+
+/// The type of what a path means, if it is there.
+pub(super) fn type_of(call: &Call<'_>, place: &Place) -> Option<FileType> {
+    match &place.handle {
+        Some(handle) => sys::file_type(handle.as_fd()).ok(),
+        None => call.layer.stat(&place.name).ok().map(|stat| stat.file_type()),
+    }
 }

@@ -1,54 +1,319 @@
-//! stat
+//! The calls that only look: stat(2) and its relatives, access(2), readlink(2), statfs(2).
 
-use crate::call::{Call, Outcome};
-use vu_api::Errno;
+use crate::{
+    call::{Call, Outcome},
+    handlers::rewrite,
+    resolve::{Meaning, Need, PathArg, Place},
+    sys,
+    task::host_name,
+};
+use std::os::fd::AsFd;
+use vu_api::{AbsPath, AccessMode, Errno, Filesystem, Location, Stat, StatFs};
+use vu_path::Follow;
+use vu_trace::{Abi, Tid};
+
+/// What is done with a place: nothing, where the kernel finds it itself.
+fn look(
+    call: &mut Call<'_>,
+    dirfd: i32,
+    path_index: usize,
+    follow: Follow,
+    answer: impl FnOnce(&Call<'_>, &Place) -> Result<Outcome, Errno>,
+) -> Result<Outcome, Errno> {
+    let path = call.read_path(path_index)?;
+    match call.meaning(&PathArg::at(dirfd, path, follow), Need::Object)? {
+        Meaning::Kernel => Ok(Outcome::Host),
+        Meaning::Place(place) if place.native => Ok(Outcome::Host),
+        Meaning::Place(place) => {
+            let place = place.existing()?;
+            let host = place.host().is_some();
+            if host && (place.handle.is_none() || call.abi != Abi::X86_64 || !call.task.same_credentials()) {
+                return rewrite::paths(call);
+            }
+            answer(call, &place)
+        }
+    }
+}
+
+fn follow_unless(nofollow: bool) -> Follow {
+    if nofollow { Follow::Never } else { Follow::Last }
+}
 
 /// stat(2).
-pub fn stat(_call: &mut Call) -> Result<Outcome, Errno> {
-    Ok(Outcome::Host)
+pub fn stat(call: &mut Call<'_>) -> Result<Outcome, Errno> {
+    look(call, libc::AT_FDCWD, 0, Follow::Last, |call, place| tell(call, place, 1))
 }
 
 /// lstat(2).
-pub fn lstat(_call: &mut Call) -> Result<Outcome, Errno> {
-    Ok(Outcome::Host)
+pub fn lstat(call: &mut Call<'_>) -> Result<Outcome, Errno> {
+    look(call, libc::AT_FDCWD, 0, Follow::Never, |call, place| tell(call, place, 1))
 }
 
 /// newfstatat(2).
-pub fn newfstatat(_call: &mut Call) -> Result<Outcome, Errno> {
-    Ok(Outcome::Host)
+pub fn newfstatat(call: &mut Call<'_>) -> Result<Outcome, Errno> {
+    let flags = call.int(3);
+    if flags & !(libc::AT_SYMLINK_NOFOLLOW | libc::AT_NO_AUTOMOUNT | libc::AT_EMPTY_PATH) != 0 {
+        return Err(Errno::EINVAL);
+    }
+    if flags & libc::AT_EMPTY_PATH != 0 && is_empty(call, 1) {
+        return super::fds::stat_of(call, call.int(0), 2);
+    }
+    let follow = follow_unless(flags & libc::AT_SYMLINK_NOFOLLOW != 0);
+    look(call, call.int(0), 1, follow, |call, place| tell(call, place, 2))
+}
+
+/// Whether the path at `index` is empty or, where the kernel takes that for empty (Linux 6.11), NULL.
+fn is_empty(call: &Call<'_>, index: usize) -> bool {
+    call.arg(index) == 0 || call.read_path(index).is_ok_and(|path| path.is_empty())
+}
+
+fn tell(call: &Call<'_>, place: &Place, buffer: usize) -> Result<Outcome, Errno> {
+    let stat = match (&place.location, &place.handle) {
+        (Location::Host(_), Some(handle)) => directory_check(place, sys::fstat(handle.as_fd())?)?,
+        _ => encode_stat(&call.layer.stat(&place.name)?),
+    };
+    call.write(call.arg(buffer), sys::bytes(&stat))?;
+    Ok(Outcome::Done(0))
+}
+
+/// A slash behind the name of what is no directory.
+fn directory_check(place: &Place, stat: libc::stat) -> Result<libc::stat, Errno> {
+    if place.must_be_dir && stat.st_mode & libc::S_IFMT != libc::S_IFDIR { Err(Errno::ENOTDIR) } else { Ok(stat) }
 }
 
 /// statx(2).
-pub fn statx(_call: &mut Call) -> Result<Outcome, Errno> {
-    Ok(Outcome::Host)
+pub fn statx(call: &mut Call<'_>) -> Result<Outcome, Errno> {
+    let flags = call.int(2);
+    let known = libc::AT_SYMLINK_NOFOLLOW | libc::AT_NO_AUTOMOUNT | libc::AT_EMPTY_PATH | libc::AT_STATX_SYNC_TYPE;
+    if flags & !known != 0 {
+        return Err(Errno::EINVAL);
+    }
+    if flags & libc::AT_EMPTY_PATH != 0 && is_empty(call, 1) {
+        return super::fds::statx_of(call, call.int(0), 4);
+    }
+    let follow = follow_unless(flags & libc::AT_SYMLINK_NOFOLLOW != 0);
+    look(call, call.int(0), 1, follow, |call, place| {
+        let (flags, mask) = (call.int(2), call.uint(3));
+        let stat = match (&place.location, &place.handle) {
+            (Location::Host(_), Some(handle)) => {
+                let stat = sys::statx(handle.as_fd(), flags & libc::AT_STATX_SYNC_TYPE, mask)?;
+                if place.must_be_dir && u32::from(stat.stx_mode) & libc::S_IFMT != libc::S_IFDIR {
+                    return Err(Errno::ENOTDIR);
+                }
+                stat
+            }
+            _ => encode_statx(&call.layer.stat(&place.name)?),
+        };
+        call.write(call.arg(4), sys::bytes(&stat))?;
+        Ok(Outcome::Done(0))
+    })
 }
 
 /// access(2).
-pub fn access(_call: &mut Call) -> Result<Outcome, Errno> {
-    Ok(Outcome::Host)
+pub fn access(call: &mut Call<'_>) -> Result<Outcome, Errno> {
+    let mode = call.int(1);
+    look(call, libc::AT_FDCWD, 0, Follow::Last, |call, place| accessible(call, place, mode, 0))
 }
 
-/// faccessat(2).
-pub fn faccessat(_call: &mut Call) -> Result<Outcome, Errno> {
-    Ok(Outcome::Host)
+/// faccessat(2): without flags, as the kernel's.
+pub fn faccessat(call: &mut Call<'_>) -> Result<Outcome, Errno> {
+    let mode = call.int(2);
+    look(call, call.int(0), 1, Follow::Last, |call, place| accessible(call, place, mode, 0))
 }
 
 /// faccessat2(2).
-pub fn faccessat2(_call: &mut Call) -> Result<Outcome, Errno> {
-    Ok(Outcome::Host)
+pub fn faccessat2(call: &mut Call<'_>) -> Result<Outcome, Errno> {
+    let (mode, flags) = (call.int(2), call.int(3));
+    if flags & !(libc::AT_EACCESS | libc::AT_SYMLINK_NOFOLLOW | libc::AT_EMPTY_PATH) != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let follow = follow_unless(flags & libc::AT_SYMLINK_NOFOLLOW != 0);
+    look(call, call.int(0), 1, follow, |call, place| accessible(call, place, mode, flags & libc::AT_EACCESS))
+}
+
+fn accessible(call: &Call<'_>, place: &Place, mode: i32, flags: i32) -> Result<Outcome, Errno> {
+    let all = libc::R_OK | libc::W_OK | libc::X_OK;
+    if mode & !all != 0 {
+        return Err(Errno::EINVAL);
+    }
+    if mode & libc::W_OK != 0 {
+        call.layer.locate(&place.name, vu_api::Purpose::Change)?;
+    }
+    if mode & libc::X_OK != 0 {
+        call.layer.locate(&place.name, vu_api::Purpose::Execute)?;
+    }
+    match (&place.location, &place.handle) {
+        (Location::Host(_), Some(handle)) => {
+            if place.must_be_dir {
+                directory_check(place, sys::fstat(handle.as_fd())?)?;
+            }
+            sys::access(handle.as_fd(), mode, flags)?;
+        }
+        _ => call.layer.access(&place.name, AccessMode::from_bits_retain(mode), &*call.task)?,
+    }
+    Ok(Outcome::Done(0))
 }
 
 /// readlink(2).
-pub fn readlink(_call: &mut Call) -> Result<Outcome, Errno> {
-    Ok(Outcome::Host)
+pub fn readlink(call: &mut Call<'_>) -> Result<Outcome, Errno> {
+    read_link_at(call, libc::AT_FDCWD, 0)
 }
 
 /// readlinkat(2).
-pub fn readlinkat(_call: &mut Call) -> Result<Outcome, Errno> {
-    Ok(Outcome::Host)
+pub fn readlinkat(call: &mut Call<'_>) -> Result<Outcome, Errno> {
+    read_link_at(call, call.int(0), 1)
+}
+
+fn read_link_at(call: &Call<'_>, dirfd: i32, path_index: usize) -> Result<Outcome, Errno> {
+    let path = call.read_path(path_index)?;
+    let place = match call.meaning(&PathArg::at(dirfd, path, Follow::Never), Need::Name)? {
+        Meaning::Kernel => return Ok(Outcome::Host),
+        Meaning::Place(place) => place,
+    };
+    let size = call.int(path_index + 2);
+    let Ok(size) = usize::try_from(size) else { return Err(Errno::EINVAL) };
+    if size == 0 {
+        return Err(Errno::EINVAL);
+    }
+    let target = match place.host().map(|host| magic_name(call, host)) {
+        Some(Some(name)) => name.as_bytes().to_vec(),
+        _ if place.native => return Ok(Outcome::Host),
+        Some(None) => {
+            let place = place.existing()?;
+            let handle = place.handle.as_ref().ok_or(Errno::EINVAL)?;
+            // Of what is no link, an O_PATH descriptor says ENOENT.
+            sys::read_link(handle.as_fd(), "").map_err(|e| if e == Errno::ENOENT { Errno::EINVAL } else { e })?
+        }
+        None => call.layer.read_link(&place.existing()?.name)?,
+    };
+    let length = target.len().min(size);
+    call.write(call.arg(path_index + 1), &target[..length])?;
+    Ok(Outcome::Done(i64::try_from(length).unwrap_or(i64::MAX)))
+}
+
+/// What a magic link of `/proc` reads as in the view, if not as on the host.
+fn magic_name(call: &Call<'_>, link: &AbsPath) -> Option<AbsPath> {
+    let mut names: Vec<&[u8]> = link.components().collect();
+    if names.first() != Some(&&b"proc"[..]) {
+        return None;
+    }
+    let number = |text: &[u8]| std::str::from_utf8(text).ok()?.parse::<i32>().ok();
+    let mut tid = number(names.get(1)?)?;
+    if names.get(2) == Some(&&b"task"[..]) {
+        tid = number(names.get(3)?)?;
+        names.drain(1..3);
+    }
+    let task = call.core.tasks.get(Tid(tid))?;
+    match names.get(2..)? {
+        [b"cwd"] => {
+            let host = host_name(sys::read_link(task.proc().ok()?, "cwd").ok()?);
+            let root = task.fs().root.read().clone();
+            let name = match host {
+                Ok(host) => task.fs().cwd_route.read().view_path(&host)?,
+                Err(_) => {
+                    let fd = sys::open_link(task.proc().ok()?, "cwd").ok()?;
+                    let stat = sys::fstat(fd.as_fd()).ok()?;
+                    call.core.nodes.find(stat.st_dev, stat.st_ino)?.view_path.clone()
+                }
+            };
+            Some(name.rebase(&root, &AbsPath::root()).unwrap_or(name))
+        }
+        [b"root"] => {
+            let root = task.fs().root.read().clone();
+            if root.is_root() { None } else { Some(root) }
+        }
+        [b"exe"] => task.process.executable(),
+        [b"fd", fd] => call.descriptor_name(&task, number(fd)?),
+        _ => None,
+    }
 }
 
 /// statfs(2).
-pub fn statfs(_call: &mut Call) -> Result<Outcome, Errno> {
-    Ok(Outcome::Host)
+pub fn statfs(call: &mut Call<'_>) -> Result<Outcome, Errno> {
+    look(call, libc::AT_FDCWD, 0, Follow::Last, |call, place| {
+        let stat = match (&place.location, &place.handle) {
+            (Location::Host(_), Some(handle)) => sys::fstatfs(handle.as_fd())?,
+            _ => encode_statfs(&call.layer.statfs(&place.name)?),
+        };
+        call.write(call.arg(1), sys::bytes(&stat))?;
+        Ok(Outcome::Done(0))
+    })
+}
+
+/// The kernel's form of the attributes of a virtual object.
+#[must_use]
+pub fn encode_stat(from: &Stat) -> libc::stat {
+    let mut to: libc::stat = sys::zeroed();
+    to.st_dev = from.dev;
+    to.st_ino = from.ino;
+    to.st_mode = from.mode;
+    to.st_nlink = from.nlink;
+    to.st_uid = from.uid;
+    to.st_gid = from.gid;
+    to.st_rdev = from.rdev;
+    to.st_size = i64::try_from(from.size).unwrap_or(i64::MAX);
+    to.st_blksize = from.blksize.into();
+    to.st_blocks = i64::try_from(from.blocks).unwrap_or(i64::MAX);
+    (to.st_atime, to.st_atime_nsec) = (from.atime.secs, from.atime.nanos.into());
+    (to.st_mtime, to.st_mtime_nsec) = (from.mtime.secs, from.mtime.nanos.into());
+    (to.st_ctime, to.st_ctime_nsec) = (from.ctime.secs, from.ctime.nanos.into());
+    to
+}
+
+/// The kernel's form of the extended attributes of a virtual object.
+#[must_use]
+pub fn encode_statx(from: &Stat) -> libc::statx {
+    let mut to: libc::statx = sys::zeroed();
+    let time = |time: vu_api::Time| {
+        let mut t = to_time();
+        t.tv_sec = time.secs;
+        t.tv_nsec = time.nanos;
+        t
+    };
+    to.stx_mask = libc::STATX_BASIC_STATS;
+    to.stx_blksize = from.blksize;
+    to.stx_nlink = u32::try_from(from.nlink).unwrap_or(u32::MAX);
+    to.stx_uid = from.uid;
+    to.stx_gid = from.gid;
+    to.stx_mode = u16::try_from(from.mode & 0xffff).unwrap_or(0);
+    to.stx_ino = from.ino;
+    to.stx_size = from.size;
+    to.stx_blocks = from.blocks;
+    to.stx_atime = time(from.atime);
+    to.stx_mtime = time(from.mtime);
+    to.stx_ctime = time(from.ctime);
+    if let Some(btime) = from.btime {
+        to.stx_btime = time(btime);
+        to.stx_mask |= libc::STATX_BTIME;
+    }
+    if let Some(id) = from.mnt_id {
+        to.stx_mnt_id = id;
+        to.stx_mask |= libc::STATX_MNT_ID;
+    }
+    to.stx_rdev_major = libc::major(from.rdev);
+    to.stx_rdev_minor = libc::minor(from.rdev);
+    to.stx_dev_major = libc::major(from.dev);
+    to.stx_dev_minor = libc::minor(from.dev);
+    to
+}
+
+fn to_time() -> libc::statx_timestamp {
+    sys::zeroed::<libc::statx>().stx_atime
+}
+
+/// The kernel's form of what is told about a virtual file system.
+#[must_use]
+pub fn encode_statfs(from: &StatFs) -> libc::statfs64 {
+    let mut to: libc::statfs64 = sys::zeroed();
+    to.f_type = from.fs_type;
+    to.f_bsize = from.bsize;
+    to.f_blocks = from.blocks;
+    to.f_bfree = from.bfree;
+    to.f_bavail = from.bavail;
+    to.f_files = from.files;
+    to.f_ffree = from.ffree;
+    to.f_namelen = from.namelen;
+    to.f_frsize = from.frsize;
+    to.f_flags = from.flags;
+    to
 }

@@ -1,0 +1,211 @@
+//! The hypervisor: what is shared by all views, and the dispatch of calls.
+
+use crate::{
+    call::{Call, Outcome},
+    debug::{Override, Tag},
+    route::Routes,
+    table::{self, Filter, Printed},
+    task::Tasks,
+    view::{Mount, View},
+};
+use parking_lot::Mutex;
+use std::{
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+use vu_api::Errno;
+use vu_fd::Nodes;
+use vu_trace::{Abi, Birth, Hypervisor, Intercepted, Required, Tid, Verdict};
+
+/// The hypervisor.
+///
+/// Locks here are held for a look or an exchange, never while a mount is asked anything or a tracee waited for.
+pub struct Core {
+    /// The processes of all views.
+    pub tasks: Tasks,
+    /// The virtual open files.
+    pub nodes: Arc<Nodes>,
+    /// Under which names host directories are open.
+    pub routes: Arc<Routes>,
+    required: Arc<Required>,
+    cookie: u64,
+    installed: Mutex<Installed>,
+    virtual_files: AtomicBool,
+    generation: AtomicU64,
+    first: Arc<View>,
+    debug: Override,
+}
+
+/// Which filters the views have come to need.
+#[derive(Default)]
+struct Installed {
+    path: bool,
+    descriptor: bool,
+}
+
+impl Core {
+    /// The hypervisor of one first view.
+    #[must_use]
+    pub fn new(first: Arc<View>, nodes: Arc<Nodes>, required: Arc<Required>, cookie: u64) -> Core {
+        Core {
+            tasks: Tasks::default(),
+            nodes,
+            routes: Arc::default(),
+            required,
+            cookie,
+            installed: Mutex::default(),
+            virtual_files: AtomicBool::new(false),
+            generation: AtomicU64::new(1),
+            first,
+            debug: Override::default(),
+        }
+    }
+
+    /// Whether there may be descriptors of virtual files.
+    #[must_use]
+    pub fn has_virtual_files(&self) -> bool {
+        self.virtual_files.load(Ordering::Acquire)
+    }
+
+    /// A number that changes whenever a mount comes or goes in any view.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// A mount was made: what it virtualises is intercepted from now on.
+    pub fn mounted(&self, mount: &Mount) {
+        let virtual_files = mount.module.virtual_files();
+        if virtual_files {
+            self.virtual_files.store(true, Ordering::Release);
+        }
+        self.generation.fetch_add(1, Ordering::AcqRel);
+        let mut installed = self.installed.lock();
+        let wanted = match (installed.path, installed.descriptor) {
+            (false, _) if virtual_files => Filter::PathAndDescriptor,
+            (false, _) => Filter::Path,
+            // A task's chain of filters can have one listener only, so what comes later stops.
+            (true, false) if virtual_files => Filter::Descriptor,
+            _ => return,
+        };
+        match vu_trace::filter::compile(&table::filter(wanted, self.cookie)) {
+            Ok(program) => {
+                installed.path = true;
+                installed.descriptor |= wanted != Filter::Path;
+                self.required.add(vu_trace::Filter { program: program.into(), notifies: wanted.notifies() });
+            }
+            Err(error) => tracing::error!("a filter cannot be made: {error}"),
+        }
+    }
+
+    /// A mount went, or a task changed its view.
+    pub fn unmounted(&self) {
+        self.generation.fetch_add(1, Ordering::AcqRel);
+    }
+
+    fn handle(&self, intercepted: &Intercepted<'_>) -> Verdict {
+        let Some(row) = table::lookup(intercepted.abi, intercepted.nr) else { return Verdict::Continue };
+        let Some(handler) = row.handler() else { return Verdict::Continue };
+        // Every thread of a view is known before it runs.
+        let Some(task) = self.tasks.get(intercepted.tid) else {
+            tracing::error!("{}: a system call of a thread that is not known", intercepted.tid);
+            return Verdict::Return(Errno::ENOSYS.as_result());
+        };
+        let mut call = Call::new(self, task, intercepted);
+        let told = !call.view.debug().silent() && call.view.debug().enabled(Tag::Syscalls, &call.task.debug());
+        let text = told.then(|| Printed { abi: intercepted.abi, nr: intercepted.nr, args: intercepted.args, memory: &call.memory() }.to_string());
+        let result = handler(&mut call);
+        if let Some(text) = text {
+            call.debug(Tag::Syscalls, format_args!("{text} = {}", Answer(&result)));
+        }
+        let may_sleep = matches!(result, Ok(Outcome::HostMaySleep));
+        if may_sleep != call.task.may_sleep() {
+            call.task.set_may_sleep(may_sleep);
+        }
+        match result {
+            Ok(Outcome::Host | Outcome::HostMaySleep) => Verdict::Continue,
+            Ok(Outcome::Done(result)) => Verdict::Return(result),
+            Ok(Outcome::Install { fd, close_on_exec, at_once }) => Verdict::Install { fd, close_on_exec, at_once },
+            Ok(Outcome::Rewrite(rewrite)) => {
+                call.task.set_may_sleep(true);
+                Verdict::Rewrite(Box::new(rewrite))
+            }
+            Err(errno) => Verdict::Return(errno.as_result()),
+        }
+    }
+}
+
+impl Call<'_> {
+    /// Tells people who asked for it.
+    pub fn debug(&self, tag: Tag, text: fmt::Arguments<'_>) {
+        let debug = self.view.debug();
+        if !debug.silent() && debug.enabled(tag, &self.task.debug()) {
+            debug.line(tag, self.task.tid.0, text);
+        }
+    }
+}
+
+/// What became of a call, for people.
+struct Answer<'a>(&'a Result<Outcome, Errno>);
+
+impl fmt::Display for Answer<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Ok(Outcome::Host | Outcome::HostMaySleep) => f.write_str("(host)"),
+            Ok(Outcome::Done(result)) => write!(f, "{result}"),
+            Ok(Outcome::Install { .. }) => f.write_str("(descriptor)"),
+            Ok(Outcome::Rewrite(rewrite)) => {
+                let path = rewrite.args.iter().find_map(|argument| match argument {
+                    vu_trace::Argument::Bytes(bytes) => Some(bytes),
+                    _ => None,
+                });
+                match path {
+                    Some(path) => write!(f, "(host: {})", path.strip_suffix(&[0]).unwrap_or(path).escape_ascii()),
+                    None => f.write_str("(host)"),
+                }
+            }
+            Err(errno) => write!(f, "-1 {errno:?} ({errno})"),
+        }
+    }
+}
+
+impl Hypervisor for Core {
+    fn intercepted(&self, call: &Intercepted<'_>) -> Verdict {
+        // A defect in a handler fails one call, not the view.
+        catch_unwind(AssertUnwindSafe(|| self.handle(call))).unwrap_or_else(|_| {
+            let name = table::name(call.abi, call.nr).unwrap_or("?");
+            tracing::error!("{}: the handler of {name} panicked; the call fails with EIO", call.tid);
+            Verdict::Return(Errno::EIO.as_result())
+        })
+    }
+
+    fn never_interrupted(&self, tid: Tid, abi: Abi, nr: i64) -> bool {
+        let Some(row) = table::lookup(abi, nr) else { return false };
+        row.handler().is_some() && !(row.sleeps() && self.tasks.get(tid).is_some_and(|task| task.may_sleep()))
+    }
+
+    fn born(&self, birth: Birth) {
+        if birth.parent == birth.child {
+            self.tasks.insert_first(birth.child, self.first.clone(), self.debug);
+        } else {
+            self.tasks.born(&birth);
+        }
+    }
+
+    fn executed(&self, process: Tid, former: Tid) {
+        self.tasks.renamed(process, former);
+        if let Some(task) = self.tasks.get(process) {
+            task.process.executed();
+            // exec ends the sharing of root and directory with other processes' threads only by clone's flags; what is held stays right.
+            task.set_may_sleep(false);
+        }
+    }
+
+    fn exited(&self, tid: Tid) {
+        self.tasks.exited(tid);
+    }
+}

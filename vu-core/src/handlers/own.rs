@@ -1,0 +1,191 @@
+//! Calls on objects that a mount keeps itself: from the arguments of the system call to the operation of the file system.
+
+use crate::{
+    call::{Call, Outcome},
+    handlers::rewrite::{Meant, type_of},
+    resolve::{Meaning, Place},
+};
+use vu_api::{Errno, FileType, Filesystem, RenameFlags, Time, TimeChange, XattrFlags};
+use vu_trace::{Abi, Memory};
+
+/// The longest value and list of extended attributes (`XATTR_SIZE_MAX`, `include/uapi/linux/limits.h`).
+const XATTR_SIZE_MAX: usize = 65536;
+/// The longest name of one, its NUL included.
+const XATTR_NAME_MAX: usize = 256;
+
+/// Does what call `name` asks, at least one of whose paths means an object of a mount.
+pub(super) fn operate(call: &Call<'_>, name: &str, meant: &[Meant]) -> Result<Outcome, Errno> {
+    call.still_waits()?;
+    let place = |index: usize| match meant.get(index).map(|m| &m.meaning) {
+        Some(Meaning::Place(place)) => Ok(place),
+        _ => Err(Errno::EXDEV),
+    };
+    let first = place(0)?;
+    let (fs, task) = (&call.layer, &*call.task);
+    // The arguments behind the path: where they stand depends on whether a directory descriptor stands before it.
+    let after = |offset: usize| meant.first().map_or(0, |m| m.index) + offset;
+    match name {
+        "mkdir" | "mkdirat" => {
+            absent(first)?;
+            fs.mkdir(&first.name, call.uint(after(1)) & 0o7777, task)?;
+        }
+        "mknod" | "mknodat" => {
+            absent(first)?;
+            slashless(first, Errno::ENOENT)?;
+            let mode = call.uint(after(1));
+            let mode = if mode & libc::S_IFMT == 0 { mode | libc::S_IFREG } else { mode };
+            fs.mknod(&first.name, mode, u64::from(call.uint(after(2))), task)?;
+        }
+        "unlink" => unlink(call, first)?,
+        "rmdir" => rmdir(call, first)?,
+        "unlinkat" => match call.int(2) {
+            0 => unlink(call, first)?,
+            libc::AT_REMOVEDIR => rmdir(call, first)?,
+            _ => return Err(Errno::EINVAL),
+        },
+        "rename" | "renameat" | "renameat2" => {
+            let flags = if name == "renameat2" { call.uint(4) } else { 0 };
+            present(first)?;
+            fs.rename(&first.name, &place(1)?.name, RenameFlags::from_bits_retain(flags), task)?;
+        }
+        "link" | "linkat" => {
+            present(first)?;
+            absent(place(1)?)?;
+            fs.link(&first.name, &place(1)?.name, task)?;
+        }
+        "symlink" | "symlinkat" => {
+            absent(first)?;
+            slashless(first, Errno::ENOENT)?;
+            let target = call.read_path(0)?;
+            if target.is_empty() {
+                return Err(Errno::ENOENT);
+            }
+            fs.symlink(&target, &first.name, task)?;
+        }
+        "chmod" | "fchmodat" | "fchmodat2" => {
+            present(first)?;
+            fs.chmod(&first.name, call.uint(after(1)) & 0o7777, task)?;
+        }
+        "chown" | "lchown" | "fchownat" => {
+            present(first)?;
+            let id = |value: u32| (value != u32::MAX).then_some(value);
+            fs.chown(&first.name, id(call.uint(after(1))), id(call.uint(after(2))), task)?;
+        }
+        "utime" | "utimes" | "futimesat" | "utimensat" => {
+            present(first)?;
+            let (atime, mtime) = times(call, name, call.arg(after(1)))?;
+            fs.utimens(&first.name, atime, mtime, task)?;
+        }
+        "truncate" => {
+            present(first)?;
+            match type_of(call, first) {
+                Some(FileType::Directory) => return Err(Errno::EISDIR),
+                Some(FileType::Regular) => {}
+                _ => return Err(Errno::EINVAL),
+            }
+            let size = u64::try_from(call.arg(after(1)).cast_signed()).map_err(|_| Errno::EINVAL)?;
+            fs.truncate(&first.name, size, task)?;
+        }
+        "getxattr" | "lgetxattr" => {
+            present(first)?;
+            let value = fs.get_xattr(&first.name, &xattr_name(call, after(1))?)?;
+            return give(call, &value, after(2));
+        }
+        "listxattr" | "llistxattr" => {
+            present(first)?;
+            let list: Vec<u8> = fs.list_xattr(&first.name)?.into_iter().flat_map(|mut name| {
+                name.push(0);
+                name
+            }).collect();
+            return give(call, &list, after(1));
+        }
+        "setxattr" | "lsetxattr" => {
+            present(first)?;
+            let size = call.size(after(3));
+            if size > XATTR_SIZE_MAX {
+                return Err(Errno::E2BIG);
+            }
+            let mut value = vec![0; size];
+            call.memory().read(call.arg(after(2)), &mut value)?;
+            let flags = XattrFlags::from_bits_retain(call.int(after(4)));
+            fs.set_xattr(&first.name, &xattr_name(call, after(1))?, &value, flags, task)?;
+        }
+        "removexattr" | "lremovexattr" => {
+            present(first)?;
+            fs.remove_xattr(&first.name, &xattr_name(call, after(1))?, task)?;
+        }
+        // No kernel object stands for it: nothing can watch it, refer to it by a handle, or account to it.
+        "inotify_add_watch" | "name_to_handle_at" | "getxattrat" | "setxattrat" | "listxattrat" | "removexattrat"
+        | "file_getattr" | "file_setattr" => return Err(Errno::EOPNOTSUPP),
+        _ => return Err(if call.abi == Abi::I386 { Errno::EOPNOTSUPP } else { Errno::EACCES }),
+    }
+    Ok(Outcome::Done(0))
+}
+
+fn present(place: &Place) -> Result<(), Errno> {
+    if place.found { Ok(()) } else { Err(Errno::ENOENT) }
+}
+
+fn absent(place: &Place) -> Result<(), Errno> {
+    if place.found { Err(Errno::EEXIST) } else { Ok(()) }
+}
+
+fn slashless(place: &Place, otherwise: Errno) -> Result<(), Errno> {
+    if place.must_be_dir { Err(otherwise) } else { Ok(()) }
+}
+
+fn unlink(call: &Call<'_>, place: &Place) -> Result<(), Errno> {
+    present(place)?;
+    match type_of(call, place) {
+        Some(FileType::Directory) => Err(Errno::EISDIR),
+        _ if place.must_be_dir => Err(Errno::ENOTDIR),
+        _ => call.layer.unlink(&place.name, &*call.task),
+    }
+}
+
+fn rmdir(call: &Call<'_>, place: &Place) -> Result<(), Errno> {
+    present(place)?;
+    match type_of(call, place) {
+        Some(FileType::Directory) => call.layer.rmdir(&place.name, &*call.task),
+        _ => Err(Errno::ENOTDIR),
+    }
+}
+
+fn xattr_name(call: &Call<'_>, index: usize) -> Result<Vec<u8>, Errno> {
+    let name = call.memory().read_string(call.arg(index), XATTR_NAME_MAX);
+    let name = name.map_err(|errno| if errno == Errno::ENAMETOOLONG { Errno::ERANGE } else { errno })?;
+    if name.is_empty() { Err(Errno::ERANGE) } else { Ok(name) }
+}
+
+/// Answers with bytes, as getxattr(2) does: a buffer of size 0 asks for the length only.
+fn give(call: &Call<'_>, bytes: &[u8], buffer: usize) -> Result<Outcome, Errno> {
+    let size = call.size(buffer + 1);
+    if size != 0 {
+        if size < bytes.len() {
+            return Err(Errno::ERANGE);
+        }
+        call.write(call.arg(buffer), bytes)?;
+    }
+    Ok(Outcome::Done(i64::try_from(bytes.len()).unwrap_or(i64::MAX)))
+}
+
+/// The two times of utime(2) (seconds), utimes(2) (microseconds) or utimensat(2) (nanoseconds); NULL is now.
+fn times(call: &Call<'_>, name: &str, address: u64) -> Result<(TimeChange, TimeChange), Errno> {
+    if address == 0 {
+        return Ok((TimeChange::Now, TimeChange::Now));
+    }
+    let word = |index: u64| Ok::<i64, Errno>(call.memory().read_u64(address.wrapping_add(8 * index))?.cast_signed());
+    let time = |secs: i64, fraction: i64| -> Result<TimeChange, Errno> { match name {
+        "utimensat" if fraction == libc::UTIME_NOW => Ok(TimeChange::Now),
+        "utimensat" if fraction == libc::UTIME_OMIT => Ok(TimeChange::Omit),
+        _ => {
+            let scale = if name == "utimensat" { 1 } else { 1000 };
+            let nanos = fraction.checked_mul(scale).filter(|n| (0..1_000_000_000).contains(n)).ok_or(Errno::EINVAL)?;
+            Ok(TimeChange::Set(Time { secs, nanos: u32::try_from(nanos).map_err(|_| Errno::EINVAL)? }))
+        }
+    }};
+    if name == "utime" {
+        return Ok((time(word(0)?, 0)?, time(word(1)?, 0)?));
+    }
+    Ok((time(word(0)?, word(1)?)?, time(word(2)?, word(3)?)?))
+}

@@ -1,0 +1,236 @@
+//! How a program file begins: `#!` lines and ELF headers. Untrusted input.
+
+use std::{
+    fs::File,
+    os::{fd::OwnedFd, unix::fs::FileExt},
+};
+use vu_api::Errno;
+
+/// How much the kernel reads of a file to find out what it is (`BINPRM_BUF_SIZE`, `include/uapi/linux/binfmts.h`).
+const BEGINNING: usize = 256;
+/// More program headers, or a longer loader's name, than this the kernel refuses, or no program has.
+const MAX_PROGRAM_HEADERS: usize = 1 << 10;
+const PATH_MAX: usize = 4096;
+
+const PT_INTERP: u32 = 3;
+
+/// The beginning of a program file, and the name of its loader.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Header {
+    beginning: Vec<u8>,
+    loader: Option<Vec<u8>>,
+}
+
+/// What the kernel starts in a program's place, or beside it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Interpreter {
+    /// The interpreter of a script.
+    Script {
+        /// Its path.
+        path: Vec<u8>,
+        /// The one argument that may follow it on the line.
+        argument: Option<Vec<u8>>,
+    },
+    /// The loader of an ELF program.
+    Loader(Vec<u8>),
+}
+
+impl Header {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// Those of pread(2).
+    pub fn read(file: OwnedFd) -> Result<Header, Errno> {
+        let file = File::from(file);
+        Header::read_with(|offset, buffer| {
+            let mut got = 0;
+            while got < buffer.len() {
+                match file.read_at(&mut buffer[got..], offset + got as u64) {
+                    Ok(0) => break,
+                    Ok(n) => got += n,
+                    Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                    Err(error) => return Err(Errno::from(error)),
+                }
+            }
+            Ok(got)
+        })
+    }
+
+    /// Reads it by a function that fills a buffer from an offset, and says how far.
+    ///
+    /// # Errors
+    /// Those of the function.
+    pub fn read_with(read: impl Fn(u64, &mut [u8]) -> Result<usize, Errno>) -> Result<Header, Errno> {
+        let mut beginning = vec![0; BEGINNING];
+        let length = read(0, &mut beginning)?;
+        beginning.truncate(length);
+        let loader = loader(&beginning, &read)?;
+        Ok(Header { beginning, loader })
+    }
+
+    /// What interprets the program; `None` if nothing does, or the kernel will not execute it.
+    #[must_use]
+    pub fn interpreter(&self) -> Option<Interpreter> {
+        if let Some(loader) = &self.loader {
+            return Some(Interpreter::Loader(loader.clone()));
+        }
+        script(&self.beginning)
+    }
+}
+
+/// The interpreter of a `#!` line (`load_script`, `fs/binfmt_script.c`).
+fn script(beginning: &[u8]) -> Option<Interpreter> {
+    let line = beginning.strip_prefix(b"#!")?;
+    let blank = |b: &u8| matches!(b, b' ' | b'\t');
+    let end = line.iter().position(|&b| b == b'\n');
+    let line = match end {
+        Some(end) => &line[..end],
+        None => {
+            // The line goes on behind what was read: the interpreter's name must at least be whole.
+            let name = line.iter().skip_while(|b| blank(b));
+            let whole = beginning.len() < BEGINNING || name.skip_while(|b| !blank(b) && **b != 0).next().is_some();
+            if !whole {
+                return None;
+            }
+            line
+        }
+    };
+    let line = line.trim_ascii_start_blank();
+    // A NUL ends the name as white space does.
+    let name_end = line.iter().position(|b| blank(b) || *b == 0).unwrap_or(line.len());
+    let (name, rest) = line.split_at(name_end);
+    if name.is_empty() {
+        return None;
+    }
+    let rest = match rest.first() {
+        Some(0) | None => &[][..],
+        Some(_) => rest,
+    };
+    let argument = rest.trim_ascii_start_blank();
+    let argument = &argument[..argument.iter().position(|&b| b == 0).unwrap_or(argument.len())];
+    let argument = &argument[..argument.iter().rposition(|b| !blank(b)).map_or(0, |last| last + 1)];
+    let argument = (!argument.is_empty()).then(|| argument.to_vec());
+    Some(Interpreter::Script { path: name.to_vec(), argument })
+}
+
+trait Blanks {
+    fn trim_ascii_start_blank(&self) -> &[u8];
+}
+
+impl Blanks for [u8] {
+    fn trim_ascii_start_blank(&self) -> &[u8] {
+        &self[self.iter().position(|b| !matches!(b, b' ' | b'\t')).unwrap_or(self.len())..]
+    }
+}
+
+/// The name in an ELF file's `PT_INTERP` segment (elf(5)).
+fn loader(
+    beginning: &[u8],
+    read: &impl Fn(u64, &mut [u8]) -> Result<usize, Errno>,
+) -> Result<Option<Vec<u8>>, Errno> {
+    let Some(wide) = beginning.strip_prefix(b"\x7fELF").and_then(|rest| match rest.first() {
+        Some(1) => Some(false),
+        Some(2) => Some(true),
+        _ => None,
+    }) else {
+        return Ok(None);
+    };
+    let number = |bytes: &[u8], at: usize, size: usize| -> Option<u64> {
+        let field = bytes.get(at..at + size)?;
+        Some(field.iter().rev().fold(0, |value, &byte| value << 8 | u64::from(byte)))
+    };
+    // e_phoff, e_phentsize, e_phnum.
+    let (offset, entry, count) = if wide {
+        (number(beginning, 32, 8), number(beginning, 54, 2), number(beginning, 56, 2))
+    } else {
+        (number(beginning, 28, 4), number(beginning, 42, 2), number(beginning, 44, 2))
+    };
+    let (Some(offset), Some(entry), Some(count)) = (offset, entry, count) else { return Ok(None) };
+    let (entry, count) = (usize::try_from(entry).unwrap_or(0), usize::try_from(count).unwrap_or(0));
+    let size = if wide { 56 } else { 32 };
+    if entry != size || count > MAX_PROGRAM_HEADERS {
+        return Ok(None);
+    }
+    let mut headers = vec![0; entry * count];
+    let length = read(offset, &mut headers)?;
+    for header in headers[..length].chunks_exact(entry) {
+        if number(header, 0, 4) != Some(u64::from(PT_INTERP)) {
+            continue;
+        }
+        let (at, length) =
+            if wide { (number(header, 8, 8), number(header, 32, 8)) } else { (number(header, 4, 4), number(header, 16, 4)) };
+        let (Some(at), Some(length)) = (at, length) else { return Ok(None) };
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        if !(2..=PATH_MAX).contains(&length) {
+            return Ok(None);
+        }
+        let mut name = vec![0; length];
+        if read(at, &mut name)? != length || name.pop() != Some(0) || name.contains(&0) {
+            return Ok(None);
+        }
+        return Ok(Some(name));
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn read(file: &[u8]) -> Option<Interpreter> {
+        let from = |offset: u64, buffer: &mut [u8]| {
+            let rest = usize::try_from(offset).ok().and_then(|at| file.get(at..)).unwrap_or_default();
+            let got = rest.len().min(buffer.len());
+            buffer[..got].copy_from_slice(&rest[..got]);
+            Ok(got)
+        };
+        Header::read_with(from).unwrap().interpreter()
+    }
+
+    #[track_caller]
+    fn check_script(line: &str, path: &str, argument: Option<&str>) {
+        let expected = Interpreter::Script {
+            path: path.as_bytes().to_vec(),
+            argument: argument.map(|a| a.as_bytes().to_vec()),
+        };
+        assert_eq!(read(line.as_bytes()), Some(expected), "{line:?}");
+    }
+
+    #[test]
+    fn script_lines() {
+        check_script("#!/bin/sh\necho", "/bin/sh", None);
+        check_script("#! \t /bin/sh \t\n", "/bin/sh", None);
+        check_script("#!/usr/bin/env -S a  b \n", "/usr/bin/env", Some("-S a  b"));
+        check_script("#!sh", "sh", None);
+        check_script("#!/bin/sh x\0y\n", "/bin/sh", Some("x"));
+        let long = format!("#!/bin/{}\n", "x".repeat(300));
+        assert_eq!(read(long.as_bytes()), None, "the name is cut");
+        let argument = "y".repeat(300);
+        check_script(&format!("#!/bin/sh {argument}\n"), "/bin/sh", Some(&argument[..256 - 10]));
+        for no in ["", "#", "#!", "#!\n", "#! \t\n", "# !/bin/sh\n"] {
+            assert_eq!(read(no.as_bytes()), None, "{no:?}");
+        }
+    }
+
+    #[test]
+    fn own_program_has_a_loader_or_is_static() {
+        let own = std::fs::read("/proc/self/exe").unwrap();
+        match read(&own) {
+            Some(Interpreter::Loader(loader)) => assert!(loader.starts_with(b"/lib")),
+            other => assert_eq!(other, None),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(mut bytes in proptest::collection::vec(any::<u8>(), 0..400), kind in 0..3) {
+            match kind {
+                0 => { bytes.splice(0..0, *b"#!"); }
+                1 => { bytes.splice(0..0, *b"\x7fELF\x02"); }
+                _ => {}
+            }
+            let _ = read(&bytes);
+        }
+    }
+}

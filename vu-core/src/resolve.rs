@@ -1,0 +1,427 @@
+//! What a path argument of a tracee means.
+//!
+//! The question behind every path call is: does the kernel's own look-up lead to the object the view means? If so the call runs as it is, with no difference
+//! to a program outside. Three looks answer it, the cheapest first:
+//!
+//! 1. [`Call::kernel_is_right`]: a relative path that starts at a directory where kernel and view agree, has no `..`, touches no name of a mount point and no
+//!    symbolic link, stays where they agree. At most one system call.
+//! 2. [`Call::by_text`]: a path without symbolic links is its own canonical name, so the text alone says which mount it belongs to; one
+//!    `openat2(RESOLVE_NO_SYMLINKS)` proves it.
+//! 3. [`Call::by_walk`]: component by component (`vu-path`), through symbolic links, magic links and mounts.
+
+use crate::{
+    call::Call,
+    route::Route,
+    sys::{self, At, Final},
+    task::{Cwd, Task, host_name},
+    tree::ViewTree,
+};
+use std::{
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    sync::Arc,
+};
+use vu_api::{AbsPath, Errno, FileType, Filesystem, Location, Probe, Purpose};
+use vu_path::{EmptyPath, Follow, Options, ResolveFlags, Start, State};
+
+/// A path argument with what belongs to it.
+#[derive(Debug, Clone)]
+pub struct PathArg {
+    /// The directory a relative path begins at: a descriptor, or `AT_FDCWD`.
+    pub dirfd: i32,
+    /// The path.
+    pub path: Vec<u8>,
+    /// What a final symbolic link means.
+    pub follow: Follow,
+    /// openat2's restrictions.
+    pub resolve: ResolveFlags,
+}
+
+/// What the caller needs to know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// Only whether the kernel's own look-up is right.
+    Object,
+    /// Also whether it is a directory that is known by another name in the view: its descriptor must be given its route.
+    Open,
+    /// The name in the view.
+    Name,
+}
+
+/// The meaning of a path.
+#[derive(Debug)]
+pub enum Meaning {
+    /// What the kernel finds.
+    Kernel,
+    /// This object.
+    Place(Place),
+}
+
+/// An object of the view, or the place where it would be.
+#[derive(Debug)]
+pub struct Place {
+    /// Its name in the view, canonical.
+    pub name: AbsPath,
+    /// Where it lives.
+    pub location: Location,
+    /// Whether it exists.
+    pub found: bool,
+    /// The host's object, held, if it was looked at.
+    pub handle: Option<OwnedFd>,
+    /// A slash follows the last component.
+    pub must_be_dir: bool,
+    /// Whether the kernel's own look-up leads there, too.
+    pub native: bool,
+    /// It is a magic link of `/proc` to an object without a path, to be followed by the kernel.
+    pub opaque: bool,
+}
+
+/// Where relative paths begin.
+#[derive(Debug)]
+struct Base {
+    /// The name in the view.
+    view: AbsPath,
+    /// The name on the host of what the kernel holds; `None` for a placeholder.
+    host: Option<AbsPath>,
+}
+
+impl PathArg {
+    /// A path relative to the working directory.
+    #[must_use]
+    pub fn at_cwd(path: Vec<u8>, follow: Follow) -> PathArg {
+        PathArg { dirfd: libc::AT_FDCWD, path, follow, resolve: ResolveFlags::empty() }
+    }
+
+    /// A path relative to a directory.
+    #[must_use]
+    pub fn at(dirfd: i32, path: Vec<u8>, follow: Follow) -> PathArg {
+        PathArg { dirfd, path, follow, resolve: ResolveFlags::empty() }
+    }
+
+    fn is_absolute(&self) -> bool {
+        self.path.first() == Some(&b'/')
+    }
+
+    fn components(&self) -> impl Iterator<Item = &[u8]> {
+        self.path.split(|&b| b == b'/').filter(|name| !matches!(*name, b"" | b"."))
+    }
+}
+
+impl Place {
+    /// The type of the object; asked only of what was found.
+    ///
+    /// # Errors
+    /// Those of stat(2).
+    pub fn file_type(&self, call: &Call<'_>) -> Result<FileType, Errno> {
+        match &self.handle {
+            Some(handle) => sys::file_type(handle.as_fd()),
+            None => Ok(call.layer.stat(&self.name)?.file_type()),
+        }
+    }
+
+    /// The host's name, if it is a host object.
+    #[must_use]
+    pub fn host(&self) -> Option<&AbsPath> {
+        match &self.location {
+            Location::Host(path) => Some(path),
+            Location::Own => None,
+        }
+    }
+
+    /// The route of the object; `None` unless it is a host object.
+    #[must_use]
+    pub fn route(&self) -> Option<Route> {
+        self.host().map(|host| Route::between(&self.name, host))
+    }
+
+    /// The object must exist.
+    ///
+    /// # Errors
+    /// `ENOENT` if it does not.
+    pub fn existing(self) -> Result<Place, Errno> {
+        if self.found { Ok(self) } else { Err(Errno::ENOENT) }
+    }
+}
+
+impl Call<'_> {
+    /// Finds out what a path means.
+    ///
+    /// # Errors
+    /// Those of path_resolution(7).
+    pub fn meaning(&self, arg: &PathArg, need: Need) -> Result<Meaning, Errno> {
+        // Left to the kernel: it says ENOENT, or looks at the descriptor of AT_EMPTY_PATH.
+        if arg.path.is_empty() {
+            return Ok(Meaning::Kernel);
+        }
+        if need != Need::Name && self.kernel_is_right(arg, need) {
+            return Ok(Meaning::Kernel);
+        }
+        let Some(base) = self.base(arg)? else { return Ok(Meaning::Kernel) };
+        if arg.resolve.is_empty()
+            && let Some(place) = self.by_text(arg, &base)?
+        {
+            return Ok(Meaning::Place(place));
+        }
+        self.by_walk(arg, &base).map(Meaning::Place)
+    }
+
+    /// As [`meaning`](Self::meaning), by the name in any case.
+    ///
+    /// # Errors
+    /// Those of path_resolution(7); `EBADF` or `ENOENT` where the kernel would find that the start is none.
+    pub fn place(&self, arg: &PathArg) -> Result<Place, Errno> {
+        match self.meaning(arg, Need::Name)? {
+            Meaning::Place(place) => Ok(place),
+            Meaning::Kernel => Err(Errno::ENOENT),
+        }
+    }
+
+    /// The first look. False only means that it is not known.
+    fn kernel_is_right(&self, arg: &PathArg, need: Need) -> bool {
+        let table = self.view.table();
+        if arg.is_absolute() || self.core.has_virtual_files() || !arg.resolve.is_empty() || arg.path.ends_with(b"/") {
+            return false;
+        }
+        let mut names = 0;
+        for name in arg.components() {
+            if name == b".." || table.has_name(name) {
+                return false;
+            }
+            names += 1;
+        }
+        // "." and the like.
+        if names == 0 {
+            return false;
+        }
+        let one_name = names == 1 && arg.follow != Follow::Last;
+        if arg.dirfd == libc::AT_FDCWD {
+            let fs = self.task.fs();
+            let Ok(cwd) = self.cwd() else { return false };
+            if !cwd.natural {
+                return false;
+            }
+            let elsewhere = need == Need::Open && !fs.cwd_route.read().is_host();
+            return (one_name && !elsewhere) || no_links(cwd.fd.as_fd(), arg, elsewhere);
+        }
+        if one_name && need != Need::Open {
+            return true;
+        }
+        // A bad descriptor is the kernel's to refuse.
+        let Ok(dir) = self.task.descriptor(arg.dirfd) else { return true };
+        let elsewhere = need == Need::Open && sys::tag(dir.as_fd()) != Ok(0);
+        (one_name && !elsewhere) || no_links(dir.as_fd(), arg, elsewhere)
+    }
+
+    /// The working directory, held, with the knowledge whether kernel and view mean the same by it.
+    fn cwd(&self) -> Result<Cwd, Errno> {
+        let fs = self.task.fs();
+        let epoch = self.core.generation();
+        if let Some(cwd) = fs.cwd()
+            && cwd.epoch == epoch
+        {
+            return Ok(cwd);
+        }
+        let fd = Arc::new(sys::open_link(self.task.proc()?, "cwd")?);
+        let host = self.task.cwd_host_path()?;
+        let view = fs.cwd_route.read().view_path(&host).unwrap_or_else(|| host.clone());
+        let natural = self.layer.locate(&view, Purpose::Read)? == Location::Host(host);
+        let cwd = Cwd { fd, epoch, natural };
+        fs.set_cwd(cwd.clone());
+        Ok(cwd)
+    }
+
+    /// Where the path begins; `None` if only the kernel can say (a bad descriptor, a deleted directory).
+    fn base(&self, arg: &PathArg) -> Result<Option<Base>, Errno> {
+        if arg.is_absolute() && !arg.resolve.intersects(ResolveFlags::IN_ROOT | ResolveFlags::BENEATH) {
+            let root = self.task.fs().root.read().clone();
+            return Ok(Some(Base { view: root, host: Some(AbsPath::root()) }));
+        }
+        self.directory(arg.dirfd)
+    }
+
+    /// The directory of a descriptor, or the working directory.
+    fn directory(&self, dirfd: i32) -> Result<Option<Base>, Errno> {
+        let named = |view: Option<AbsPath>, host: AbsPath| {
+            Some(Base { view: view.unwrap_or_else(|| host.clone()), host: Some(host) })
+        };
+        if dirfd == libc::AT_FDCWD {
+            let link = sys::read_link(self.task.proc()?, "cwd")?;
+            return Ok(match host_name(link) {
+                Ok(host) => named(self.task.fs().cwd_route.read().view_path(&host), host),
+                Err(_) => self.placeholder(sys::open_link(self.task.proc()?, "cwd")?.as_fd()),
+            });
+        }
+        let Ok(fd) = self.task.descriptor(dirfd) else { return Ok(None) };
+        let Ok(host) = host_name(sys::read_link(self.task.proc()?, &format!("fd/{dirfd}"))?) else {
+            return Ok(self.placeholder(fd.as_fd()));
+        };
+        Ok(named(self.name_of(fd.as_fd(), &host), host))
+    }
+
+    /// The name in the view of an open host object, if it is not the host's.
+    #[must_use]
+    pub fn name_of(&self, fd: BorrowedFd<'_>, host: &AbsPath) -> Option<AbsPath> {
+        let route = match sys::tag(fd) {
+            Ok(0) => None,
+            Ok(tag) => self.core.routes.find(tag, host),
+            // O_PATH: the description has no room for a tag.
+            Err(_) => self.core.routes.guess(host),
+        };
+        route?.view_path(host)
+    }
+
+    fn placeholder(&self, fd: BorrowedFd<'_>) -> Option<Base> {
+        let stat = sys::fstat(fd).ok()?;
+        let node = self.core.nodes.find(stat.st_dev, stat.st_ino)?;
+        Some(Base { view: node.view_path.clone(), host: None })
+    }
+
+    /// The second look; `None` if a symbolic link stands on the way.
+    fn by_text(&self, arg: &PathArg, base: &Base) -> Result<Option<Place>, Errno> {
+        let mut name = base.view.clone();
+        // What the kernel would reach, as long as it is known.
+        let mut kernel = base.host.clone();
+        let mut dots = false;
+        for component in arg.components() {
+            if component == b".." {
+                dots = true;
+                // Only where kernel and view agree on the directory do they agree on what is above it.
+                let here = kernel.as_ref().is_some_and(|kernel| {
+                    self.layer.locate(&name, Purpose::Read).is_ok_and(|l| l == Location::Host(kernel.clone()))
+                });
+                if !here || name.is_root() {
+                    return Ok(None);
+                }
+                name.pop();
+                if let Some(kernel) = &mut kernel {
+                    kernel.pop();
+                }
+            } else {
+                if component.len() > vu_api::NAME_MAX {
+                    return Err(Errno::ENAMETOOLONG);
+                }
+                name.push(component);
+                if let Some(kernel) = &mut kernel {
+                    kernel.push(component);
+                }
+            }
+        }
+        let must_be_dir = arg.path.ends_with(b"/") || arg.path.ends_with(b"/.") || arg.path == b".";
+        // Behind a slash a link is followed.
+        let last = if arg.follow != Follow::Last && !must_be_dir { Final::Itself } else { Final::Refuse };
+        let root = self.task.fs().root.read().is_root();
+        match self.layer.locate(&name, Purpose::Read)? {
+            Location::Host(host) => {
+                let native = root && kernel.as_ref() == Some(&host);
+                let looked = if dots && native {
+                    // The text itself, since the components before a ".." must be directories, too.
+                    let mut text = match &base.host {
+                        Some(host) if !arg.is_absolute() => host.as_bytes().to_vec(),
+                        _ => Vec::new(),
+                    };
+                    text.push(b'/');
+                    text.extend_from_slice(&arg.path);
+                    sys::look_at(At::Root, &text, last)
+                } else if dots {
+                    return Ok(None);
+                } else {
+                    sys::look_at(At::Root, host.as_bytes(), last)
+                };
+                let place = |found, handle| {
+                    let location = Location::Host(host.clone());
+                    Place { name: name.clone(), location, found, handle, must_be_dir, native, opaque: false }
+                };
+                match looked {
+                    Ok(handle) => Ok(Some(place(true, Some(handle)))),
+                    Err(Errno::ELOOP) => Ok(None),
+                    Err(Errno::ENOENT) => Ok(Some(place(false, None))),
+                    // The kernel finds the same, and knows best which error comes first.
+                    Err(_) if native => Ok(Some(place(false, None))),
+                    Err(errno) => Err(errno),
+                }
+            }
+            Location::Own => {
+                if dots {
+                    return Ok(None);
+                }
+                let (found, handle) = match self.layer.probe(&name) {
+                    Ok(Probe::Symlink) => return Ok(None),
+                    Ok(Probe::Found { file_type, handle }) => {
+                        let file_type = match file_type {
+                            Some(file_type) => file_type,
+                            None => self.layer.stat(&name)?.file_type(),
+                        };
+                        if file_type == FileType::Symlink && last == Final::Refuse {
+                            return Ok(None);
+                        }
+                        if must_be_dir && file_type != FileType::Directory {
+                            return Err(Errno::ENOTDIR);
+                        }
+                        (true, handle)
+                    }
+                    Err(Errno::ENOENT) => (false, None),
+                    Err(errno) => return Err(errno),
+                };
+                let location = Location::Own;
+                Ok(Some(Place { name, location, found, handle, must_be_dir, native: false, opaque: false }))
+            }
+        }
+    }
+
+    /// The third look.
+    fn by_walk(&self, arg: &PathArg, base: &Base) -> Result<Place, Errno> {
+        let fs = self.task.fs();
+        let root = fs.root.read().clone();
+        let agrees = root.is_root() && base.host.as_ref() == Some(&base.view);
+        let tree = ViewTree::new(self, agrees);
+        let options = Options { follow: arg.follow, empty: EmptyPath::Refuse, resolve: arg.resolve };
+        let start = Start { root: &root, cwd: &base.view };
+        let resolved = vu_path::resolve(&tree, &start, &arg.path, &options)?;
+        let found = resolved.state != State::Missing;
+        let location = self.layer.locate(&resolved.path, Purpose::Read)?;
+        let native = tree.kernel_agrees() && location == Location::Host(resolved.path.clone());
+        let handle = match (&location, resolved.handle) {
+            (Location::Host(host), None) if found && !resolved.opaque => {
+                Some(sys::look_at(At::Root, host.as_bytes(), Final::Itself)?)
+            }
+            (_, handle) => handle,
+        };
+        Ok(Place {
+            name: resolved.path,
+            location,
+            found,
+            handle,
+            must_be_dir: resolved.must_be_dir,
+            native,
+            opaque: resolved.opaque,
+        })
+    }
+
+    /// The name in the view of the working directory; `None` if the kernel alone knows it.
+    ///
+    /// # Errors
+    /// `ESRCH`.
+    pub fn cwd_name(&self) -> Result<Option<AbsPath>, Errno> {
+        Ok(self.directory(libc::AT_FDCWD)?.map(|base| base.view))
+    }
+
+    /// The name in the view of a descriptor of a task; `None` if it has none, or the host's name is right.
+    #[must_use]
+    pub fn descriptor_name(&self, task: &Task, number: i32) -> Option<AbsPath> {
+        let fd = task.descriptor(number).ok()?;
+        match host_name(sys::read_link(task.proc().ok()?, &format!("fd/{number}")).ok()?) {
+            Ok(host) => self.name_of(fd.as_fd(), &host),
+            Err(_) => self.placeholder(fd.as_fd()).map(|base| base.view),
+        }
+    }
+}
+
+/// Whether no symbolic link stands on the way of a relative path. With `elsewhere`, the object must not be a directory either: its descriptor
+/// would need a route.
+fn no_links(dir: BorrowedFd<'_>, arg: &PathArg, elsewhere: bool) -> bool {
+    let last = if arg.follow == Follow::Last { Final::Refuse } else { Final::Itself };
+    match sys::look_at(At::Dir(dir), &arg.path, last) {
+        Ok(handle) => !elsewhere || sys::file_type(handle.as_fd()).is_ok_and(|t| t != FileType::Directory),
+        // Any other error comes before a link could: the kernel will find the same.
+        Err(errno) => errno != Errno::ELOOP,
+    }
+}

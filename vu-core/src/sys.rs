@@ -1,0 +1,265 @@
+//! System calls of the hypervisor on the host, on behalf of tracees, that `nix` has not or has only with conversions we would undo.
+//!
+//! With `host.rs` the only file of this crate with `unsafe`.
+
+use std::{
+    ffi::CString,
+    mem::{self, MaybeUninit},
+    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
+};
+use vu_api::{Errno, FileType};
+
+/// Where a relative path begins.
+#[derive(Debug, Clone, Copy)]
+pub enum At<'a> {
+    /// The path is absolute.
+    Root,
+    /// At this directory.
+    Dir(BorrowedFd<'a>),
+}
+
+impl At<'_> {
+    fn raw(self) -> RawFd {
+        match self {
+            At::Root => libc::AT_FDCWD,
+            At::Dir(fd) => fd.as_raw_fd(),
+        }
+    }
+}
+
+/// Whether a final symbolic link is followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Final {
+    /// It is the object meant.
+    Itself,
+    /// It would have to be followed, so it is an error (`ELOOP`) here.
+    Refuse,
+}
+
+/// fcntl(2) commands (`include/uapi/asm-generic/fcntl.h`).
+const F_SETSIG: i32 = 10;
+const F_GETSIG: i32 = 11;
+
+fn c_path(path: &[u8]) -> Result<CString, Errno> {
+    CString::new(path).map_err(|_| Errno::EINVAL)
+}
+
+fn check(result: i64) -> Result<i64, Errno> {
+    if result < 0 { Err(Errno::last()) } else { Ok(result) }
+}
+
+/// Takes a descriptor that a system call returned.
+fn own(result: i64) -> Result<OwnedFd, Errno> {
+    let fd = RawFd::try_from(check(result)?).map_err(|_| Errno::EIO)?;
+    // SAFETY: the call just made it, and nothing else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Opens the object of a path for looking at it (`O_PATH`), if no symbolic link stands on the way.
+///
+/// # Errors
+/// `ELOOP` if one does; those of openat2(2).
+pub fn look_at(at: At<'_>, path: &[u8], last: Final) -> Result<OwnedFd, Errno> {
+    let path = c_path(path)?;
+    let nofollow = if last == Final::Itself { libc::O_NOFOLLOW } else { 0 };
+    // SAFETY: all-zero is valid for this struct of integers.
+    let mut how: libc::open_how = unsafe { mem::zeroed() };
+    how.flags = u64::from((libc::O_PATH | libc::O_CLOEXEC | nofollow).unsigned_abs());
+    how.resolve = libc::RESOLVE_NO_SYMLINKS;
+    // SAFETY: a C string and a struct of the size that is told.
+    own(unsafe {
+        libc::syscall(libc::SYS_openat2, at.raw(), path.as_ptr(), &raw const how, size_of::<libc::open_how>())
+    })
+}
+
+/// open(2) with an absolute path.
+///
+/// # Errors
+/// Those of open(2).
+pub fn open(path: &[u8], flags: i32) -> Result<OwnedFd, Errno> {
+    let path = c_path(path)?;
+    // SAFETY: a C string; without O_CREAT no mode is read.
+    own(unsafe { libc::open(path.as_ptr(), flags & !(libc::O_CREAT | libc::O_EXCL) | libc::O_CLOEXEC) }.into())
+}
+
+/// openat(2), `O_PATH`, following links: for `cwd` and the like below a held `/proc/PID`.
+///
+/// # Errors
+/// Those of openat(2).
+pub fn open_link(dir: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Errno> {
+    let name = c_path(name.as_bytes())?;
+    // SAFETY: a C string.
+    own(unsafe { libc::openat(dir.as_raw_fd(), name.as_ptr(), libc::O_PATH | libc::O_CLOEXEC) }.into())
+}
+
+/// fstat(2), as the kernel fills it.
+///
+/// # Errors
+/// Those of fstat(2).
+pub fn fstat(fd: BorrowedFd<'_>) -> Result<libc::stat, Errno> {
+    let mut stat = MaybeUninit::<libc::stat>::zeroed();
+    // SAFETY: room for one struct; zeroed, it is valid whatever the kernel fills in.
+    unsafe {
+        check(libc::fstat(fd.as_raw_fd(), stat.as_mut_ptr()).into())?;
+        Ok(stat.assume_init())
+    }
+}
+
+/// The type of an open object.
+///
+/// # Errors
+/// Those of fstat(2).
+pub fn file_type(fd: BorrowedFd<'_>) -> Result<FileType, Errno> {
+    FileType::from_mode(fstat(fd)?.st_mode).ok_or(Errno::EIO)
+}
+
+/// statx(2) of an open object, as the kernel fills it.
+///
+/// # Errors
+/// Those of statx(2).
+pub fn statx(fd: BorrowedFd<'_>, flags: i32, mask: u32) -> Result<libc::statx, Errno> {
+    let mut stat = MaybeUninit::<libc::statx>::zeroed();
+    let flags = flags | libc::AT_EMPTY_PATH;
+    // SAFETY: as in `fstat`.
+    unsafe {
+        check(libc::statx(fd.as_raw_fd(), c"".as_ptr(), flags, mask, stat.as_mut_ptr()).into())?;
+        Ok(stat.assume_init())
+    }
+}
+
+/// fstatfs(2), as the kernel fills it.
+///
+/// # Errors
+/// Those of fstatfs(2).
+pub fn fstatfs(fd: BorrowedFd<'_>) -> Result<libc::statfs64, Errno> {
+    let mut stat = MaybeUninit::<libc::statfs64>::zeroed();
+    // SAFETY: as in `fstat`.
+    unsafe {
+        check(libc::fstatfs64(fd.as_raw_fd(), stat.as_mut_ptr()).into())?;
+        Ok(stat.assume_init())
+    }
+}
+
+/// faccessat2(2) of an open object.
+///
+/// # Errors
+/// Those of faccessat2(2).
+pub fn access(fd: BorrowedFd<'_>, mode: i32, flags: i32) -> Result<(), Errno> {
+    let flags = flags | libc::AT_EMPTY_PATH;
+    // SAFETY: a C string and plain numbers.
+    check(unsafe { libc::syscall(libc::SYS_faccessat2, fd.as_raw_fd(), c"".as_ptr(), mode, flags) }).map(drop)
+}
+
+/// readlinkat(2), whole. An empty name reads an open link itself.
+///
+/// # Errors
+/// Those of readlinkat(2).
+pub fn read_link(dir: BorrowedFd<'_>, name: &str) -> Result<Vec<u8>, Errno> {
+    let name = c_path(name.as_bytes())?;
+    let mut target = vec![0u8; 4096];
+    // SAFETY: a C string, and a buffer of the length that is told.
+    let length = check(
+        unsafe { libc::readlinkat(dir.as_raw_fd(), name.as_ptr(), target.as_mut_ptr().cast(), target.len()) } as i64,
+    )?;
+    target.truncate(usize::try_from(length).unwrap_or(0));
+    Ok(target)
+}
+
+/// lseek(2).
+///
+/// # Errors
+/// Those of lseek(2).
+pub fn seek(fd: BorrowedFd<'_>, offset: i64, whence: i32) -> Result<i64, Errno> {
+    // SAFETY: plain numbers.
+    check(unsafe { libc::lseek(fd.as_raw_fd(), offset, whence) })
+}
+
+/// A stable handle of a process.
+///
+/// # Errors
+/// `ESRCH`, `EMFILE`.
+pub fn pidfd_open(process: i32) -> Result<OwnedFd, Errno> {
+    // SAFETY: plain numbers.
+    own(unsafe { libc::syscall(libc::SYS_pidfd_open, process, 0) })
+}
+
+/// A copy of a process's descriptor: the same description.
+///
+/// # Errors
+/// `EBADF`, `ESRCH`, `EPERM`.
+pub fn pidfd_getfd(process: BorrowedFd<'_>, number: i32) -> Result<OwnedFd, Errno> {
+    // SAFETY: plain numbers.
+    own(unsafe { libc::syscall(libc::SYS_pidfd_getfd, process.as_raw_fd(), number, 0) })
+}
+
+/// The signal number a description would announce input with: where the tag of its route is kept (see `route.rs`).
+///
+/// # Errors
+/// `EBADF` for an `O_PATH` descriptor.
+pub fn tag(fd: BorrowedFd<'_>) -> Result<i32, Errno> {
+    // SAFETY: plain numbers.
+    check(unsafe { libc::fcntl(fd.as_raw_fd(), F_GETSIG) }.into()).map(|tag| i32::try_from(tag).unwrap_or(0))
+}
+
+/// Sets it.
+///
+/// # Errors
+/// `EBADF` for an `O_PATH` descriptor.
+pub fn set_tag(fd: BorrowedFd<'_>, tag: i32) -> Result<(), Errno> {
+    // SAFETY: plain numbers.
+    check(unsafe { libc::fcntl(fd.as_raw_fd(), F_SETSIG, tag) }.into()).map(drop)
+}
+
+/// The effective user id of the hypervisor.
+#[must_use]
+pub fn effective_uid() -> u32 {
+    // SAFETY: cannot fail.
+    unsafe { libc::geteuid() }
+}
+
+/// A kernel struct made of integers only, as the bytes a tracee receives.
+pub trait Plain: Copy {}
+impl Plain for libc::stat {}
+impl Plain for libc::statx {}
+impl Plain for libc::statfs64 {}
+
+/// Its bytes.
+#[must_use]
+pub fn bytes<T: Plain>(value: &T) -> &[u8] {
+    // SAFETY: the types above are C structs whose padding was zeroed before the kernel filled them (`MaybeUninit::zeroed`), or
+    // that were built from `zeroed`.
+    unsafe { std::slice::from_raw_parts(std::ptr::from_ref(value).cast(), size_of::<T>()) }
+}
+
+/// An all-zero one.
+#[must_use]
+pub fn zeroed<T: Plain>() -> T {
+    // SAFETY: structs of integers.
+    unsafe { mem::zeroed() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn a_tag_belongs_to_the_description() {
+        let dir = open(b"/", libc::O_RDONLY | libc::O_DIRECTORY).unwrap();
+        assert_eq!(tag(dir.as_fd()), Ok(0));
+        set_tag(dir.as_fd(), 37).unwrap();
+        let copy = dir.try_clone().unwrap();
+        assert_eq!(tag(copy.as_fd()), Ok(37));
+        let other = open(b"/", libc::O_RDONLY).unwrap();
+        assert_eq!(tag(other.as_fd()), Ok(0));
+    }
+
+    #[test]
+    fn looking_refuses_links_on_the_way() {
+        let link = look_at(At::Root, b"/proc/self", Final::Itself).unwrap();
+        assert_eq!(file_type(link.as_fd()), Ok(FileType::Symlink));
+        assert_eq!(look_at(At::Root, b"/proc/self", Final::Refuse).unwrap_err(), Errno::ELOOP);
+        assert_eq!(look_at(At::Root, b"/proc/self/status", Final::Itself).unwrap_err(), Errno::ELOOP);
+        assert_eq!(look_at(At::Root, b"/no/such", Final::Itself).unwrap_err(), Errno::ENOENT);
+    }
+}

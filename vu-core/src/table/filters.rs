@@ -1,0 +1,78 @@
+//! The seccomp filters that follow from the table.
+
+use super::{Support, Tier, rows};
+use vu_trace::{
+    Abi,
+    filter::{Calls, FilterSpec, Rule, When, X32},
+};
+
+/// A filter of the view, by what it adds to those installed before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Filter {
+    /// [`Tier::Base`], by stops: every view, from the start.
+    Base,
+    /// [`Tier::Path`], by notification: from the first mount on.
+    Path,
+    /// [`Tier::Path`] and [`Tier::Descriptor`], by notification: where the first mount has files of its own. A task can have only one filter that
+    /// notifies.
+    PathAndDescriptor,
+    /// [`Tier::Descriptor`], by stops: where such a mount comes later.
+    Descriptor,
+}
+
+impl Filter {
+    /// Whether it has a listener.
+    #[must_use]
+    pub fn notifies(self) -> bool {
+        matches!(self, Filter::Path | Filter::PathAndDescriptor)
+    }
+
+    fn covers(self, tier: Tier) -> bool {
+        match self {
+            Filter::Base => tier == Tier::Base,
+            Filter::Path => tier == Tier::Path,
+            Filter::PathAndDescriptor => tier == Tier::Path || tier == Tier::Descriptor,
+            Filter::Descriptor => tier == Tier::Descriptor,
+        }
+    }
+}
+
+/// What a filter intercepts and refuses; `cookie` is the view's secret.
+#[must_use]
+pub fn filter(filter: Filter, cookie: u64) -> FilterSpec {
+    FilterSpec {
+        x86_64: calls(filter, Abi::X86_64),
+        i386: calls(filter, Abi::I386),
+        // With nothing mounted, a view is transparent to x32 programs, too.
+        x32: if filter.notifies() { X32::Refuse } else { X32::Allow },
+        cookie,
+    }
+}
+
+fn calls(filter: Filter, abi: Abi) -> Calls {
+    let mut calls = Calls::default();
+    for row in rows() {
+        let nr = match abi {
+            Abi::X86_64 => row.nr,
+            Abi::I386 => row.i386,
+        };
+        let Some(nr) = nr else { continue };
+        match row.support {
+            Support::Handled { tier, when, .. } if filter.covers(tier) => {
+                let list = if filter.notifies() { &mut calls.notify } else { &mut calls.trace };
+                list.push(Rule { nr, when: as_entered(when, abi) });
+            }
+            Support::Refused { tier, errno, .. } if filter.covers(tier) => calls.refuse.push((nr, errno)),
+            _ => {}
+        }
+    }
+    calls
+}
+
+/// The 32-bit entry has no room for the cookie.
+fn as_entered(when: When, abi: Abi) -> When {
+    match (when, abi) {
+        (When::WithoutCookie, Abi::I386) => When::Always,
+        (when, _) => when,
+    }
+}

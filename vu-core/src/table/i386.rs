@@ -1,0 +1,45 @@
+//! Calls that only the 32-bit entry has, or whose arguments differ there, as far as they concern paths and virtual files
+//! (`arch/x86/entry/syscalls/syscall_32.tbl`).
+//!
+//! Where a structure is laid out otherwise than on x86_64 (`struct stat`, `struct statfs`), the kernel fills it: such a call is never answered, only its
+//! path is replaced.
+
+use super::{
+    Arg::*,
+    Row,
+    Tier::{Base, Descriptor},
+};
+use crate::handlers::{fds, mounts, rewrite};
+
+pub(super) const ROWS: &[Row] = &[
+    Row::path(18, "oldstat", &[Path, Pointer], rewrite::paths).only_i386(),
+    Row::path(84, "oldlstat", &[PathNoFollow, Pointer], rewrite::paths).only_i386(),
+    Row::path(106, "stat", &[Path, Pointer], rewrite::paths).only_i386(),
+    Row::path(107, "lstat", &[PathNoFollow, Pointer], rewrite::paths).only_i386(),
+    Row::path(195, "stat64", &[Path, Pointer], rewrite::paths).only_i386(),
+    Row::path(196, "lstat64", &[PathNoFollow, Pointer], rewrite::paths).only_i386(),
+    Row::path(300, "fstatat64", &[DirFd, Path, Pointer, AtFlags], rewrite::paths).only_i386(),
+    Row::path(99, "statfs", &[Path, Pointer], rewrite::paths).only_i386(),
+    Row::path(268, "statfs64", &[Path, Size, Pointer], rewrite::paths).only_i386(),
+    Row::path(198, "lchown32", &[ChangedPathNoFollow, Id, Id], rewrite::paths).only_i386(),
+    Row::path(212, "chown32", &[ChangedPath, Id, Id], rewrite::paths).only_i386(),
+    Row::path(193, "truncate64", &[ChangedPath, Hex, Hex], rewrite::paths).only_i386(),
+    Row::path(412, "utimensat_time64", &[DirFd, ChangedPath, Pointer, AtFlags], rewrite::paths).only_i386(),
+    Row::path(86, "uselib", &[Path], rewrite::paths).only_i386(),
+    Row::each(Base, 22, "umount", &[Path], mounts::umount2).only_i386(),
+    Row::host(
+        102,
+        "socketcall",
+        "its arguments lie in memory, where the filter cannot look: AF_UNIX paths and the choice of a network stack are the host's (socket, bind, connect and sendto by their own numbers are handled)",
+    )
+    .only_i386(),
+    Row::each(Descriptor, 28, "oldfstat", &[Fd, Pointer], fds::fstat).only_i386(),
+    Row::each(Descriptor, 108, "fstat", &[Fd, Pointer], fds::fstat).only_i386(),
+    Row::each(Descriptor, 197, "fstat64", &[Fd, Pointer], fds::fstat).only_i386(),
+    Row::each(Descriptor, 89, "readdir", &[Fd, Pointer, Size], fds::getdents).only_i386(),
+    Row::each(Descriptor, 141, "getdents", &[Fd, Pointer, Size], fds::getdents).only_i386(),
+    Row::each(Descriptor, 100, "fstatfs", &[Fd, Pointer], fds::fstatfs).only_i386(),
+    Row::each(Descriptor, 269, "fstatfs64", &[Fd, Size, Pointer], fds::fstatfs).only_i386(),
+    Row::each(Descriptor, 207, "fchown32", &[Fd, Id, Id], fds::fchown).only_i386(),
+    Row::each(Descriptor, 194, "ftruncate64", &[Fd, Hex, Hex], fds::ftruncate).only_i386(),
+];

@@ -1,0 +1,369 @@
+//! What the hypervisor keeps for each thread and process of the view.
+//!
+//! Little: descriptors, working directory, umask and identity are the kernel's. Kept are the virtual root and the route of the working
+//! directory, shared as the kernel shares them (`CLONE_FS`), the view, and handles by which the process is reached.
+
+use crate::{
+    control::StackChoice,
+    debug::Override,
+    route::Route,
+    sys,
+    view::View,
+};
+use ahash::AHashMap;
+use parking_lot::{Mutex, RwLock};
+use std::{
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+use vu_api::{AbsPath, Caller, Credentials, Errno, Family, Stack};
+use vu_trace::{Birth, ProcessMemory, Tid};
+
+/// A thread of the view.
+pub struct Task {
+    /// Its id.
+    pub tid: Tid,
+    /// Its process.
+    pub process: Arc<Process>,
+    fs: RwLock<Arc<FsContext>>,
+    view: RwLock<Arc<Inhabited>>,
+    /// Its default network stacks, newest last.
+    stacks: RwLock<Vec<StackChoice>>,
+    /// Debug categories of its own.
+    debug: RwLock<Override>,
+    /// Whether the last call that was let run may sleep in the kernel, so that a signal may interrupt it.
+    may_sleep: AtomicBool,
+    held: OnceLock<Result<OwnedFd, Errno>>,
+}
+
+/// A process of the view.
+pub struct Process {
+    /// Its id.
+    pub id: Tid,
+    pidfd: OnceLock<Result<OwnedFd, Errno>>,
+    /// The name in the view of the program it executes, if the host's differs.
+    executable: Mutex<Option<AbsPath>>,
+    /// The same of the program it is about to execute.
+    next_executable: Mutex<Option<AbsPath>>,
+}
+
+/// A view in which tasks live; when the last of them is gone, it ends.
+struct Inhabited(Arc<View>);
+
+impl Drop for Inhabited {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+/// Root and working directory, shared among tasks as `struct fs_struct` is in the kernel.
+pub struct FsContext {
+    /// The virtual root, in the view.
+    pub root: RwLock<AbsPath>,
+    /// The route of the kernel's working directory.
+    pub cwd_route: RwLock<Arc<Route>>,
+    /// What is known of the working directory, until it changes.
+    cwd: Mutex<Option<Cwd>>,
+}
+
+/// The working directory, held.
+#[derive(Clone)]
+pub struct Cwd {
+    /// An `O_PATH` descriptor of it.
+    pub fd: Arc<OwnedFd>,
+    /// The state of the mount table for which [`natural`](Self::natural) was found out.
+    pub epoch: u64,
+    /// Whether the view means by this directory what the kernel holds.
+    pub natural: bool,
+}
+
+fn host_route() -> Arc<Route> {
+    Arc::new(Route { view: AbsPath::root(), host: AbsPath::root() })
+}
+
+impl FsContext {
+    fn new() -> FsContext {
+        FsContext { root: RwLock::new(AbsPath::root()), cwd_route: RwLock::new(host_route()), cwd: Mutex::default() }
+    }
+
+    fn copy(&self) -> FsContext {
+        FsContext {
+            root: RwLock::new(self.root.read().clone()),
+            cwd_route: RwLock::new(self.cwd_route.read().clone()),
+            cwd: Mutex::new(self.cwd.lock().clone()),
+        }
+    }
+
+    /// The held working directory, if it is known.
+    #[must_use]
+    pub fn cwd(&self) -> Option<Cwd> {
+        self.cwd.lock().clone()
+    }
+
+    /// Remembers it.
+    pub fn set_cwd(&self, cwd: Cwd) {
+        *self.cwd.lock() = Some(cwd);
+    }
+
+    /// Forgets it: it changes, or will in a moment.
+    pub fn forget_cwd(&self) {
+        *self.cwd.lock() = None;
+    }
+}
+
+impl Task {
+    /// Its memory.
+    #[must_use]
+    pub fn memory(&self) -> ProcessMemory {
+        ProcessMemory(self.tid)
+    }
+
+    /// Root and working directory.
+    #[must_use]
+    pub fn fs(&self) -> Arc<FsContext> {
+        self.fs.read().clone()
+    }
+
+    /// Stops sharing them (`unshare(CLONE_FS)`).
+    pub fn unshare_fs(&self) {
+        let copy = Arc::new(self.fs().copy());
+        *self.fs.write() = copy;
+    }
+
+    /// The view it lives in.
+    #[must_use]
+    pub fn view(&self) -> Arc<View> {
+        self.view.read().0.clone()
+    }
+
+    /// Moves it to another view.
+    pub fn set_view(&self, view: Arc<View>) {
+        *self.view.write() = Arc::new(Inhabited(view));
+    }
+
+    /// Its debug categories.
+    #[must_use]
+    pub fn debug(&self) -> Override {
+        *self.debug.read()
+    }
+
+    /// Sets them.
+    pub fn set_debug(&self, debug: Override) {
+        *self.debug.write() = debug;
+    }
+
+    /// The stack that takes its sockets of a family; `None` is the host's.
+    #[must_use]
+    pub fn stack(&self, family: Family) -> Option<Arc<dyn Stack>> {
+        self.stacks.read().iter().rev().find(|choice| choice.covers(family)).map(|choice| choice.stack.clone())
+    }
+
+    /// Chooses a stack; `None` goes back to the host's.
+    pub fn set_stack(&self, choice: Option<StackChoice>) {
+        let mut stacks = self.stacks.write();
+        match choice {
+            Some(choice) => {
+                // What the new one replaces entirely is not kept: a process may choose as often as it likes.
+                stacks.retain(|old| old.families != choice.families);
+                stacks.push(choice);
+            }
+            None => stacks.clear(),
+        }
+    }
+
+    /// Notes whether the call that is let run may sleep.
+    pub fn set_may_sleep(&self, may_sleep: bool) {
+        self.may_sleep.store(may_sleep, Ordering::Relaxed);
+    }
+
+    /// Whether the last call that was let run may sleep.
+    #[must_use]
+    pub fn may_sleep(&self) -> bool {
+        self.may_sleep.load(Ordering::Relaxed)
+    }
+
+    /// Its directory in `/proc`, held: it names this thread even when its number is another's.
+    ///
+    /// # Errors
+    /// `ESRCH` if it is gone, `EMFILE`.
+    pub fn proc(&self) -> Result<BorrowedFd<'_>, Errno> {
+        let open = || sys::open(format!("/proc/{}", self.tid).as_bytes(), libc::O_PATH | libc::O_DIRECTORY);
+        self.held.get_or_init(open).as_ref().map(AsFd::as_fd).map_err(|_| Errno::ESRCH)
+    }
+
+    /// The host's name of its working directory.
+    ///
+    /// # Errors
+    /// `ESRCH`; `ENOENT` if it was removed or lies outside of what the hypervisor sees.
+    pub fn cwd_host_path(&self) -> Result<AbsPath, Errno> {
+        host_name(sys::read_link(self.proc()?, "cwd")?)
+    }
+
+    /// A copy of its descriptor `number`.
+    ///
+    /// # Errors
+    /// `EBADF`, `ESRCH`.
+    pub fn descriptor(&self, number: i32) -> Result<OwnedFd, Errno> {
+        sys::pidfd_getfd(self.process.pidfd()?, number)
+    }
+
+    /// Lines of `/proc/TID/status`.
+    fn status(&self) -> Result<String, Errno> {
+        std::fs::read_to_string(format!("/proc/{}/status", self.tid)).map_err(|_| Errno::ESRCH)
+    }
+
+    /// Whether the host treats what the hypervisor does as if the task did it.
+    #[must_use]
+    pub fn same_credentials(&self) -> bool {
+        // An unprivileged hypervisor's processes cannot change theirs.
+        if sys::effective_uid() != 0 {
+            return true;
+        }
+        self.credentials().is_ok_and(|who| who.uid == 0)
+    }
+}
+
+impl Process {
+    fn new(id: Tid) -> Process {
+        Process { id, pidfd: OnceLock::new(), executable: Mutex::default(), next_executable: Mutex::default() }
+    }
+
+    fn pidfd(&self) -> Result<BorrowedFd<'_>, Errno> {
+        self.pidfd.get_or_init(|| sys::pidfd_open(self.id.0)).as_ref().map(AsFd::as_fd).map_err(|&errno| errno)
+    }
+
+    /// The name in the view of its program, if it differs from the host's.
+    #[must_use]
+    pub fn executable(&self) -> Option<AbsPath> {
+        self.executable.lock().clone()
+    }
+
+    /// Sets the name of the program that the process is about to execute, if it will differ from the host's.
+    pub fn set_next_executable(&self, path: Option<AbsPath>) {
+        *self.next_executable.lock() = path;
+    }
+
+    /// The process executes another program.
+    pub fn executed(&self) {
+        *self.executable.lock() = self.next_executable.lock().take();
+    }
+}
+
+/// A name that `/proc` gives to an object, as a path.
+///
+/// # Errors
+/// `ENOENT` if the object has none: it was removed, or never had one.
+pub fn host_name(link: Vec<u8>) -> Result<AbsPath, Errno> {
+    if link.ends_with(b" (deleted)") {
+        return Err(Errno::ENOENT);
+    }
+    AbsPath::new(link).map_err(|_| Errno::ENOENT)
+}
+
+impl Caller for Task {
+    fn pid(&self) -> i32 {
+        self.process.id.0
+    }
+
+    fn credentials(&self) -> Result<Credentials, Errno> {
+        let status = self.status()?;
+        let field = |name: &str| {
+            status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).ok_or(Errno::ESRCH)
+        };
+        // Real, effective, saved, file system (proc_pid_status(5)).
+        let fourth = |line: &str| line.split_whitespace().nth(3)?.parse().ok();
+        Ok(Credentials {
+            uid: fourth(field("Uid")?).ok_or(Errno::EIO)?,
+            gid: fourth(field("Gid")?).ok_or(Errno::EIO)?,
+            groups: field("Groups")?.split_whitespace().filter_map(|id| id.parse().ok()).collect(),
+            umask: u32::from_str_radix(field("Umask")?.trim(), 8).map_err(|_| Errno::EIO)?,
+        })
+    }
+}
+
+/// All tasks, by thread id.
+#[derive(Default)]
+pub struct Tasks(RwLock<AHashMap<Tid, Arc<Task>>>);
+
+impl Tasks {
+    /// The task of a thread.
+    #[must_use]
+    pub fn get(&self, tid: Tid) -> Option<Arc<Task>> {
+        self.0.read().get(&tid).cloned()
+    }
+
+    /// All of them, at this moment.
+    #[must_use]
+    pub fn all(&self) -> Vec<Arc<Task>> {
+        self.0.read().values().cloned().collect()
+    }
+
+    /// Takes in the first one of a view.
+    pub fn insert_first(&self, tid: Tid, view: Arc<View>, debug: Override) {
+        let task = Task {
+            tid,
+            process: Arc::new(Process::new(tid)),
+            fs: RwLock::new(Arc::new(FsContext::new())),
+            view: RwLock::new(Arc::new(Inhabited(view))),
+            stacks: RwLock::default(),
+            debug: RwLock::new(debug),
+            may_sleep: AtomicBool::new(false),
+            held: OnceLock::new(),
+        };
+        self.0.write().insert(tid, Arc::new(task));
+    }
+
+    /// Takes in a new one: it has of its parent what the flags of clone(2) share, and copies of the rest.
+    pub fn born(&self, birth: &Birth) {
+        let Some(parent) = self.get(birth.parent) else { return };
+        let shares = |flag: i32| birth.flags & u64::from(flag.unsigned_abs()) != 0;
+        let process = if birth.process == parent.process.id {
+            parent.process.clone()
+        } else {
+            let process = Process::new(birth.process);
+            *process.executable.lock() = parent.process.executable();
+            Arc::new(process)
+        };
+        let fs = if shares(libc::CLONE_FS) { parent.fs() } else { Arc::new(parent.fs().copy()) };
+        let task = Task {
+            tid: birth.child,
+            process,
+            fs: RwLock::new(fs),
+            view: RwLock::new(parent.view.read().clone()),
+            stacks: RwLock::new(parent.stacks.read().clone()),
+            debug: RwLock::new(parent.debug()),
+            may_sleep: AtomicBool::new(false),
+            held: OnceLock::new(),
+        };
+        self.0.write().insert(birth.child, Arc::new(task));
+    }
+
+    /// The thread `former` of a process goes on under the process's own id.
+    pub fn renamed(&self, process: Tid, former: Tid) {
+        if process == former {
+            return;
+        }
+        let mut tasks = self.0.write();
+        if let Some(old) = tasks.remove(&former) {
+            let task = Task {
+                tid: process,
+                process: old.process.clone(),
+                fs: RwLock::new(old.fs()),
+                view: RwLock::new(old.view.read().clone()),
+                stacks: RwLock::new(old.stacks.read().clone()),
+                debug: RwLock::new(old.debug()),
+                may_sleep: AtomicBool::new(false),
+                held: OnceLock::new(),
+            };
+            tasks.insert(process, Arc::new(task));
+        }
+    }
+
+    /// Forgets one.
+    pub fn exited(&self, tid: Tid) {
+        self.0.write().remove(&tid);
+    }
+}

@@ -1,0 +1,152 @@
+//! The view as a tree that is walked on behalf of one task.
+
+use crate::{
+    call::Call,
+    sys::{self, At, Final},
+    task::{Task, host_name},
+};
+use std::{
+    cell::Cell,
+    os::fd::AsFd,
+    sync::Arc,
+};
+use vu_api::{AbsPath, Errno, FileType, Filesystem, Location, Purpose};
+use vu_path::{Look, Magic, Tree};
+use vu_trace::Tid;
+
+/// The view of a call's task.
+pub struct ViewTree<'a> {
+    call: &'a Call<'a>,
+    /// Whether all that was looked at is what the kernel would have come by, too.
+    agrees: Cell<bool>,
+}
+
+impl<'a> ViewTree<'a> {
+    /// `agrees`: whether kernel and view begin at the same directory.
+    pub fn new(call: &'a Call<'a>, agrees: bool) -> ViewTree<'a> {
+        ViewTree { call, agrees: Cell::new(agrees) }
+    }
+
+    /// Whether the kernel's own walk would have led to the same place.
+    pub fn kernel_agrees(&self) -> bool {
+        self.agrees.get()
+    }
+
+    /// The links of `/proc` that lead a task to itself, and those that lead to objects (proc(5)).
+    fn proc_link(&self, path: &AbsPath) -> Option<Look> {
+        let mut names = path.components();
+        if names.next()? != b"proc" {
+            return None;
+        }
+        let first = names.next()?;
+        let task = &self.call.task;
+        let process = task.process.id;
+        let Some(second) = names.next() else {
+            // What the kernel would answer the tracee, not the hypervisor.
+            return match first {
+                b"self" => Some(Look::Symlink(process.to_string().into_bytes())),
+                b"thread-self" => Some(Look::Symlink(format!("{process}/task/{}", task.tid).into_bytes())),
+                _ => None,
+            };
+        };
+        let mut tid = number(first)?;
+        let mut link = second;
+        if second == b"task" {
+            tid = number(names.next()?)?;
+            link = names.next()?;
+        }
+        let entry = names.next();
+        if names.next().is_some() {
+            return None;
+        }
+        let owner = self.call.core.tasks.get(Tid(tid));
+        match (link, entry) {
+            (b"cwd" | b"root" | b"exe", None) => Some(self.magic(path, owner.as_ref(), link)),
+            (b"fd", Some(fd)) => {
+                let fd = number(fd)?;
+                Some(Look::Magic(self.descriptor(path, owner.as_ref(), fd)?))
+            }
+            (b"map_files", Some(_)) => Some(Look::Magic(Magic::Opaque)),
+            _ => None,
+        }
+    }
+
+    fn magic(&self, path: &AbsPath, owner: Option<&Arc<Task>>, link: &[u8]) -> Look {
+        let Some(owner) = owner else { return Look::Magic(Magic::Opaque) };
+        let target = match link {
+            b"root" => Some(owner.fs().root.read().clone()),
+            b"cwd" => owner.cwd_host_path().ok().map(|host| {
+                let name = owner.fs().cwd_route.read().view_path(&host);
+                self.jump(&host, name)
+            }),
+            // The program itself: opened by way of the link, whatever became of its name.
+            _ => None,
+        };
+        let _ = path;
+        Look::Magic(target.map_or(Magic::Opaque, Magic::Jump))
+    }
+
+    /// A directory is walked on from, by its name in the view; all else is opened by way of the link itself.
+    fn descriptor(&self, path: &AbsPath, owner: Option<&Arc<Task>>, number: i32) -> Option<Magic> {
+        let link = sys::look_at(At::Root, path.parent().as_bytes(), Final::Refuse).ok()?;
+        let Ok(host) = host_name(sys::read_link(link.as_fd(), &number.to_string()).ok()?) else {
+            let virtual_name = owner.and_then(|owner| self.call.descriptor_name(owner, number));
+            if virtual_name.is_some() {
+                self.agrees.set(false);
+            }
+            return Some(virtual_name.map_or(Magic::Opaque, Magic::Jump));
+        };
+        let is_directory = sys::look_at(At::Root, host.as_bytes(), Final::Itself)
+            .and_then(|fd| sys::file_type(fd.as_fd()))
+            .is_ok_and(|file_type| file_type == FileType::Directory);
+        if !is_directory {
+            return Some(Magic::Opaque);
+        }
+        let name = owner.and_then(|owner| self.call.descriptor_name(owner, number));
+        Some(Magic::Jump(self.jump(&host, name)))
+    }
+
+    fn jump(&self, host: &AbsPath, name: Option<AbsPath>) -> AbsPath {
+        let name = name.unwrap_or_else(|| host.clone());
+        if name != *host {
+            self.agrees.set(false);
+        }
+        name
+    }
+}
+
+impl Tree for ViewTree<'_> {
+    fn look(&self, path: &AbsPath) -> Result<Look, Errno> {
+        let layer = &self.call.layer;
+        let Location::Host(host) = layer.locate(path, Purpose::Read)? else {
+            self.agrees.set(false);
+            return Ok(match layer.stat(path)?.file_type() {
+                FileType::Directory => Look::Directory,
+                FileType::Symlink => Look::Symlink(layer.read_link(path)?),
+                _ => Look::Other,
+            });
+        };
+        if host != *path {
+            self.agrees.set(false);
+        }
+        if let Some(look) = self.proc_link(&host) {
+            return Ok(look);
+        }
+        let handle = sys::look_at(At::Root, host.as_bytes(), Final::Itself)?;
+        Ok(match sys::file_type(handle.as_fd())? {
+            FileType::Directory => Look::Directory,
+            FileType::Symlink => Look::Symlink(sys::read_link(handle.as_fd(), "")?),
+            _ => Look::Other,
+        })
+    }
+
+    fn search(&self, directory: &AbsPath) -> Result<(), Errno> {
+        let Location::Host(host) = self.call.layer.locate(directory, Purpose::Read)? else { return Ok(()) };
+        let handle = sys::look_at(At::Root, host.as_bytes(), Final::Itself)?;
+        sys::access(handle.as_fd(), libc::X_OK, libc::AT_EACCESS)
+    }
+}
+
+fn number(text: &[u8]) -> Option<i32> {
+    std::str::from_utf8(text).ok()?.parse().ok()
+}
