@@ -27,18 +27,22 @@ This page is printed from the syscall table (`vu-core/src/table`) and checked by
 | refused | fails with this errno, so that programs do without it |
 
 *From* tells since when: *start*, *first mount*, or *first virtual file*, which is the first mount of a module whose files
-are its own. Before that, the call runs in the kernel.
+no file of the host stands for. Before that, the call runs in the kernel.
 
-By the 32-bit entry (`int 0x80`), calls have the numbers of the column i386; where it is empty, the call is the
-kernel's. Numbers with the x32 bit are the kernel's until the first mount and `ENOSYS` from then on. A number that no table
-has goes to the kernel, which says `ENOSYS`.
+By the 32-bit entry (`int 0x80`), calls have the numbers of the column i386; those whose arguments differ there are in a
+section of their own, and all others are the kernel's. Numbers with the x32 bit are the kernel's until the first mount and
+`ENOSYS` from then on. A number that no table has goes to the kernel, which says `ENOSYS`.
 
 umvu changes views; it is not a security boundary.
 ";
 
 fn section(text: &mut String, group: &Group) {
     // Writing to a String cannot fail.
-    let _ = write!(text, "\n## {}\n\n| call | x86_64 | i386 | umvu | from | note |\n| --- | --- | --- | --- | --- | --- |\n", group.title);
+    let _ = write!(
+        text,
+        "\n## {}\n\n| call | x86_64 | i386 | umvu | from | note |\n| --- | --- | --- | --- | --- | --- |\n",
+        group.title
+    );
     for row in group.rows {
         let number = |nr: Option<i64>| nr.map_or_else(String::new, |nr| nr.to_string());
         let (status, from, note) = status(row);

@@ -78,7 +78,9 @@ pub(super) const NAMES: &[Row] = &[
 pub(super) const XATTR: &[Row] = &[
     Row::path(188, "setxattr", &[ChangedPath, Text, Bytes, Size, Hex], rewrite::paths).i386(226),
     Row::path(189, "lsetxattr", &[ChangedPathNoFollow, Text, Bytes, Size, Hex], rewrite::paths).i386(227),
-    Row::path(463, "setxattrat", &[DirFd, ChangedPath, AtFlags, Text, Pointer, Size], rewrite::paths).i386(463).always(),
+    Row::path(463, "setxattrat", &[DirFd, ChangedPath, AtFlags, Text, Pointer, Size], rewrite::paths)
+        .i386(463)
+        .always(),
     Row::path(191, "getxattr", &[Path, Text, Pointer, Size], rewrite::paths).i386(229),
     Row::path(192, "lgetxattr", &[PathNoFollow, Text, Pointer, Size], rewrite::paths).i386(230),
     Row::path(464, "getxattrat", &[DirFd, Path, AtFlags, Text, Pointer, Size], rewrite::paths).i386(464).always(),

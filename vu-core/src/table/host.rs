@@ -5,7 +5,8 @@ use super::Row;
 const REAL: &str = "a virtual descriptor is a real one of the kernel, so its own call does it";
 const OWN_MEMORY: &str = "concerns the memory of the process; no name of a file is involved";
 const WAITS: &str = "waits on real descriptors, virtual files included";
-const EXISTS: &str = "works on a socket that exists; addresses that are paths were handled when it was bound or connected";
+const EXISTS: &str =
+    "works on a socket that exists; addresses that are paths were handled when it was bound or connected";
 const PROCESS_IDS: &str = "process ids and their relations are not virtual";
 const FOLLOWED: &str = "umvu follows every birth, exec and death by ptrace, so the child is in the view, too";
 const SIGNAL: &str = "signals are the kernel's; umvu passes them on";
@@ -326,7 +327,11 @@ pub(super) const SYSTEM: &[Row] = &[
     Row::host(139, "sysfs", "lists the types of file systems of the host's kernel"),
     Row::host(470, "listns", "namespaces are the kernel's"),
     Row::host(318, "getrandom", "random bytes"),
-    Row::host(321, "bpf", "programs for the host's kernel; the paths of BPF_OBJ_PIN and BPF_OBJ_GET are the host's, and lead to objects of bpf only, not to files"),
+    Row::host(
+        321,
+        "bpf",
+        "programs for the host's kernel; the paths of BPF_OBJ_PIN and BPF_OBJ_GET are the host's, and lead to objects of bpf only, not to files",
+    ),
     Row::host(212, "lookup_dcookie", "for the host's profiler; Linux 6.7 removed it"),
 ];
 

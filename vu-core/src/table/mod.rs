@@ -189,16 +189,16 @@ pub const GROUPS: &[Group] = &[
 ];
 
 /// The number of entries of an index: numbers above, but for the control call's, are in no row.
-const INDEX_LENGTH: usize = 480;
+const INDEX_LENGTH: u16 = 480;
 
-type Index = [Option<&'static Row>; INDEX_LENGTH];
+type Index = [Option<&'static Row>; INDEX_LENGTH as usize];
 
 static X86_64: Index = index(Abi::X86_64);
 static I386: Index = index(Abi::I386);
 
 /// Where each number's row is. A number that is declared twice, or does not fit, does not build.
 const fn index(abi: Abi) -> Index {
-    let mut index: Index = [None; INDEX_LENGTH];
+    let mut index: Index = [None; INDEX_LENGTH as usize];
     let mut group = 0;
     while group < GROUPS.len() {
         let rows = GROUPS[group].rows;

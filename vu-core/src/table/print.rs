@@ -3,7 +3,7 @@
 //! Everything read here belongs to the caller, and may be anything: pointers to nowhere, strings without an end, lengths of 2⁶⁴ − 1. What cannot be read is
 //! printed as its address, what is long is cut.
 
-use super::{Arg, Row, low_int, lookup};
+use super::{Arg, Row, lookup, low_int};
 use std::{
     fmt::{self, Display, Formatter, Write},
     net::{Ipv4Addr, Ipv6Addr},
@@ -47,7 +47,8 @@ impl Printed<'_> {
     fn known(&self, row: &Row, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "{}(", row.name)?;
         for (index, &kind) in row.args.iter().enumerate() {
-            if kind == Arg::Mode && index > 0 && row.args[index - 1] == Arg::OpenFlags && !creates(self.args[index - 1]) {
+            if kind == Arg::Mode && index > 0 && row.args[index - 1] == Arg::OpenFlags && !creates(self.args[index - 1])
+            {
                 break;
             }
             if index > 0 {
@@ -69,11 +70,9 @@ impl Printed<'_> {
         match kind {
             Arg::DirFd if int == libc::AT_FDCWD => f.write_str("AT_FDCWD"),
             Arg::DirFd | Arg::Fd | Arg::Int => write!(f, "{int}"),
-            Arg::Path
-            | Arg::PathNoFollow
-            | Arg::ChangedPath
-            | Arg::ChangedPathNoFollow
-            | Arg::Entry => self.string(value, PATH_MAX, f),
+            Arg::Path | Arg::PathNoFollow | Arg::ChangedPath | Arg::ChangedPathNoFollow | Arg::Entry => {
+                self.string(value, PATH_MAX, f)
+            }
             Arg::Text => self.string(value, TEXT_LIMIT, f),
             Arg::Bytes => self.bytes(value, next, f),
             Arg::Strings => self.strings(value, f),
@@ -219,7 +218,8 @@ impl Printed<'_> {
     fn socket_address(&self, from: u64, length: u64, f: &mut Formatter<'_>) -> fmt::Result {
         let mut buffer = [0; ADDRESS_LIMIT];
         let wanted = usize::try_from(length).unwrap_or(usize::MAX).min(ADDRESS_LIMIT);
-        let got = if from == 0 { 0 } else { self.memory.read_some(from, &mut buffer[..wanted]).unwrap_or(0).min(wanted) };
+        let got =
+            if from == 0 { 0 } else { self.memory.read_some(from, &mut buffer[..wanted]).unwrap_or(0).min(wanted) };
         let Some((&[low, high], rest)) = buffer[..got].split_first_chunk() else { return address(from, f) };
         let number = i32::from(u16::from_ne_bytes([low, high]));
         f.write_char('{')?;

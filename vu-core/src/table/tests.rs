@@ -90,9 +90,8 @@ fn no_number_leads_astray() {
 #[test]
 fn notes_are_sentences() {
     for row in rows() {
-        let (Support::Host(note)
-        | Support::Refused { why: note, .. }
-        | Support::Handled { partial: Some(note), .. }) = row.support
+        let (Support::Host(note) | Support::Refused { why: note, .. } | Support::Handled { partial: Some(note), .. }) =
+            row.support
         else {
             continue;
         };
@@ -296,7 +295,7 @@ fn calls_as_text() {
 fn vectors_as_text() {
     let pointers = |list: &[u64]| list.iter().flat_map(|p| p.to_le_bytes()).collect::<Vec<u8>>();
     let argv = pointers(&[BASE, BASE + 3, 0]);
-    let narrow: Vec<u8> = [BASE as u32, BASE as u32 + 3, 0].iter().flat_map(|p| p.to_le_bytes()).collect();
+    let narrow: Vec<u8> = [BASE, BASE + 3, 0].iter().flat_map(|p| p.to_le_bytes()[..4].to_vec()).collect();
     let args = |a: &[u64]| [a[0], a[2], a[2], 0, 0, 0];
     let expected = format!(r#"execve("ls", ["ls", "-l"], {:#x} /* 2 strings */)"#, BASE + 6);
     check(libc::SYS_execve, &[b"ls\0", b"-l\0", &argv], args, &expected);
@@ -339,7 +338,12 @@ fn what_cannot_be_read_is_an_address() {
     check(libc::SYS_open, &[], |_| [0, 0, 0, 0, 0, 0], "open(NULL, O_RDONLY)");
     check(libc::SYS_open, &[], |_| [8, 0, 0, 0, 0, 0], "open(0x8, O_RDONLY)");
     check(libc::SYS_open, &[b"abc"], |a| [a[0], 0, 0, 0, 0, 0], r#"open("abc"..., O_RDONLY)"#);
-    check(libc::SYS_execve, &[], |_| [all; 6], "execve(0xffffffffffffffff, 0xffffffffffffffff, 0xffffffffffffffff /* 0 strings */)");
+    check(
+        libc::SYS_execve,
+        &[],
+        |_| [all; 6],
+        "execve(0xffffffffffffffff, 0xffffffffffffffff, 0xffffffffffffffff /* 0 strings */)",
+    );
     check(libc::SYS_connect, &[], |_| [all; 6], "connect(-1, 0xffffffffffffffff, 18446744073709551615)");
     check(libc::SYS_openat2, &[b"a\0"], |a| [0, a[0], all, 24, 0, 0], r#"openat2(0, "a", 0xffffffffffffffff, 24)"#);
     check(600, &[], |_| [1, 2, 3, 4, 5, 6], "syscall_600(0x1, 0x2, 0x3, 0x4, 0x5, 0x6)");
