@@ -1,8 +1,8 @@
 //! One intercepted system call of a tracee, and what becomes of it.
 
-use crate::{core::Core, layer::Layer, task::Task, view::View};
-use std::{os::fd::OwnedFd, sync::Arc};
-use vu_api::{Errno, OpenFlags};
+use crate::{core::Core, debug::Tag, layer::Layer, task::Task, view::View};
+use std::{cell::RefCell, os::fd::OwnedFd, sync::Arc};
+use vu_api::{AbsPath, Errno, OpenFlags};
 use vu_trace::{Abi, Argument, Finish, Intercepted, Interception, Memory, ProcessMemory, Rewrite};
 
 /// A system call as it stands in the tracee's registers.
@@ -29,6 +29,9 @@ pub struct Call<'a> {
     /// The hypervisor.
     pub core: &'a Core,
     intercepted: &'a Intercepted<'a>,
+    /// Where its last path led to, if people are told about it.
+    pub(crate) meant: RefCell<Option<AbsPath>>,
+    pub(crate) told: bool,
 }
 
 /// What becomes of a call; `Err(errno)` of a handler is an answer like any other.
@@ -63,7 +66,9 @@ impl<'a> Call<'a> {
         let view = task.view();
         let layer = Layer::top(view.clone());
         let syscall = Syscall { nr: intercepted.nr, args: intercepted.args };
-        Call { syscall, abi: intercepted.abi, task, view, layer, core, intercepted }
+        let told = !view.debug().silent() && view.debug().enabled(Tag::Syscalls, &task.debug());
+        let meant = RefCell::default();
+        Call { syscall, abi: intercepted.abi, task, view, layer, core, intercepted, meant, told }
     }
 
     /// Argument `index`, counted from 0.

@@ -116,11 +116,12 @@ impl Core {
             return Verdict::Return(Errno::ENOSYS.as_result());
         };
         let mut call = Call::new(self, task, intercepted);
-        let told = !call.view.debug().silent() && call.view.debug().enabled(Tag::Syscalls, &call.task.debug());
-        let text = told.then(|| Printed { abi: intercepted.abi, nr: intercepted.nr, args: intercepted.args, memory: &call.memory() }.to_string());
+        let text = call.told.then(|| Printed { abi: intercepted.abi, nr: intercepted.nr, args: intercepted.args, memory: &call.memory() }.to_string());
         let result = handler(&mut call);
         if let Some(text) = text {
-            call.debug(Tag::Syscalls, format_args!("{text} = {}", Answer(&result)));
+            let answered_by = call.meant.borrow().as_ref().and_then(|path| call.layer.mount_for(path));
+            let by = answered_by.map_or_else(String::new, |(mount, _)| format!(" [{mount}]"));
+            call.debug(Tag::Syscalls, format_args!("{text} = {}{by}", Answer(&result)));
         }
         let may_sleep = matches!(result, Ok(Outcome::HostMaySleep));
         if may_sleep != call.task.may_sleep() {

@@ -159,9 +159,17 @@ impl Call<'_> {
         if arg.resolve.is_empty()
             && let Some(place) = self.by_text(arg, &base)?
         {
-            return Ok(Meaning::Place(place));
+            return Ok(self.noted(place));
         }
-        self.by_walk(arg, &base).map(Meaning::Place)
+        self.by_walk(arg, &base).map(|place| self.noted(place))
+    }
+
+    /// What people who follow the call are told.
+    fn noted(&self, place: Place) -> Meaning {
+        if self.told {
+            *self.meant.borrow_mut() = Some(place.name.clone());
+        }
+        Meaning::Place(place)
     }
 
     /// As [`meaning`](Self::meaning), by the name in any case.

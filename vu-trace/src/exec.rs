@@ -8,7 +8,7 @@ use vu_api::Errno;
 
 /// Executes the program `argv[0]`, looked up on `path` if it has no slash; returns only the error.
 ///
-/// As execvp(3) does, a file that is no program is run by `/bin/sh`, and `EACCES` is told only if nothing else was found.
+/// As execvp(3) does, a file that is no program is run by `/bin/sh`, and `EACCES` is told only if a file was found that may not be executed, and no other.
 /// `SIGPIPE`, which Rust's runtime ignores, is as it was.
 #[must_use]
 pub fn execute_on_path(argv: &[CString], envp: &[CString], path: &[u8]) -> Errno {
@@ -26,12 +26,18 @@ pub fn execute_on_path(argv: &[CString], envp: &[CString], path: &[u8]) -> Errno
         let directory = if directory.is_empty() { &b"."[..] } else { directory };
         let Ok(file) = CString::new([directory, b"/", name.as_bytes()].concat()) else { continue };
         match execute(&file, argv, envp) {
-            Errno::EACCES => forbidden = true,
+            // A directory that may not be searched says nothing about the file.
+            Errno::EACCES => forbidden |= exists(&file),
             Errno::ENOENT | Errno::ENOTDIR | Errno::ESTALE | Errno::ENODEV | Errno::ETIMEDOUT => {}
             errno => return errno,
         }
     }
     if forbidden { Errno::EACCES } else { Errno::ENOENT }
+}
+
+fn exists(file: &CStr) -> bool {
+    // SAFETY: a C string.
+    unsafe { libc::access(file.as_ptr(), libc::F_OK) == 0 }
 }
 
 fn execute(file: &CStr, argv: &[CString], envp: &[CString]) -> Errno {
