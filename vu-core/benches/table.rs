@@ -1,4 +1,5 @@
 //! The syscall table: what dispatching, decoding and printing a call cost.
+#![allow(missing_docs, reason = "of the function that criterion makes")]
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use std::hint::black_box;
