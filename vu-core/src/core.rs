@@ -2,6 +2,7 @@
 
 use crate::{
     call::{Call, Outcome},
+    clear::ClearPaths,
     debug::{Override, Tag},
     route::Routes,
     table::{self, Filter, Printed},
@@ -29,6 +30,8 @@ pub struct Core {
     pub tasks: Tasks,
     /// The virtual open files.
     pub nodes: Arc<Nodes>,
+    /// Paths that were looked at a moment ago.
+    pub clear: ClearPaths,
     /// Under which names host directories are open.
     pub routes: Arc<Routes>,
     required: Arc<Required>,
@@ -54,6 +57,7 @@ impl Core {
         Core {
             tasks: Tasks::default(),
             nodes,
+            clear: ClearPaths::default(),
             routes: Arc::default(),
             required,
             cookie,
@@ -83,7 +87,7 @@ impl Core {
         if virtual_files {
             self.virtual_files.store(true, Ordering::Release);
         }
-        self.generation.fetch_add(1, Ordering::AcqRel);
+        self.unmounted();
         let mut installed = self.installed.lock();
         let wanted = match (installed.path, installed.descriptor) {
             (false, _) if virtual_files => Filter::PathAndDescriptor,
@@ -104,6 +108,7 @@ impl Core {
 
     /// A mount went, or a task changed its view.
     pub fn unmounted(&self) {
+        self.clear.forget();
         self.generation.fetch_add(1, Ordering::AcqRel);
     }
 
@@ -116,7 +121,10 @@ impl Core {
             return Verdict::Return(Errno::ENOSYS.as_result());
         };
         let mut call = Call::new(self, task, intercepted);
-        let text = call.told.then(|| Printed { abi: intercepted.abi, nr: intercepted.nr, args: intercepted.args, memory: &call.memory() }.to_string());
+        let text = call.told.then(|| {
+            Printed { abi: intercepted.abi, nr: intercepted.nr, args: intercepted.args, memory: &call.memory() }
+                .to_string()
+        });
         let result = handler(&mut call);
         if let Some(text) = text {
             let answered_by = call.meant.borrow().as_ref().and_then(|path| call.layer.mount_for(path));

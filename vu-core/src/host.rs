@@ -69,11 +69,12 @@ impl Filesystem for HostFs {
     }
 
     fn open(&self, path: &AbsPath, how: &OpenHow, caller: &dyn Caller) -> Result<Opened, Errno> {
-        let creates = how.flags.contains(OpenFlags::CREAT) || how.flags.contains(OpenFlags::TMPFILE);
+        let flags = kernel_flags(how.flags);
         // openat2 insists on mode 0 for an open that creates nothing; open ignores it.
+        let creates = flags & libc::O_CREAT != 0 || flags & libc::O_TMPFILE == libc::O_TMPFILE;
         let mode = if creates { masked(how.mode, caller)? } else { 0 };
         let _identity = Identity::of(caller)?;
-        openat2(path, kernel_flags(how.flags), mode).map(Opened::Host)
+        openat2(path, flags, mode).map(Opened::Host)
     }
 
     fn read_link(&self, path: &AbsPath) -> Result<Vec<u8>, Errno> {

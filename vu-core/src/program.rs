@@ -124,10 +124,7 @@ impl Blanks for [u8] {
 }
 
 /// The name in an ELF file's `PT_INTERP` segment (elf(5)).
-fn loader(
-    beginning: &[u8],
-    read: &impl Fn(u64, &mut [u8]) -> Result<usize, Errno>,
-) -> Result<Option<Vec<u8>>, Errno> {
+fn loader(beginning: &[u8], read: &impl Fn(u64, &mut [u8]) -> Result<usize, Errno>) -> Result<Option<Vec<u8>>, Errno> {
     let Some(wide) = beginning.strip_prefix(b"\x7fELF").and_then(|rest| match rest.first() {
         Some(1) => Some(false),
         Some(2) => Some(true),
@@ -157,8 +154,11 @@ fn loader(
         if number(header, 0, 4) != Some(u64::from(PT_INTERP)) {
             continue;
         }
-        let (at, length) =
-            if wide { (number(header, 8, 8), number(header, 32, 8)) } else { (number(header, 4, 4), number(header, 16, 4)) };
+        let (at, length) = if wide {
+            (number(header, 8, 8), number(header, 32, 8))
+        } else {
+            (number(header, 4, 4), number(header, 16, 4))
+        };
         let (Some(at), Some(length)) = (at, length) else { return Ok(None) };
         let length = usize::try_from(length).unwrap_or(usize::MAX);
         if !(2..=PATH_MAX).contains(&length) {
@@ -190,10 +190,8 @@ mod tests {
 
     #[track_caller]
     fn check_script(line: &str, path: &str, argument: Option<&str>) {
-        let expected = Interpreter::Script {
-            path: path.as_bytes().to_vec(),
-            argument: argument.map(|a| a.as_bytes().to_vec()),
-        };
+        let expected =
+            Interpreter::Script { path: path.as_bytes().to_vec(), argument: argument.map(|a| a.as_bytes().to_vec()) };
         assert_eq!(read(line.as_bytes()), Some(expected), "{line:?}");
     }
 

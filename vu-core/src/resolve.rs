@@ -157,7 +157,7 @@ impl Call<'_> {
         }
         let Some(base) = self.base(arg)? else { return Ok(Meaning::Kernel) };
         if arg.resolve.is_empty()
-            && let Some(place) = self.by_text(arg, &base)?
+            && let Some(place) = self.by_text(arg, &base, need)?
         {
             return Ok(self.noted(place));
         }
@@ -284,7 +284,7 @@ impl Call<'_> {
     }
 
     /// The second look; `None` if a symbolic link stands on the way.
-    fn by_text(&self, arg: &PathArg, base: &Base) -> Result<Option<Place>, Errno> {
+    fn by_text(&self, arg: &PathArg, base: &Base, need: Need) -> Result<Option<Place>, Errno> {
         let mut name = base.view.clone();
         // What the kernel would reach, as long as it is known.
         let mut kernel = base.host.clone();
@@ -320,6 +320,15 @@ impl Call<'_> {
         match self.layer.locate(&name, Purpose::Read)? {
             Location::Host(host) => {
                 let native = root && kernel.as_ref() == Some(&host);
+                let place = |found, handle| {
+                    let location = Location::Host(host.clone());
+                    Place { name: name.clone(), location, found, handle, must_be_dir, native, opaque: false }
+                };
+                let same_name = native && host == name;
+                if same_name && need != Need::Name && !dots && self.is_clear(&name, last) {
+                    // Whether it exists, the kernel will say.
+                    return Ok(Some(place(true, None)));
+                }
                 let looked = if dots && native {
                     // The text itself, since the components before a ".." must be directories, too.
                     let mut text = match &base.host {
@@ -334,12 +343,13 @@ impl Call<'_> {
                 } else {
                     sys::look_at(At::Root, host.as_bytes(), last)
                 };
-                let place = |found, handle| {
-                    let location = Location::Host(host.clone());
-                    Place { name: name.clone(), location, found, handle, must_be_dir, native, opaque: false }
-                };
                 match looked {
-                    Ok(handle) => Ok(Some(place(true, Some(handle)))),
+                    Ok(handle) => {
+                        if same_name && !dots {
+                            self.note_clear(&name, last);
+                        }
+                        Ok(Some(place(true, Some(handle))))
+                    }
                     Err(Errno::ELOOP) => Ok(None),
                     Err(Errno::ENOENT) => Ok(Some(place(false, None))),
                     // The kernel finds the same, and knows best which error comes first.
@@ -373,6 +383,21 @@ impl Call<'_> {
                 Ok(Some(Place { name, location, found, handle, must_be_dir, native: false, opaque: false }))
             }
         }
+    }
+
+    /// Whether a path was found free of links a moment ago, as far as it matters.
+    fn is_clear(&self, name: &AbsPath, last: Final) -> bool {
+        match last {
+            Final::Itself => self.core.clear.knows(name.parent().as_bytes()),
+            Final::Refuse => self.core.clear.knows(name.as_bytes()),
+        }
+    }
+
+    fn note_clear(&self, name: &AbsPath, last: Final) {
+        if last == Final::Refuse {
+            self.core.clear.note(name.as_bytes());
+        }
+        self.core.clear.note(name.parent().as_bytes());
     }
 
     /// The third look.

@@ -81,10 +81,9 @@ fn execute(command: &[OsString], environment: &[(OsString, OsString)]) -> i32 {
     variables.retain(|(name, _)| !environment.iter().any(|(new, _)| new == name));
     variables.extend(environment.iter().cloned());
     let joined = |(name, value): &(OsString, OsString)| [name.as_bytes(), b"=", value.as_bytes()].concat();
-    let (Ok(argv), Ok(envp)) = (
-        strings(&mut command.iter().map(|word| word.as_bytes().to_vec())),
-        strings(&mut variables.iter().map(joined)),
-    ) else {
+    let (Ok(argv), Ok(envp)) =
+        (strings(&mut command.iter().map(|word| word.as_bytes().to_vec())), strings(&mut variables.iter().map(joined)))
+    else {
         return failed(program, Errno::EINVAL);
     };
     let path = environment.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.clone());

@@ -158,11 +158,32 @@ pub fn read_link(dir: BorrowedFd<'_>, name: &str) -> Result<Vec<u8>, Errno> {
     let name = c_path(name.as_bytes())?;
     let mut target = vec![0u8; 4096];
     // SAFETY: a C string, and a buffer of the length that is told.
-    let length = check(
-        unsafe { libc::readlinkat(dir.as_raw_fd(), name.as_ptr(), target.as_mut_ptr().cast(), target.len()) } as i64,
-    )?;
+    let length =
+        check(unsafe { libc::readlinkat(dir.as_raw_fd(), name.as_ptr(), target.as_mut_ptr().cast(), target.len()) }
+            as i64)?;
     target.truncate(usize::try_from(length).unwrap_or(0));
     Ok(target)
+}
+
+/// The extended attribute `name` of the object of an absolute path, no final link followed; with an empty name, the list of names. A `size` of 0 asks for
+/// the length only.
+///
+/// # Errors
+/// Those of lgetxattr(2) and llistxattr(2).
+pub fn xattr(path: &[u8], name: &[u8], size: usize) -> Result<(usize, Vec<u8>), Errno> {
+    let (path, name) = (c_path(path)?, c_path(name)?);
+    let mut value = vec![0u8; size];
+    // SAFETY: C strings, and a buffer of the length that is told.
+    let length = check(unsafe {
+        if name.is_empty() {
+            libc::llistxattr(path.as_ptr(), value.as_mut_ptr().cast(), size)
+        } else {
+            libc::lgetxattr(path.as_ptr(), name.as_ptr(), value.as_mut_ptr().cast(), size)
+        }
+    } as i64)?;
+    let length = usize::try_from(length).unwrap_or(0);
+    value.truncate(length);
+    Ok((length, value))
 }
 
 /// lseek(2).

@@ -3,13 +3,7 @@
 //! Little: descriptors, working directory, umask and identity are the kernel's. Kept are the virtual root and the route of the working
 //! directory, shared as the kernel shares them (`CLONE_FS`), the view, and handles by which the process is reached.
 
-use crate::{
-    control::StackChoice,
-    debug::Override,
-    route::Route,
-    sys,
-    view::View,
-};
+use crate::{control::StackChoice, debug::Override, route::Route, sys, view::View};
 use ahash::AHashMap;
 use parking_lot::{Mutex, RwLock};
 use std::{
@@ -270,9 +264,8 @@ impl Caller for Task {
 
     fn credentials(&self) -> Result<Credentials, Errno> {
         let status = self.status()?;
-        let field = |name: &str| {
-            status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).ok_or(Errno::ESRCH)
-        };
+        let field =
+            |name: &str| status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).ok_or(Errno::ESRCH);
         // Real, effective, saved, file system (proc_pid_status(5)).
         let fourth = |line: &str| line.split_whitespace().nth(3)?.parse().ok();
         Ok(Credentials {

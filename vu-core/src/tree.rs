@@ -5,12 +5,8 @@ use crate::{
     sys::{self, At, Final},
     task::{Task, host_name},
 };
-use std::{
-    cell::Cell,
-    os::fd::AsFd,
-    sync::Arc,
-};
-use vu_api::{AbsPath, Errno, FileType, Filesystem, Location, Purpose};
+use std::{cell::Cell, os::fd::AsFd, sync::Arc};
+use vu_api::{AbsPath, Errno, FileType, Filesystem, Location, Probe, Purpose};
 use vu_path::{Look, Magic, Tree};
 use vu_trace::Tid;
 
@@ -138,6 +134,26 @@ impl Tree for ViewTree<'_> {
             FileType::Symlink => Look::Symlink(sys::read_link(handle.as_fd(), "")?),
             _ => Look::Other,
         })
+    }
+
+    fn probe(&self, path: &AbsPath) -> Result<Probe, Errno> {
+        let layer = &self.call.layer;
+        let Location::Host(host) = layer.locate(path, Purpose::Read)? else {
+            self.agrees.set(false);
+            return layer.probe(path);
+        };
+        if host != *path {
+            self.agrees.set(false);
+        }
+        match sys::look_at(At::Root, host.as_bytes(), Final::Refuse) {
+            // Nothing on the whole way is a link, so the object is none.
+            Ok(handle) => {
+                let file_type = Some(sys::file_type(handle.as_fd())?);
+                Ok(Probe::Found { file_type, handle: Some(handle) })
+            }
+            Err(Errno::ELOOP) => Ok(Probe::Symlink),
+            Err(errno) => Err(errno),
+        }
     }
 
     fn search(&self, directory: &AbsPath) -> Result<(), Errno> {

@@ -91,9 +91,10 @@ pub(crate) fn no_ptrace(errno: Errno) -> Hindrance {
             "only root may use ptrace on this host (kernel.yama.ptrace_scope is 2)",
             "root can allow it by: sysctl kernel.yama.ptrace_scope=1",
         ),
-        (Errno::ENOSYS, _) => {
-            Hindrance::forbidden("this kernel has no ptrace", "umvu needs a kernel with ptrace; gVisor and the like do not do")
-        }
+        (Errno::ENOSYS, _) => Hindrance::forbidden(
+            "this kernel has no ptrace",
+            "umvu needs a kernel with ptrace; gVisor and the like do not do",
+        ),
         _ => Hindrance::forbidden(
             format!("processes cannot be traced here ({errno})"),
             "a container or sandbox forbids ptrace: start it with --cap-add=SYS_PTRACE or --security-opt seccomp=unconfined, and not below another debugger",

@@ -3,7 +3,12 @@
 //! Only the thread that attached may make ptrace requests, and no system call waits for children and for anything else. So a
 //! request is queued, a flag is set, and the tracer's thread gets a signal; the wait in `x86_64.rs` loses neither.
 
-use crate::{Listener, ptrace::Tid, verdict::Rewrite, x86_64::{self, Abi}};
+use crate::{
+    Listener,
+    ptrace::Tid,
+    verdict::Rewrite,
+    x86_64::{self, Abi},
+};
 use parking_lot::Mutex;
 use std::{
     collections::VecDeque,

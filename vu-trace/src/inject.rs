@@ -187,7 +187,10 @@ impl<'a> Injector<'a> {
     /// Installs a filter in all threads of the tracee's process; gives the listener of one that notifies.
     ///
     /// A process that has a notifying filter already (it was born with it) gets no other: the kernel allows one only.
-    #[expect(clippy::type_complexity, reason = "a result inside a result: the tracee's death and the call's failure differ")]
+    #[expect(
+        clippy::type_complexity,
+        reason = "a result inside a result: the tracee's death and the call's failure differ"
+    )]
     pub(crate) fn install(
         &mut self,
         stopped: Stopped,

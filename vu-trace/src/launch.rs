@@ -228,8 +228,7 @@ fn install(filter: &[libc::sock_filter]) -> Result<(), Errno> {
     };
     let set = || {
         // SAFETY: `program` describes `filter`, which the kernel copies.
-        let result =
-            unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const program) };
+        let result = unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const program) };
         if result == 0 { Ok(()) } else { Err(Errno::last()) }
     };
     // Who may administrate the system needs no promise; all others promise to gain no rights by an exec, which a traced
@@ -255,16 +254,18 @@ fn descriptor_limit() -> libc::rlimit {
 
 // ---- the hypervisor
 
-fn be_hypervisor<H: Hypervisor>(
-    mut front: UnixStream,
-    cookie: u64,
-    make: impl FnOnce(Arc<Required>) -> Arc<H>,
-) -> i32 {
+fn be_hypervisor<H: Hypervisor>(mut front: UnixStream, cookie: u64, make: impl FnOnce(Arc<Required>) -> Arc<H>) -> i32 {
     // Out of the terminal's foreground job: its signals are not for us, nor is a SIGTTOU for writing the log.
     // SAFETY: no memory is involved.
     unsafe { libc::setpgid(0, 0) };
     for signal in [
-        libc::SIGINT, libc::SIGQUIT, libc::SIGTSTP, libc::SIGTTOU, libc::SIGHUP, libc::SIGTERM, libc::SIGPIPE,
+        libc::SIGINT,
+        libc::SIGQUIT,
+        libc::SIGTSTP,
+        libc::SIGTTOU,
+        libc::SIGHUP,
+        libc::SIGTERM,
+        libc::SIGPIPE,
         libc::SIGXFSZ,
     ] {
         set_signal(signal, libc::SIG_IGN);

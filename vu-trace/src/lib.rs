@@ -15,9 +15,9 @@
 //! **Invariant:** this crate does not know what any system call means, but for the six the tracer makes in tracees itself. It knows neither paths nor mounts.
 
 mod check;
-mod exec;
 pub mod control_call;
 mod doorbell;
+mod exec;
 pub mod filter;
 mod inject;
 mod launch;
@@ -36,7 +36,5 @@ pub use memory::{Address, FakeMemory, Memory, ProcessMemory};
 pub use notify::{Listener, Notification, Received};
 pub use ptrace::{Gone, Stopped, Tid};
 pub use tracer::{Filter, Required};
-pub use verdict::{
-    Argument, Birth, Finish, Hypervisor, Intercepted, Interception, Pointer, Rewrite, Verdict,
-};
+pub use verdict::{Argument, Birth, Finish, Hypervisor, Intercepted, Interception, Pointer, Rewrite, Verdict};
 pub use x86_64::{Abi, Registers};

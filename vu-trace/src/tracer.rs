@@ -132,11 +132,8 @@ impl<H: Hypervisor> Tracer<H> {
         on_farewell: Box<dyn FnMut()>,
     ) -> Tracer<H> {
         let passing = Arc::new(Passing::default());
-        let supervisors = Supervisors {
-            hypervisor: hypervisor.clone(),
-            doorbell: doorbell.clone(),
-            passing: passing.clone(),
-        };
+        let supervisors =
+            Supervisors { hypervisor: hypervisor.clone(), doorbell: doorbell.clone(), passing: passing.clone() };
         Tracer {
             hypervisor,
             supervisors,
@@ -517,7 +514,12 @@ impl<H: Hypervisor> Tracer<H> {
     }
 
     /// Scratch memory of at least `length` bytes, mapped into the tracee if none is free. At a stop from which [`Injector::inject`] can start.
-    fn scratch(&mut self, stopped: Stopped, abi: Abi, length: usize) -> Result<(Stopped, Result<Scratch, Errno>), Gone> {
+    fn scratch(
+        &mut self,
+        stopped: Stopped,
+        abi: Abi,
+        length: usize,
+    ) -> Result<(Stopped, Result<Scratch, Errno>), Gone> {
         let process = self.threads.get(&stopped.tid()).map(|thread| thread.process);
         if let Some(process) = process.and_then(|p| self.processes.get_mut(&p))
             && let Some(index) = process.scratch.iter().position(|s| s.length >= length && s.fits(abi))
@@ -615,11 +617,15 @@ impl<H: Hypervisor> Tracer<H> {
             match result {
                 Ok(Some(listener)) => {
                     if let Err(error) = self.supervisors.serve(listener) {
-                        error!("process {process}: no thread to serve its system calls ({error}); they fail with ENOSYS");
+                        error!(
+                            "process {process}: no thread to serve its system calls ({error}); they fail with ENOSYS"
+                        );
                     }
                 }
                 Ok(None) => {}
-                Err(errno) => error!("process {process} ({tid}) escapes the view: its filter cannot be installed: {errno}"),
+                Err(errno) => {
+                    error!("process {process} ({tid}) escapes the view: its filter cannot be installed: {errno}")
+                }
             }
             installed += 1;
             if let Some(p) = self.processes.get_mut(&process) {

@@ -61,15 +61,9 @@ impl Abi {
                 vfork: libc::SYS_vfork,
             },
             // arch/x86/entry/syscalls/syscall_32.tbl; mmap is mmap2.
-            Abi::I386 => &Numbers {
-                seccomp: 354,
-                mmap: 192,
-                close: 6,
-                prctl: 172,
-                clone: 120,
-                clone3: 435,
-                vfork: 190,
-            },
+            Abi::I386 => {
+                &Numbers { seccomp: 354, mmap: 192, close: 6, prctl: 172, clone: 120, clone3: 435, vfork: 190 }
+            }
         }
     }
 }

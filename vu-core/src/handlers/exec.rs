@@ -72,13 +72,11 @@ fn exec(call: &Call<'_>, request: &Request) -> Result<Outcome, Errno> {
     match program.interpreter() {
         None if natural => Ok(Outcome::Host),
         None => Ok(by_path(call, request, &place, &program.path)),
-        Some(Interpreter::Loader(loader)) => {
-            match other_loader(call, &loader)? {
-                None if natural => Ok(Outcome::Host),
-                None => Ok(by_path(call, request, &place, &program.path)),
-                Some(loader) => by_loader(call, request, &place, &program, &loader),
-            }
-        }
+        Some(Interpreter::Loader(loader)) => match other_loader(call, &loader)? {
+            None if natural => Ok(Outcome::Host),
+            None => Ok(by_path(call, request, &place, &program.path)),
+            Some(loader) => by_loader(call, request, &place, &program, &loader),
+        },
         Some(Interpreter::Script { .. }) => {
             if natural && kernel_runs_script(call, program.header.as_ref())? {
                 return Ok(Outcome::Host);
@@ -171,7 +169,13 @@ fn other_loader(call: &Call<'_>, loader: &[u8]) -> Result<Option<Vec<u8>>, Errno
 }
 
 /// A program whose loader is another one in the view: the loader runs it (ld.so(8)).
-fn by_loader(call: &Call<'_>, request: &Request, place: &Place, program: &Program, loader: &[u8]) -> Result<Outcome, Errno> {
+fn by_loader(
+    call: &Call<'_>,
+    request: &Request,
+    place: &Place,
+    program: &Program,
+    loader: &[u8],
+) -> Result<Outcome, Errno> {
     let mut first = true;
     let mut argv = vec![Pointer::Bytes(terminated(loader))];
     call.memory().for_each_pointer(request.argv, call.abi.pointer_size(), |pointer| {
@@ -291,4 +295,3 @@ fn terminated(text: &[u8]) -> Vec<u8> {
     text.push(0);
     text
 }
-

@@ -90,8 +90,11 @@ fn creates_or_writes(flags: OpenFlags) -> bool {
 fn open_host(call: &Call<'_>, request: &Request, place: &Place, host: &AbsPath) -> Result<Outcome, Errno> {
     let flags = request.how.flags;
     let elsewhere = *host != place.name;
+    if place.native && (place.opaque || !elsewhere) {
+        return Ok(Outcome::HostMaySleep);
+    }
     if place.opaque {
-        return Ok(if place.native { Outcome::HostMaySleep } else { rewritten(call, request, place, host) });
+        return Ok(rewritten(call, request, place, host));
     }
     if !place.found {
         return if place.native {
@@ -104,7 +107,8 @@ fn open_host(call: &Call<'_>, request: &Request, place: &Place, host: &AbsPath) 
     }
     let file_type = place.file_type(call)?;
     let is_directory = file_type == FileType::Directory;
-    if place.native && !(elsewhere && is_directory) {
+    // Only a directory's descriptor must be told by which name it was opened.
+    if place.native && !is_directory {
         return Ok(Outcome::HostMaySleep);
     }
     // What the kernel checks before it opens (`do_open`, `fs/namei.c`).
@@ -116,7 +120,9 @@ fn open_host(call: &Call<'_>, request: &Request, place: &Place, host: &AbsPath) 
             return Err(Errno::EISDIR);
         }
     }
-    if !is_directory && (place.must_be_dir || flags.contains(OpenFlags::DIRECTORY) && !flags.contains(OpenFlags::TMPFILE)) {
+    if !is_directory
+        && (place.must_be_dir || flags.contains(OpenFlags::DIRECTORY) && !flags.contains(OpenFlags::TMPFILE))
+    {
         return Err(Errno::ENOTDIR);
     }
     let readable_here = matches!(file_type, FileType::Regular | FileType::Directory);
@@ -209,10 +215,14 @@ fn open_own(call: &Call<'_>, request: &Request, place: &Place) -> Result<Outcome
 fn reopened(call: &Call<'_>, request: &Request, fd: OwnedFd) -> Outcome {
     let mut args: [Argument; 6] = Default::default();
     args[request.path_index] = path_argument(&own_descriptor(&fd));
-    call.rewrite_with(call.syscall.nr, args, Some(Box::new(move |result| {
-        drop(fd);
-        result
-    })))
+    call.rewrite_with(
+        call.syscall.nr,
+        args,
+        Some(Box::new(move |result| {
+            drop(fd);
+            result
+        })),
+    )
 }
 
 /// The path by which a tracee reaches a descriptor of the hypervisor.

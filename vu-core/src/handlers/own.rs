@@ -86,19 +86,6 @@ pub(super) fn operate(call: &Call<'_>, name: &str, meant: &[Meant]) -> Result<Ou
             let size = u64::try_from(call.arg(after(1)).cast_signed()).map_err(|_| Errno::EINVAL)?;
             fs.truncate(&first.name, size, task)?;
         }
-        "getxattr" | "lgetxattr" => {
-            present(first)?;
-            let value = fs.get_xattr(&first.name, &xattr_name(call, after(1))?)?;
-            return give(call, &value, after(2));
-        }
-        "listxattr" | "llistxattr" => {
-            present(first)?;
-            let list: Vec<u8> = fs.list_xattr(&first.name)?.into_iter().flat_map(|mut name| {
-                name.push(0);
-                name
-            }).collect();
-            return give(call, &list, after(1));
-        }
         "setxattr" | "lsetxattr" => {
             present(first)?;
             let size = call.size(after(3));
@@ -157,33 +144,24 @@ fn xattr_name(call: &Call<'_>, index: usize) -> Result<Vec<u8>, Errno> {
     if name.is_empty() { Err(Errno::ERANGE) } else { Ok(name) }
 }
 
-/// Answers with bytes, as getxattr(2) does: a buffer of size 0 asks for the length only.
-fn give(call: &Call<'_>, bytes: &[u8], buffer: usize) -> Result<Outcome, Errno> {
-    let size = call.size(buffer + 1);
-    if size != 0 {
-        if size < bytes.len() {
-            return Err(Errno::ERANGE);
-        }
-        call.write(call.arg(buffer), bytes)?;
-    }
-    Ok(Outcome::Done(i64::try_from(bytes.len()).unwrap_or(i64::MAX)))
-}
-
 /// The two times of utime(2) (seconds), utimes(2) (microseconds) or utimensat(2) (nanoseconds); NULL is now.
 fn times(call: &Call<'_>, name: &str, address: u64) -> Result<(TimeChange, TimeChange), Errno> {
     if address == 0 {
         return Ok((TimeChange::Now, TimeChange::Now));
     }
     let word = |index: u64| Ok::<i64, Errno>(call.memory().read_u64(address.wrapping_add(8 * index))?.cast_signed());
-    let time = |secs: i64, fraction: i64| -> Result<TimeChange, Errno> { match name {
-        "utimensat" if fraction == libc::UTIME_NOW => Ok(TimeChange::Now),
-        "utimensat" if fraction == libc::UTIME_OMIT => Ok(TimeChange::Omit),
-        _ => {
-            let scale = if name == "utimensat" { 1 } else { 1000 };
-            let nanos = fraction.checked_mul(scale).filter(|n| (0..1_000_000_000).contains(n)).ok_or(Errno::EINVAL)?;
-            Ok(TimeChange::Set(Time { secs, nanos: u32::try_from(nanos).map_err(|_| Errno::EINVAL)? }))
+    let time = |secs: i64, fraction: i64| -> Result<TimeChange, Errno> {
+        match name {
+            "utimensat" if fraction == libc::UTIME_NOW => Ok(TimeChange::Now),
+            "utimensat" if fraction == libc::UTIME_OMIT => Ok(TimeChange::Omit),
+            _ => {
+                let scale = if name == "utimensat" { 1 } else { 1000 };
+                let nanos =
+                    fraction.checked_mul(scale).filter(|n| (0..1_000_000_000).contains(n)).ok_or(Errno::EINVAL)?;
+                Ok(TimeChange::Set(Time { secs, nanos: u32::try_from(nanos).map_err(|_| Errno::EINVAL)? }))
+            }
         }
-    }};
+    };
     if name == "utime" {
         return Ok((time(word(0)?, 0)?, time(word(1)?, 0)?));
     }

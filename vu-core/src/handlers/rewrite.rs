@@ -6,8 +6,7 @@ use crate::{
     call::{Call, Outcome, path_argument},
     handlers::own,
     resolve::{Meaning, Need, PathArg, Place},
-    sys,
-    table,
+    sys, table,
 };
 use std::os::fd::AsFd;
 use vu_api::{Errno, FileType, Filesystem, Location, Purpose};
@@ -28,6 +27,9 @@ pub fn paths(call: &mut Call<'_>) -> Result<Outcome, Errno> {
     let Some(row) = table::lookup(call.abi, call.syscall.nr) else { return Ok(Outcome::Host) };
     let name = row.name;
     let makes = makes_a_name(name);
+    if changes_the_way(name) {
+        call.core.clear.forget();
+    }
     let mut meant = Vec::new();
     for argument in row.paths(&call.syscall.args) {
         // A path that is NULL means no path, where that is allowed; elsewhere the kernel says EFAULT.
@@ -42,7 +44,13 @@ pub fn paths(call: &mut Call<'_>) -> Result<Outcome, Errno> {
         {
             permit(call, argument.follow == Follow::Entry, makes, place)?;
         }
-        meant.push(Meant { index: argument.index, dirfd: argument.dirfd, entry: argument.follow == Follow::Entry, text, meaning });
+        meant.push(Meant {
+            index: argument.index,
+            dirfd: argument.dirfd,
+            entry: argument.follow == Follow::Entry,
+            text,
+            meaning,
+        });
     }
     let kernel_finds = |m: &Meant| match &m.meaning {
         Meaning::Kernel => true,
@@ -80,6 +88,11 @@ pub fn paths(call: &mut Call<'_>) -> Result<Outcome, Errno> {
 
 fn is_link_or_rename(name: &str) -> bool {
     name.starts_with("rename") || matches!(name, "link" | "linkat")
+}
+
+/// Whether the call can put a symbolic link where a directory was.
+fn changes_the_way(name: &str) -> bool {
+    is_link_or_rename(name) || name.starts_with("symlink")
 }
 
 /// Whether the entry is made, not taken away; of a rename both.

@@ -22,9 +22,7 @@ pub fn socket(call: &mut Call<'_>) -> Result<Outcome, Errno> {
     let kind = call.int(1);
     let modes = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
     match stack.socket(family, kind & !modes, call.int(2))? {
-        Opened::Host(fd) => {
-            Ok(Outcome::Install { fd, close_on_exec: kind & libc::SOCK_CLOEXEC != 0, at_once: false })
-        }
+        Opened::Host(fd) => Ok(Outcome::Install { fd, close_on_exec: kind & libc::SOCK_CLOEXEC != 0, at_once: false }),
         Opened::Virtual(_) => Err(Errno::EAFNOSUPPORT),
     }
 }
@@ -116,10 +114,14 @@ fn address(call: &Call<'_>, index: usize, follow: Follow, sleeps: bool) -> Resul
     let mut args: [Argument; 6] = Default::default();
     args[index] = Argument::Bytes(bytes);
     args[index + 1] = Argument::Value(length as u64);
-    Ok(call.rewrite_with(call.syscall.nr, args, Some(Box::new(move |result| {
-        drop(held);
-        result
-    }))))
+    Ok(call.rewrite_with(
+        call.syscall.nr,
+        args,
+        Some(Box::new(move |result| {
+            drop(held);
+            result
+        })),
+    ))
 }
 
 /// The name as it fits into an address: by way of a descriptor of its directory if it is too long. That is to be held until the call was made.
@@ -133,4 +135,3 @@ fn short_name(name: &AbsPath) -> Result<(Vec<u8>, Option<OwnedFd>), Errno> {
     short.extend_from_slice(last);
     if short.len() < NAME_ROOM { Ok((short, Some(parent))) } else { Err(Errno::ENAMETOOLONG) }
 }
-

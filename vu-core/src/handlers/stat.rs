@@ -10,7 +10,7 @@ use crate::{
 use std::os::fd::AsFd;
 use vu_api::{AbsPath, AccessMode, Errno, Filesystem, Location, Stat, StatFs};
 use vu_path::Follow;
-use vu_trace::{Abi, Tid};
+use vu_trace::{Abi, Memory, Tid};
 
 /// What is done with a place: nothing, where the kernel finds it itself.
 fn look(
@@ -238,6 +238,68 @@ pub fn statfs(call: &mut Call<'_>) -> Result<Outcome, Errno> {
         call.write(call.arg(1), sys::bytes(&stat))?;
         Ok(Outcome::Done(0))
     })
+}
+
+/// getxattr(2).
+pub fn getxattr(call: &mut Call<'_>) -> Result<Outcome, Errno> {
+    look(call, libc::AT_FDCWD, 0, Follow::Last, |call, place| attribute(call, place, 1))
+}
+
+/// lgetxattr(2).
+pub fn lgetxattr(call: &mut Call<'_>) -> Result<Outcome, Errno> {
+    look(call, libc::AT_FDCWD, 0, Follow::Never, |call, place| attribute(call, place, 1))
+}
+
+/// listxattr(2).
+pub fn listxattr(call: &mut Call<'_>) -> Result<Outcome, Errno> {
+    look(call, libc::AT_FDCWD, 0, Follow::Last, |call, place| attribute(call, place, 0))
+}
+
+/// llistxattr(2).
+pub fn llistxattr(call: &mut Call<'_>) -> Result<Outcome, Errno> {
+    look(call, libc::AT_FDCWD, 0, Follow::Never, |call, place| attribute(call, place, 0))
+}
+
+/// The attribute whose name is argument `name`, or the list of all for 0; buffer and size follow.
+fn attribute(call: &Call<'_>, place: &Place, name: usize) -> Result<Outcome, Errno> {
+    /// `XATTR_SIZE_MAX`, `XATTR_NAME_MAX` (`include/uapi/linux/limits.h`).
+    const SIZE_MAX: usize = 65536;
+    const NAME_MAX: usize = 256;
+    let wanted = if name == 0 {
+        Vec::new()
+    } else {
+        match call.memory().read_string(call.arg(name), NAME_MAX) {
+            Ok(wanted) if !wanted.is_empty() => wanted,
+            Ok(_) | Err(Errno::ENAMETOOLONG) => return Err(Errno::ERANGE),
+            Err(errno) => return Err(errno),
+        }
+    };
+    let size = call.size(name + 2);
+    let (length, value) = match place.host() {
+        Some(host) => {
+            if place.must_be_dir && place.file_type(call)? != vu_api::FileType::Directory {
+                return Err(Errno::ENOTDIR);
+            }
+            sys::xattr(host.as_bytes(), &wanted, size.min(SIZE_MAX))?
+        }
+        None => {
+            let value = if name == 0 { list(call, place)? } else { call.layer.get_xattr(&place.name, &wanted)? };
+            if size != 0 && size < value.len() {
+                return Err(Errno::ERANGE);
+            }
+            (value.len(), if size == 0 { Vec::new() } else { value })
+        }
+    };
+    call.write(call.arg(name + 1), &value)?;
+    Ok(Outcome::Done(i64::try_from(length).unwrap_or(i64::MAX)))
+}
+
+fn list(call: &Call<'_>, place: &Place) -> Result<Vec<u8>, Errno> {
+    let terminated = |mut name: Vec<u8>| {
+        name.push(0);
+        name
+    };
+    Ok(call.layer.list_xattr(&place.name)?.into_iter().flat_map(terminated).collect())
 }
 
 /// The kernel's form of the attributes of a virtual object.

@@ -81,11 +81,11 @@ pub(super) const XATTR: &[Row] = &[
     Row::path(463, "setxattrat", &[DirFd, ChangedPath, AtFlags, Text, Pointer, Size], rewrite::paths)
         .i386(463)
         .always(),
-    Row::path(191, "getxattr", &[Path, Text, Pointer, Size], rewrite::paths).i386(229),
-    Row::path(192, "lgetxattr", &[PathNoFollow, Text, Pointer, Size], rewrite::paths).i386(230),
+    Row::path(191, "getxattr", &[Path, Text, Pointer, Size], stat::getxattr).i386(229),
+    Row::path(192, "lgetxattr", &[PathNoFollow, Text, Pointer, Size], stat::lgetxattr).i386(230),
     Row::path(464, "getxattrat", &[DirFd, Path, AtFlags, Text, Pointer, Size], rewrite::paths).i386(464).always(),
-    Row::path(194, "listxattr", &[Path, Pointer, Size], rewrite::paths).i386(232),
-    Row::path(195, "llistxattr", &[PathNoFollow, Pointer, Size], rewrite::paths).i386(233),
+    Row::path(194, "listxattr", &[Path, Pointer, Size], stat::listxattr).i386(232),
+    Row::path(195, "llistxattr", &[PathNoFollow, Pointer, Size], stat::llistxattr).i386(233),
     Row::path(465, "listxattrat", &[DirFd, Path, AtFlags, Pointer, Size], rewrite::paths).i386(465),
     Row::path(197, "removexattr", &[ChangedPath, Text], rewrite::paths).i386(235),
     Row::path(198, "lremovexattr", &[ChangedPathNoFollow, Text], rewrite::paths).i386(236),

@@ -1,0 +1,93 @@
+//! Paths of the host that were found free of symbolic links a moment ago.
+//!
+//! `ls -l` asks three or four questions about each file of a directory, by its whole path, and each answer begins with the proof that no
+//! symbolic link stands on the way. The proof is kept for a few milliseconds, and no longer than until a process of the view renames, links or mounts
+//! something. What it decides is only that the kernel may look the path up by itself, which it then does anew: all that a change from outside the
+//! view in just that time could do is that a link into a mount is followed on the host for once.
+
+use ahash::AHashMap;
+use nix::time::{ClockId, clock_gettime};
+use parking_lot::Mutex;
+use std::time::Duration;
+
+/// How long a proof is good for.
+const LIFETIME: Duration = Duration::from_millis(12);
+/// How long none is kept after a change was announced: the tracee makes it a moment later.
+const UNREST: Duration = Duration::from_millis(12);
+/// How many proofs are kept.
+const MOST: usize = 1024;
+
+/// The proofs.
+#[derive(Default)]
+pub struct ClearPaths(Mutex<Known>);
+
+#[derive(Default)]
+struct Known {
+    until: AHashMap<Box<[u8]>, Duration>,
+    unrest_until: Duration,
+}
+
+impl ClearPaths {
+    /// Whether neither the path nor anything on the way is a symbolic link.
+    pub fn knows(&self, path: &[u8]) -> bool {
+        let known = self.0.lock();
+        known.until.get(path).is_some_and(|&until| now() < until)
+    }
+
+    /// Notes that it is so.
+    pub fn note(&self, path: &[u8]) {
+        let now = now();
+        let mut known = self.0.lock();
+        if now < known.unrest_until {
+            return;
+        }
+        if known.until.len() >= MOST {
+            known.until.clear();
+        }
+        match known.until.get_mut(path) {
+            Some(until) => *until = now + LIFETIME,
+            None => drop(known.until.insert(path.into(), now + LIFETIME)),
+        }
+    }
+
+    /// A name that could stand on the way of others is about to change.
+    pub fn forget(&self) {
+        let mut known = self.0.lock();
+        known.until.clear();
+        known.unrest_until = now() + UNREST;
+    }
+}
+
+/// A clock that costs next to nothing to read, and ticks every few milliseconds.
+fn now() -> Duration {
+    clock_gettime(ClockId::CLOCK_MONOTONIC_COARSE).map_or(Duration::MAX, Duration::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn proofs_end_by_time_and_by_change() {
+        let clear = ClearPaths::default();
+        assert!(!clear.knows(b"/usr"));
+        clear.note(b"/usr");
+        assert!(clear.knows(b"/usr") && !clear.knows(b"/usr/bin"));
+        std::thread::sleep(2 * LIFETIME);
+        assert!(!clear.knows(b"/usr"));
+        clear.note(b"/usr");
+        clear.forget();
+        assert!(!clear.knows(b"/usr"));
+        clear.note(b"/usr");
+        assert!(!clear.knows(b"/usr"), "the change is under way");
+    }
+
+    #[test]
+    fn they_are_bounded() {
+        let clear = ClearPaths::default();
+        for i in 0..3 * MOST {
+            clear.note(format!("/{i}").as_bytes());
+        }
+        assert!(clear.0.lock().until.len() <= MOST);
+    }
+}
