@@ -5,7 +5,7 @@
 use std::{
     ffi::CString,
     mem::{self, MaybeUninit},
-    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
 };
 use vu_api::{Errno, FileType};
 
@@ -103,6 +103,15 @@ pub fn fstat(fd: BorrowedFd<'_>) -> Result<libc::stat, Errno> {
         check(libc::fstat(fd.as_raw_fd(), stat.as_mut_ptr()).into())?;
         Ok(stat.assume_init())
     }
+}
+
+/// Which object a path leads to on the host, links followed: device and inode number.
+///
+/// # Errors
+/// Those of stat(2).
+pub fn identity(path: &[u8]) -> Result<(u64, u64), Errno> {
+    let stat = fstat(open(path, libc::O_PATH)?.as_fd())?;
+    Ok((stat.st_dev, stat.st_ino))
 }
 
 /// The type of an open object.
@@ -262,7 +271,6 @@ pub fn zeroed<T: Plain>() -> T {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::fd::AsFd;
 
     #[test]
     fn a_tag_belongs_to_the_description() {

@@ -75,7 +75,7 @@ fn exec(call: &Call<'_>, request: &Request) -> Result<Outcome, Errno> {
         Some(Interpreter::Loader(loader)) => match other_loader(call, &loader)? {
             None if natural => Ok(Outcome::Host),
             None => Ok(by_path(call, request, &place, &program.path)),
-            Some(loader) => by_loader(call, request, &place, &program, &loader),
+            Some(loader) => by_loader(call, request, &place, &loader),
         },
         Some(Interpreter::Script { .. }) => {
             if natural && kernel_runs_script(call, program.header.as_ref())? {
@@ -165,33 +165,39 @@ fn other_loader(call: &Call<'_>, loader: &[u8]) -> Result<Option<Vec<u8>>, Errno
         Meaning::Kernel => return Ok(None),
         Meaning::Place(place) => place,
     };
-    if place.native { Ok(None) } else { host_of(&place.existing()?).map(Some) }
+    if place.native {
+        return Ok(None);
+    }
+    let place = place.existing()?;
+    let host = host_of(&place)?;
+    // Below a virtual root, or in a bind, it may well be the same file.
+    let same = sys::identity(loader).is_ok_and(|kernels| sys::identity(&host) == Ok(kernels));
+    Ok((!same).then_some(host))
+}
+
+/// A name of the view as the caller knows it: below its root.
+fn own_name(call: &Call<'_>, name: &AbsPath) -> Vec<u8> {
+    let root = call.task.fs().root.read().clone();
+    name.rebase(&root, &AbsPath::root()).unwrap_or_else(|| name.clone()).as_bytes().to_vec()
 }
 
 /// A program whose loader is another one in the view: the loader runs it (ld.so(8)).
-fn by_loader(
-    call: &Call<'_>,
-    request: &Request,
-    place: &Place,
-    program: &Program,
-    loader: &[u8],
-) -> Result<Outcome, Errno> {
+fn by_loader(call: &Call<'_>, request: &Request, place: &Place, loader: &[u8]) -> Result<Outcome, Errno> {
     let mut first = true;
     let mut argv = vec![Pointer::Bytes(terminated(loader))];
     call.memory().for_each_pointer(request.argv, call.abi.pointer_size(), |pointer| {
         if std::mem::take(&mut first) {
             argv.push(Pointer::Bytes(terminated(b"--argv0")));
             argv.push(Pointer::Address(pointer));
-            argv.push(Pointer::Bytes(terminated(place.name.as_bytes())));
+            argv.push(Pointer::Bytes(terminated(&own_name(call, &place.name))));
         } else {
             argv.push(Pointer::Address(pointer));
         }
         Ok(ControlFlow::Continue(()))
     })?;
     if first {
-        argv.push(Pointer::Bytes(terminated(place.name.as_bytes())));
+        argv.push(Pointer::Bytes(terminated(&own_name(call, &place.name))));
     }
-    let _ = program;
     Ok(replaced(call, request, loader, argv, place.name.clone(), Vec::new()))
 }
 
@@ -225,7 +231,7 @@ fn by_interpreter(call: &Call<'_>, request: &Request, script: &Place, program: P
         let mut path = next.path.clone();
         held.push(next.held);
         if let Some(loader) = loader {
-            argv.insert(0, Pointer::Bytes(terminated(place.name.as_bytes())));
+            argv.insert(0, Pointer::Bytes(terminated(&own_name(call, &place.name))));
             argv.insert(0, Pointer::Bytes(terminated(&front[0])));
             argv.insert(0, Pointer::Bytes(terminated(b"--argv0")));
             argv.insert(0, Pointer::Bytes(terminated(&loader)));

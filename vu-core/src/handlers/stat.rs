@@ -176,7 +176,11 @@ fn read_link_at(call: &Call<'_>, dirfd: i32, path_index: usize) -> Result<Outcom
         return Err(Errno::EINVAL);
     }
     let target = match place.host().map(|host| magic_name(call, host)) {
-        Some(Some(name)) => name.as_bytes().to_vec(),
+        Some(Some(name)) => {
+            // As seen from the reader's root (`d_path`, `fs/d_path.c`).
+            let root = call.task.fs().root.read().clone();
+            name.rebase(&root, &AbsPath::root()).unwrap_or(name).as_bytes().to_vec()
+        }
         _ if place.native => return Ok(Outcome::Host),
         Some(None) => {
             let place = place.existing()?;
@@ -207,16 +211,14 @@ fn magic_name(call: &Call<'_>, link: &AbsPath) -> Option<AbsPath> {
     match names.get(2..)? {
         [b"cwd"] => {
             let host = host_name(sys::read_link(task.proc().ok()?, "cwd").ok()?);
-            let root = task.fs().root.read().clone();
-            let name = match host {
-                Ok(host) => task.fs().cwd_route.read().view_path(&host)?,
+            match host {
+                Ok(host) => task.fs().cwd_route.read().view_path(&host),
                 Err(_) => {
                     let fd = sys::open_link(task.proc().ok()?, "cwd").ok()?;
                     let stat = sys::fstat(fd.as_fd()).ok()?;
-                    call.core.nodes.find(stat.st_dev, stat.st_ino)?.view_path.clone()
+                    Some(call.core.nodes.find(stat.st_dev, stat.st_ino)?.view_path.clone())
                 }
-            };
-            Some(name.rebase(&root, &AbsPath::root()).unwrap_or(name))
+            }
         }
         [b"root"] => {
             let root = task.fs().root.read().clone();
