@@ -38,6 +38,7 @@ pub struct Core {
     cookie: u64,
     installed: Mutex<Installed>,
     virtual_files: AtomicBool,
+    listed: AtomicBool,
     generation: AtomicU64,
     first: Arc<View>,
     debug: Override,
@@ -63,6 +64,7 @@ impl Core {
             cookie,
             installed: Mutex::default(),
             virtual_files: AtomicBool::new(false),
+            listed: AtomicBool::new(false),
             generation: AtomicU64::new(1),
             first,
             debug: Override::default(),
@@ -75,15 +77,24 @@ impl Core {
         self.virtual_files.load(Ordering::Acquire)
     }
 
+    /// Whether there may be mounts whose mount points are to be listed.
+    #[must_use]
+    pub fn has_listed_mounts(&self) -> bool {
+        self.listed.load(Ordering::Acquire)
+    }
+
     /// A number that changes whenever a mount comes or goes in any view.
     #[must_use]
     pub fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
     }
 
-    /// A mount was made: what it virtualises is intercepted from now on.
-    pub fn mounted(&self, mount: &Mount) {
-        let virtual_files = mount.module.virtual_files();
+    /// A mount was made: what it virtualises is intercepted from now on. Returns the filter that this made necessary.
+    pub fn mounted(&self, mount: &Mount) -> Option<Filter> {
+        let virtual_files = mount.module.virtual_files() || mount.list;
+        if mount.list {
+            self.listed.store(true, Ordering::Release);
+        }
         if virtual_files {
             self.virtual_files.store(true, Ordering::Release);
         }
@@ -94,15 +105,19 @@ impl Core {
             (false, _) => Filter::Path,
             // A task's chain of filters can have one listener only, so what comes later stops.
             (true, false) if virtual_files => Filter::Descriptor,
-            _ => return,
+            _ => return None,
         };
         match vu_trace::filter::compile(&table::filter(wanted, self.cookie)) {
             Ok(program) => {
                 installed.path = true;
                 installed.descriptor |= wanted != Filter::Path;
                 self.required.add(vu_trace::Filter { program: program.into(), notifies: wanted.notifies() });
+                Some(wanted)
             }
-            Err(error) => tracing::error!("a filter cannot be made: {error}"),
+            Err(error) => {
+                tracing::error!("a filter cannot be made: {error}");
+                None
+            }
         }
     }
 
@@ -149,12 +164,15 @@ impl Core {
 }
 
 impl Call<'_> {
+    /// Whether people asked to be told about this.
+    #[must_use]
+    pub fn tells(&self, tag: Tag) -> bool {
+        self.task.tells(tag)
+    }
+
     /// Tells people who asked for it.
     pub fn debug(&self, tag: Tag, text: fmt::Arguments<'_>) {
-        let debug = self.view.debug();
-        if !debug.silent() && debug.enabled(tag, &self.task.debug()) {
-            debug.line(tag, self.task.tid.0, text);
-        }
+        self.task.tell(tag, text);
     }
 }
 
@@ -194,7 +212,13 @@ impl Hypervisor for Core {
 
     fn never_interrupted(&self, tid: Tid, abi: Abi, nr: i64) -> bool {
         let Some(row) = table::lookup(abi, nr) else { return false };
-        row.handler().is_some() && !(row.sleeps() && self.tasks.get(tid).is_some_and(|task| task.may_sleep()))
+        let task = self.tasks.get(tid);
+        let again = row.handler().is_some() && !(row.sleeps() && task.as_ref().is_some_and(|task| task.may_sleep()));
+        if let Some(task) = task {
+            let what = if again { "is made again after the signal" } else { "was interrupted by the signal" };
+            task.tell(Tag::Signals, format_args!("{} {what}", row.name));
+        }
+        again
     }
 
     fn born(&self, birth: Birth) {
@@ -202,6 +226,10 @@ impl Hypervisor for Core {
             self.tasks.insert_first(birth.child, self.first.clone(), self.debug);
         } else {
             self.tasks.born(&birth);
+            if let Some(task) = self.tasks.get(birth.child) {
+                let kind = if birth.process == birth.child { "process" } else { "thread" };
+                task.tell(Tag::Tasks, format_args!("is a new {kind}, made by {}", birth.parent));
+            }
         }
     }
 
@@ -209,12 +237,16 @@ impl Hypervisor for Core {
         self.tasks.renamed(process, former);
         if let Some(task) = self.tasks.get(process) {
             task.process.executed();
+            task.tell(Tag::Tasks, format_args!("executes another program"));
             // exec ends the sharing of root and directory with other processes' threads only by clone's flags; what is held stays right.
             task.set_may_sleep(false);
         }
     }
 
     fn exited(&self, tid: Tid) {
+        if let Some(task) = self.tasks.get(tid) {
+            task.tell(Tag::Tasks, format_args!("has ended"));
+        }
         self.tasks.exited(tid);
     }
 }

@@ -13,6 +13,7 @@ pub mod debug;
 pub mod handlers;
 pub mod host;
 pub mod layer;
+pub mod listed;
 pub mod log;
 mod modules;
 pub mod program;

@@ -11,6 +11,7 @@
 
 use crate::{
     call::Call,
+    debug::Tag,
     route::Route,
     sys::{self, At, Final},
     task::{Cwd, Task, host_name},
@@ -166,6 +167,18 @@ impl Call<'_> {
 
     /// What people who follow the call are told.
     fn noted(&self, place: Place) -> Meaning {
+        if self.tells(Tag::Paths) {
+            let missing = if place.found { "" } else { ", missing" };
+            match &place.location {
+                Location::Host(_) if place.native => {
+                    self.debug(Tag::Paths, format_args!("{}: the host's{missing}", place.name))
+                }
+                Location::Host(host) => {
+                    self.debug(Tag::Paths, format_args!("{}: the host's {host}{missing}", place.name))
+                }
+                Location::Own => self.debug(Tag::Paths, format_args!("{}: of its mount{missing}", place.name)),
+            }
+        }
         if self.told {
             *self.meant.borrow_mut() = Some(place.name.clone());
         }

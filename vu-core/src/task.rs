@@ -3,10 +3,17 @@
 //! Little: descriptors, working directory, umask and identity are the kernel's. Kept are the virtual root and the route of the working
 //! directory, shared as the kernel shares them (`CLONE_FS`), the view, and handles by which the process is reached.
 
-use crate::{control::StackChoice, debug::Override, route::Route, sys, view::View};
+use crate::{
+    control::StackChoice,
+    debug::{Override, Tag},
+    route::Route,
+    sys,
+    view::View,
+};
 use ahash::AHashMap;
 use parking_lot::{Mutex, RwLock};
 use std::{
+    fmt,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::{
         Arc, OnceLock,
@@ -147,6 +154,21 @@ impl Task {
     /// Sets them.
     pub fn set_debug(&self, debug: Override) {
         *self.debug.write() = debug;
+    }
+
+    /// Whether people asked to be told about this.
+    #[must_use]
+    pub fn tells(&self, tag: Tag) -> bool {
+        let view = self.view.read();
+        let debug = view.0.debug();
+        !debug.silent() && debug.enabled(tag, &self.debug())
+    }
+
+    /// Tells people who asked for it.
+    pub fn tell(&self, tag: Tag, text: fmt::Arguments<'_>) {
+        if self.tells(tag) {
+            self.view().debug().line(tag, self.tid.0, text);
+        }
     }
 
     /// The stack that takes its sockets of a family; `None` is the host's.

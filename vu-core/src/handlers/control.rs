@@ -3,9 +3,13 @@
 use crate::{
     call::{Call, Outcome},
     control::{Served, StackChoice, serve},
+    debug::Tag,
     resolve::PathArg,
 };
-use vu_api::{Errno, control::MAX_MESSAGE};
+use vu_api::{
+    Errno,
+    control::{MAX_MESSAGE, Request},
+};
 use vu_path::Follow;
 use vu_trace::{Memory, Tid};
 
@@ -17,6 +21,11 @@ pub fn control(call: &mut Call<'_>) -> Result<Outcome, Errno> {
     }
     let mut message = vec![0; length];
     call.memory().read(call.arg(0), &mut message)?;
+    if call.tells(Tag::Control)
+        && let Ok(request) = Request::decode(&message)
+    {
+        call.debug(Tag::Control, format_args!("{request:?}"));
+    }
     let reply = match serve(&call.view, &message)? {
         Served::Reply(reply) => reply,
         Served::DebugOf { pid, changes } => {

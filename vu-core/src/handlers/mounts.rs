@@ -41,7 +41,10 @@ pub fn mount(call: &mut Call<'_>) -> Result<Outcome, Errno> {
     };
     match call.view.mount(&request) {
         Ok(mount) => {
-            call.core.mounted(&mount);
+            if let Some(filter) = call.core.mounted(&mount) {
+                call.debug(Tag::Filters, format_args!("the filter {filter:?} is installed in every process"));
+            }
+            call.debug(Tag::Modules, format_args!("{} made {mount}", mount.module.name()));
             call.debug(Tag::Mounts, format_args!("mount {mount}"));
             Ok(Outcome::Done(0))
         }

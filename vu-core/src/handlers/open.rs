@@ -2,10 +2,15 @@
 
 use crate::{
     call::{Call, Outcome, path_argument},
+    debug::Tag,
+    listed::{Listed, Under, further_entries},
     resolve::{Meaning, Need, PathArg, Place},
     sys,
 };
-use std::os::fd::{AsFd, OwnedFd};
+use std::{
+    os::fd::{AsFd, OwnedFd},
+    sync::Arc,
+};
 use vu_api::{AbsPath, Errno, FileType, Filesystem, Location, OpenFlags, OpenHow, Opened, Purpose};
 use vu_path::{Follow, ResolveFlags};
 use vu_trace::{Argument, Finish, Memory};
@@ -76,6 +81,11 @@ fn open_at(call: &Call<'_>, request: &Request) -> Result<Outcome, Errno> {
     if creates_or_writes(flags) {
         call.layer.locate(&place.name, Purpose::Change)?;
     }
+    if call.core.has_listed_mounts()
+        && let Some(listed) = open_listed(call, request, &place)?
+    {
+        return Ok(listed);
+    }
     match place.location.clone() {
         Location::Host(host) => open_host(call, request, &place, &host),
         Location::Own => open_own(call, request, &place),
@@ -140,6 +150,28 @@ fn open_host(call: &Call<'_>, request: &Request, place: &Place, host: &AbsPath) 
     Ok(install(fd, flags))
 }
 
+/// A directory in which mount points are to be listed; `None` for all others.
+fn open_listed(call: &Call<'_>, request: &Request, place: &Place) -> Result<Option<Outcome>, Errno> {
+    let flags = request.how.flags;
+    if !place.found || place.opaque || flags.intersects(OpenFlags::PATH | OpenFlags::CREAT) || flags.writes() {
+        return Ok(None);
+    }
+    let further = further_entries(&call.view, &call.layer, &place.name);
+    if further.is_empty() || place.file_type(call)? != FileType::Directory {
+        return Ok(None);
+    }
+    let under = match place.host() {
+        Some(host) => Under::Host(sys::open(host.as_bytes(), flags.bits())?),
+        None => match call.layer.open(&place.name, &request.how, &*call.task)? {
+            Opened::Host(fd) => Under::Host(fd),
+            Opened::Virtual(file) => Under::Virtual(file),
+        },
+    };
+    let epoch = call.layer.mount_for(&place.name).map_or(0, |(mount, _)| mount.epoch.0);
+    let fd = call.core.nodes.open(Arc::new(Listed::new(under, further)), flags, epoch, place.name.clone())?;
+    Ok(Some(if call.can_install() { install(fd, flags) } else { reopened(call, request, fd) }))
+}
+
 fn install(fd: OwnedFd, flags: OpenFlags) -> Outcome {
     let close_on_exec = flags.contains(OpenFlags::CLOEXEC);
     Outcome::Install { fd, close_on_exec, at_once: !creates_or_writes(flags) }
@@ -202,6 +234,7 @@ fn open_own(call: &Call<'_>, request: &Request, place: &Place) -> Result<Outcome
         Opened::Host(fd) => fd,
         Opened::Virtual(file) => {
             let epoch = call.layer.mount_for(&place.name).map_or(0, |(mount, _)| mount.epoch.0);
+            call.debug(Tag::Files, format_args!("{} is open, as a virtual file", place.name));
             call.core.nodes.open(file, flags, epoch, place.name.clone())?
         }
     };

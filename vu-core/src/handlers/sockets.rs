@@ -2,6 +2,7 @@
 
 use crate::{
     call::{Call, Outcome},
+    debug::Tag,
     resolve::{Meaning, Need, PathArg},
     sys::{self, At, Final},
 };
@@ -19,6 +20,7 @@ const NAME_AT: usize = 2;
 pub fn socket(call: &mut Call<'_>) -> Result<Outcome, Errno> {
     let family = Family(call.int(0));
     let Some(stack) = call.task.stack(family) else { return Ok(Outcome::Host) };
+    call.debug(Tag::Network, format_args!("a socket of family {} by its own stack", family.0));
     let kind = call.int(1);
     let modes = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
     match stack.socket(family, kind & !modes, call.int(2))? {
@@ -106,6 +108,7 @@ fn address(call: &Call<'_>, index: usize, follow: Follow, sleeps: bool) -> Resul
         // No mount keeps sockets of its own.
         return Err(if binds { Errno::EPERM } else { Errno::ECONNREFUSED });
     };
+    call.debug(Tag::Network, format_args!("the socket {}: the host's {name}", place.name));
     let (name, held) = short_name(name)?;
     let mut bytes = u16::try_from(libc::AF_UNIX).unwrap_or(1).to_le_bytes().to_vec();
     bytes.extend_from_slice(&name);
