@@ -156,7 +156,7 @@ impl Core {
             Ok(Outcome::Install { fd, close_on_exec, at_once }) => Verdict::Install { fd, close_on_exec, at_once },
             Ok(Outcome::Rewrite(rewrite)) => {
                 call.task.set_may_sleep(true);
-                Verdict::Rewrite(Box::new(rewrite))
+                Verdict::Rewrite(rewrite)
             }
             Err(errno) => Verdict::Return(errno.as_result()),
         }

@@ -88,7 +88,7 @@ fn script(beginning: &[u8]) -> Option<Interpreter> {
         None => {
             // The line goes on behind what was read: the interpreter's name must at least be whole.
             let name = line.iter().skip_while(|b| blank(b));
-            let whole = beginning.len() < BEGINNING || name.skip_while(|b| !blank(b) && **b != 0).next().is_some();
+            let whole = beginning.len() < BEGINNING || name.into_iter().any(|b| blank(b) || *b == 0);
             if !whole {
                 return None;
             }
