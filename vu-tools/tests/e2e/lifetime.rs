@@ -1,0 +1,103 @@
+//! How a view ends: nothing outlives it, and nothing is left behind.
+
+use crate::harness::{Running, Site, UMVU, survivors};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+/// A view full of processes: sleeping, computing, stopped, a daemon of a session of its own, a vfork parent, one that ignores signals.
+fn busy(site: &Site, mount: &str) -> Running {
+    let mut command = site.user_command(&*UMVU);
+    let script = format!(
+        "{mount}
+        sleep 1000 & (while :; do [ -e missing ]; done) & (sleep 1000 & kill -STOP $!; wait) & setsid sleep 1000 & (trap '' TERM HUP INT; sleep 1000; sleep 1000) &
+        python3 -c 'import subprocess; subprocess.run([\"sleep\", \"1000\"])' & cat fifo & touch ready; wait"
+    );
+    command.args(["--norc", "-m", "vufs", "--", "bash", "-c", &script]);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let running = Running::start(command);
+    eventually("the view starts", || site.work().join("ready").exists() && survivors(site).len() >= 10);
+    running
+}
+
+#[track_caller]
+fn eventually(what: &str, mut happens: impl FnMut() -> bool) {
+    let begin = Instant::now();
+    while !happens() {
+        assert!(begin.elapsed() < Duration::from_secs(20), "{what}: not within 20 seconds");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn end_by(signal: Signal, mount: &str) -> ExitStatus {
+    let site = Site::new();
+    let mut view = busy(&site, mount);
+    kill(Pid::from_raw(view.pid()), signal).unwrap();
+    let status = view.wait();
+    eventually("every process of the view ends", || survivors(&site).is_empty());
+    assert_eq!(site.native("cat file; ls $M; touch after && echo still works").ok(), "content\nstill works\n");
+    status
+}
+
+#[test]
+fn kill_9_leaves_no_process() {
+    assert_eq!(end_by(Signal::SIGKILL, "").signal(), Some(9));
+    assert_eq!(end_by(Signal::SIGKILL, "vumount -t vufs / $M").signal(), Some(9));
+}
+
+#[test]
+fn sigterm_and_sighup_end_the_view() {
+    for signal in [Signal::SIGTERM, Signal::SIGHUP] {
+        let status = end_by(signal, "vumount -t vufs / $M");
+        let told = status.signal() == Some(signal as i32) || status.code() == Some(128 + signal as i32);
+        assert!(told, "{signal}: {status}");
+    }
+}
+
+#[test]
+fn the_view_lasts_as_long_as_its_command_or_its_processes() {
+    // As with a shell, the status is the command's; what it left running in the background goes on seeing the view.
+    let site = Site::new();
+    let ran = site.session("vumount -t vufs $W/dir $W/empty; (sleep 0.5; cat empty/up > seen) > /dev/null 2>&1 & exit 3");
+    assert_eq!(ran.status.code(), Some(3));
+    eventually("the background process has looked, or has ended with the view", || {
+        site.work().join("seen").exists() || survivors(&site).is_empty()
+    });
+    let seen = std::fs::read_to_string(site.work().join("seen")).unwrap_or_default();
+    assert!(seen.is_empty() || seen == "inner\n", "nobody sees half a view: {seen}");
+    eventually("and then nothing is left", || survivors(&site).is_empty());
+}
+
+#[test]
+fn nothing_is_left_behind() {
+    let site = Site::new();
+    let listing = "ls -A /tmp /dev/shm $TMPDIR 2> /dev/null | grep -c -i -e vu_ -e umvu-view -e vu-";
+    let before = site.native(listing).stdout();
+    for _ in 0..3 {
+        site.session("vu_insmod vufuse; vumount -t vufusenull none $W/empty; ls empty; vumount -t vufs / $M; ls $M > /dev/null; cd empty").ok();
+    }
+    let mut view = busy(&site, "vu_insmod vufuse; vumount -t vufusenull none $W/empty; exec 4< empty");
+    view.0.kill().unwrap();
+    view.wait();
+    assert_eq!(site.native(listing).stdout(), before);
+}
+
+#[test]
+fn closed_standard_descriptors() {
+    let site = Site::new();
+    let script = "$UMVU --norc -- sh -c 'echo out; exit 4' <&- ; echo $?; $UMVU --norc -- sh -c 'exit 5' >&- 2>&-; echo $?; $UMVU --norc -m vufs -- sh -c 'vumount -t vufs / $M && ls -d $M/etc | wc -l' <&-; ls /proc/self/fd | wc -l; $UMVU --norc ls /proc/self/fd | wc -l";
+    let said = site.native(script).ok();
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(lines[..4], ["out", "4", "5", "1"]);
+    assert_eq!(lines[4], lines[5], "no descriptor of the hypervisor's leaks into the view");
+}
+
+#[test]
+fn a_thousand_short_lived_processes() {
+    let site = Site::new();
+    let script = "vumount -t vufs / $M; i=0; while [ $i -lt 300 ]; do $M/bin/true & /bin/true & (:) & wait; i=$((i + 1)); done; wait; echo done";
+    assert_eq!(site.session(script).ok(), "done\n");
+    eventually("nothing is left", || survivors(&site).is_empty());
+}

@@ -1,0 +1,386 @@
+//! Programs people use. Each must do in a view what it does on the host: nothing mounted, beside a mount, inside of one, and with
+//! `/` bound on `/`.
+
+use crate::harness::{Compare, Flavour, Site, View, differential, differential_with, helper, toolchain};
+
+/// A script whose results hold times or random names: only what it prints is compared.
+#[track_caller]
+fn printed(script: &str) {
+    differential_with("bash", script, Compare::Output);
+}
+
+#[track_caller]
+fn with_helper(name: &str, flavour: Flavour, arguments: &str) {
+    let program = helper(name, flavour);
+    differential_with("sh", &format!("exec \"$P{}\" {arguments}", program.display()), Compare::All);
+}
+
+// ---------------------------------------------------------------------------------------------------------------- shells
+
+#[test]
+fn bash_expands_redirects_and_waits() {
+    differential(
+        r#"set -o pipefail
+        pwd; echo $0 $# "$BASH_VERSION"; echo *; echo dir/*; echo many/f1?; echo {a,b}{1,2}; cd dir; pwd; cd sub; cd -; cd ../linkdir; pwd; pwd -P; cd ..; pwd
+        for f in file dir link linkdir dangling fifo script zero; do for t in e f d h L p s x r w; do [ -$t $f ] && printf '%s ' -$t; done; echo $f; done
+        [ file -ef hard ] && echo same; [ file -ef link ] && echo same; [ file -ef zero ] || echo other
+        while read -r line; do echo "<$line>"; done < dir/lines; read -r first < file; echo $first
+        cat <<< here; diff <(sort dir/lines) <(sort -r dir/lines); echo $?
+        echo out > new; echo more >> new; echo over >| new; cat new; exec 5<> new; read -u 5 x; echo $x; exec 5>&-
+        ./script 1 2; . ./script; (exit 3); echo $?; sh -c 'kill -TERM $$'; echo $?; sh -c 'kill -9 $$'; echo $?
+        (nosuchprogram) 2> /dev/null; ./dir; ./file; echo $?; ./missing 2> /dev/null; cat missing; echo $?; type cat ls
+        trap 'echo trapped' USR1; kill -USR1 $$; trap 'echo bye' EXIT; coproc cat; echo to >&${COPROC[1]}; read -u ${COPROC[0]} back; echo $back; kill $COPROC_PID; wait 2> /dev/null
+        exit 7"#,
+    );
+}
+
+#[test]
+fn dash_with_background_jobs_sees_every_file() {
+    // SIGCHLD arrives while `[ -f … ]` looks: dash has a handler without SA_RESTART for it.
+    differential_with(
+        "dash",
+        r#"trap : CHLD; missed=0; i=0
+        while [ $i -lt 250 ]; do
+            /bin/true & /bin/true &
+            [ -f file ] || missed=$((missed + 1)); [ -d dir/sub ] || missed=$((missed + 1)); [ -x script ] || missed=$((missed + 1))
+            [ -e missing ] && missed=$((missed + 1)); [ -h link ] || missed=$((missed + 1)); read x < file || missed=$((missed + 1))
+            i=$((i + 1))
+        done; wait; echo missed $missed"#,
+        Compare::All,
+    );
+}
+
+#[test]
+fn dash_jobs_and_traps() {
+    differential_with(
+        "dash",
+        r#"sleep 0.2 & first=$!; (sleep 0.1; exit 4) & second=$!; wait $second; echo $?; wait $first; echo $?
+        trap 'echo term' TERM; kill -TERM $$; (trap 'echo sub; exit 5' TERM; kill -TERM $(exec sh -c 'echo $PPID'); sleep 1; echo not here); echo $?
+        cat file & wait $!; echo $?; { echo a; sleep 0.1; echo b; } | while read l; do echo "[$l]"; done; cd dir && pwd && cd .. && pwd; umask; umask 077; : > private; ls -l private | cut -c1-10
+        exec 3< file; read l <&3; echo $l; exec 3<&-; command -v cat; . ./script; kill -0 $$; echo $?; ulimit -n 64; cat many/*; sh -c 'exit 9'; echo $?"#,
+        Compare::All,
+    );
+}
+
+// ------------------------------------------------------------------------------------------------------------- coreutils
+
+#[test]
+fn coreutils_that_look() {
+    differential(
+        "ls; ls -a dir; ls -l; ls -lR | grep -v ^total; ls -1f many | sort; ls -d */ .. .; ls -l missing; ls -lL link dangling; ls -Q 'a b'; stat -c '%n %F %a %h %s %u %U %t' *; stat -c '%n %y' file link; stat -L -c '%F' link linkdir
+        stat -f -c %T .; du -a --apparent-size dir | sort; wc many/* | tail -1; head -c 3 file; tail -n 2 dir/lines; cat -n dir/lines; sort -r dir/lines; md5sum file dir/lines; sha256sum < file; od -c file; readlink link; readlink -f link dir/up absolute dangling
+        realpath linkdir/.. absolutedir; test -f file; echo $?; pwd -P; basename $PWD; df . > /dev/null; echo $?; cmp file hard; diff -r dir linkdir/; echo $?; comm file zero; tac dir/lines; nl file; file=$(< file); echo $file; id -u; groups; env | grep -c ^PATH; nproc > /dev/null; whoami",
+    );
+}
+
+#[test]
+fn coreutils_that_change() {
+    differential(
+        "cp file copy; cp -a dir copydir; cp -rL linkdir deref; cp -l file hardcopy; cp -s $W/file symcopy; cp --parents dir/sub/inner empty; cp --reflink=auto file reflink; cp missing x; mv file moved; mv moved dir/; mv dir renamed; mv -n zero link; mv -T empty empty2
+        ln hard h2; ln -sf elsewhere link; ln -sfn renamed linkdir; ln -s x zero; rm zero; rm -f missing; rm missing; rm -r many; rm empty2; rmdir renamed; mkdir -p p/q/r; mkdir p; mkdir -m 700 'p/s/'; rmdir -p p/q/r; touch t1 t2/; touch -d '2001-02-03' hard; chmod -R u=rwX,go= copydir; chmod 4755 script; chgrp $(id -g) copy
+        dd if=/dev/zero of=zeros bs=1k count=5 status=none; truncate -s 12345 zeros; truncate -s 2 copy; split -n 3 zeros part.; cat part.* | cmp - zeros; install -m 600 hard inst; rm $(mktemp -p . tXXXX); tee < hard a b; shred -n 1 -u a; mkfifo pipe2; mknod pipe3 p; sync hard; link hard hl; unlink hl; fallocate -l 4096 fa; stat -c '%n %s' *; sort -o renamed/lines renamed/lines; echo x | tee -a copy; rm -r copydir deref; stat -c '%n %a' renamed/*",
+    );
+}
+
+#[test]
+fn coreutils_timing_and_signals() {
+    differential(
+        "timeout 0.3 sleep 5; echo $?; timeout -s KILL 0.3 sleep 5; echo $?; timeout 5 cat file; echo $?; nohup cat file < /dev/null; nice cat file; yes | head -3; seq 100000 | tail -1; sleep 0.1 & wait; cat fifo & echo through > fifo; wait; echo x > /dev/full; echo $?; cat /dev/null; head -c 5 /dev/zero | od; stdbuf -o0 echo y; chroot . true; echo $?; env -i /bin/pwd; setsid -w cat file; flock file cat file; xargs -n 3 -P 4 echo < <(seq 9) | wc -l",
+    );
+}
+
+#[test]
+fn find() {
+    differential(
+        "find . | sort; find . -not -type d -printf '%p %y %Y %m %n %s %l %T+\n' | sort; find -L . -name 'inner' 2>&1 | sort; find . -type f -exec cat {} + | sort | md5sum; find dir -depth | sort; find . -xdev -newer file | sort; find . -samefile file | sort; find . -empty | sort; find many -name 'f1*' -delete; find . -perm -111 -type f; find /no/such; find . -path ./dir -prune -o -print | sort; find . -execdir echo {} \\; | sort | head; find $W/dir -inum $(stat -c %i dir/lines); find . -links 2 -type f | sort; find . -user $(id -un) | wc -l; find /etc -maxdepth 1 2>/dev/null | wc -l",
+    );
+}
+
+#[test]
+fn grep() {
+    differential(
+        "grep -D skip -r content . | sort; grep -rl inner dir | sort; grep -D skip -R n . 2>&1 | sort; grep -rc '' many | sort; grep x missing; echo $?; grep -rn --include='f1*' 1 . | sort; grep -o o dir/lines; grep -q one dir/lines; echo $?; grep -rw two dir; grep -D skip -r deep . | sort; grep -r root /etc/passwd /etc/group | head -3",
+    );
+}
+
+// -------------------------------------------------------------------------------------------------------------- archives
+
+#[test]
+fn tar() {
+    differential(
+        "tar cf - --sort=name --mtime=@0 . | tar tvf -; tar cf a.tar dir many link linkdir fifo hard file 'a b'; tar tf a.tar | sort; mkdir x; tar xf a.tar -C x; diff -r --no-dereference dir x/dir; stat -c '%n %a %h' x/* x/dir/*; [ x/file -ef x/hard ] && echo hard; tar czf a.tgz dir; tar tzf a.tgz | sort; tar rf a.tar zero; tar df a.tar; tar --delete -f a.tar zero; tar xf a.tar -O file; tar cf b.tar --exclude=sub dir; tar tf b.tar | sort; tar xf missing.tar 2>&1 | head -2; tar c dir | gzip | tar tz | sort; rm a.tgz a.tar b.tar",
+    );
+}
+
+#[test]
+fn rsync() {
+    differential(
+        "rsync -a --exclude fifo . ../copy/ && diff -r --no-dereference -x fifo . ../copy && echo same; echo changed > file; rsync -ain --exclude fifo ./ ../copy/ | grep -v '^\\.d'; rsync -aH --delete dir/ ../copy/dir/; rm dir/lines; rsync -a --delete dir/ ../copy/dir/; ls ../copy/dir; rsync -rc --stats dir/ ../copy/dir | grep 'Number of files'; rsync -a missing x 2>&1 | sed 's/(code.*//'; rsync -aR ./dir/sub/inner ../copy/r/; find ../copy/r | sort; rsync --inplace -a file ../copy/file; cat ../copy/file; rm -rf ../copy",
+    );
+}
+
+// ------------------------------------------------------------------------------------------------------------------- git
+
+#[test]
+fn git() {
+    printed(
+        r#"export GIT_AUTHOR_DATE='2020-01-01T00:00:00Z' GIT_COMMITTER_DATE='2020-01-01T00:00:00Z' HOME=$D/githome; rm -rf $HOME ../clone ../tree; mkdir $HOME
+        git config --global user.name T; git config --global user.email t@example.org; git config --global init.defaultBranch main; git config --global --add safe.directory '*'; git config --global gc.autoDetach false
+        rm fifo absolute absolutedir; git init -q; git add .; git status --short; git commit -qm one; git log --format='%H %s'; git status; echo changed > file; rm zero; echo new > newfile; git status --short; git diff; git add -A; git commit -qm two
+        git clone -q . ../clone; diff -r --no-dereference -x .git -x empty . ../clone && echo same; git -C ../clone log --oneline; git -C ../clone status --short; git checkout -q -b side HEAD~1; echo side > sidefile; git add sidefile; git commit -qm side; git merge -q -m merge main; git log --graph --oneline
+        git gc -q; git count-objects; git fsck; git stash list; git mv sidefile moved; git commit -qam moved; git log --follow --oneline moved; git rev-parse HEAD; git worktree add -q ../tree main; git -C ../tree status --short; git worktree list | wc -l; git clean -ndx; git grep -c content; git blame -s moved; git archive HEAD | tar t | sort; git tag t; git push -q ../clone t; git -C ../clone tag; git submodule status; git ls-files -s | md5sum
+        rm -rf ../clone ../tree"#,
+    );
+}
+
+// -------------------------------------------------------------------------------------------------------- interpreters
+
+#[test]
+fn python() {
+    differential(
+        r#"cat > program.py << 'END'
+import os, subprocess, asyncio, tempfile, shutil, glob, pathlib, sys, threading, multiprocessing, mmap, fcntl
+def exists(name): return os.path.exists(name)
+async def main():
+    p = await asyncio.create_subprocess_exec('cat', 'dir/lines', stdout=asyncio.subprocess.PIPE)
+    out, _ = await p.communicate(); print(out, p.returncode)
+    server = await asyncio.start_unix_server(lambda r, w: (w.write(b'served'), w.close()), 'socket')
+    r, w = await asyncio.open_unix_connection('socket'); print(await r.read()); w.close(); server.close()
+    print(len(await asyncio.gather(*[asyncio.to_thread(os.stat, 'file') for _ in range(20)])))
+if __name__ == '__main__':
+    print(os.getcwd(), sorted(os.listdir('.')), sys.argv)
+    print(subprocess.run(['cat', 'file'], capture_output=True, text=True).stdout, subprocess.call('exit 3', shell=True), subprocess.check_output(['pwd'], cwd='dir', text=True))
+    try: subprocess.run(['./missing'])
+    except FileNotFoundError as e: print(e)
+    try: open('missing')
+    except OSError as e: print(e)
+    for e in sorted(os.scandir('.'), key=lambda e: e.name): print(e.name, e.is_dir(), e.is_symlink(), e.inode() == e.stat(follow_symlinks=False).st_ino)
+    print(sorted((top, sorted(dirs), sorted(files)) for top, dirs, files in os.walk('.')))
+    print([str(p) for p in sorted(pathlib.Path('.').rglob('*'))][:9], sorted(glob.glob('many/f1*')))
+    shutil.copytree('dir', 'pycopy', symlinks=True); shutil.move('pycopy', 'pymoved'); shutil.rmtree('many')
+    with tempfile.TemporaryDirectory(dir='.') as d: open(d + '/x', 'w').write('y'); print(os.path.exists(d + '/x'))
+    asyncio.run(main())
+    fd = os.open('.', os.O_RDONLY); print(os.stat('file', dir_fd=fd).st_size, os.readlink('link', dir_fd=fd)); os.mkdir('bydirfd', dir_fd=fd); os.fchdir(fd)
+    with open('file', 'r+b') as f: m = mmap.mmap(f.fileno(), 0); m[0:3] = b'MMA'; m.close()
+    print(open('file').read())
+    with open('file') as f: fcntl.flock(f, fcntl.LOCK_EX); print(subprocess.run(['flock', '-n', 'file', 'true']).returncode)
+    with multiprocessing.get_context('fork').Pool(4) as pool: print(pool.map(os.path.getsize, ['file', 'dir/lines', 'zero']))
+    with multiprocessing.get_context('spawn').Pool(2) as pool: print(pool.map(exists, ['file', 'missing']))
+    ts = [threading.Thread(target=lambda i=i: open(f't{i}', 'w').write(str(i))) for i in range(20)]; [t.start() for t in ts]; [t.join() for t in ts]; print(sorted(glob.glob('t*')))
+    sys.stdout.flush()
+    pid = os.fork()
+    if pid == 0: os.execvp('sh', ['sh', '-c', 'exit 5'])
+    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])); print(os.statvfs('.').f_namemax, os.path.realpath('dir/up'), os.access('script', os.X_OK))
+    os.replace('zero', 'replaced'); os.symlink('a', 'pylink'); os.link('file', 'pyhard'); os.chmod('file', 0o600); os.utime('file', (1, 2)); os.truncate('file', 4); os.sendfile(os.open('sent', os.O_CREAT | os.O_WRONLY), os.open('dir/lines', os.O_RDONLY), 0, 100)
+    sys.exit(4)
+END
+PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 program.py; echo $?"#,
+    );
+}
+
+#[test]
+fn python_venv() {
+    printed(
+        "/usr/bin/python3 -m venv --without-pip venv && . venv/bin/activate && python -c 'import sys; print(sys.prefix != sys.base_prefix, sys.executable)' && ls venv venv/bin | sort && command -v python && rm -rf venv",
+    );
+}
+
+#[test]
+fn perl() {
+    differential(
+        r#"perl -e 'use Cwd; use File::Find; use File::Copy; use File::Path; $| = 1; print getcwd, "\n"; find(sub { push @f, $File::Find::name }, "."); print join("\n", sort @f), "\n"; copy("file", "plcopy"); move("zero", "plmoved"); mkpath("x/y/z"); rmtree("many");
+        open F, "<", "dir/lines"; print while <F>; print -s "file", " ", (-d "dir" ? "dir" : "no"), " ", readlink("link"), "\n"; opendir D, "dir"; print join(" ", sort readdir D), "\n"; print `cat file`; system "exit 3"; print $? >> 8, "\n"; open P, "-|", "ls", "dir"; print <P>; close P; open(F, "<", "missing") or print "$!\n"; rename "file", "plrenamed"; chdir "dir"; print getcwd, "\n"; symlink "a", "b"; chmod 0600, "lines"; utime 1, 2, "lines"; $SIG{ALRM} = sub { print "alarm\n" }; alarm 1; sleep 5; exit 6'; echo $?"#,
+    );
+}
+
+#[test]
+fn node() {
+    differential(
+        r#"node -e 'const fs = require("fs"), cp = require("child_process");
+        console.log(process.cwd(), fs.readdirSync(".").sort(), fs.readFileSync("file", "utf8"), fs.statSync("dir").isDirectory(), fs.readlinkSync("link"), fs.realpathSync("dir/up"), fs.existsSync("missing"));
+        try { fs.readFileSync("missing") } catch (e) { console.log(e.code, e.syscall) }
+        console.log(cp.execSync("cat dir/lines").toString(), cp.spawnSync("sh", ["-c", "exit 4"]).status, cp.execFileSync("pwd", { cwd: "dir" }).toString());
+        fs.mkdirSync("n/o/d", { recursive: true }); fs.writeFileSync("n/o/f", "x"); fs.cpSync("dir", "n/copy", { recursive: true, verbatimSymlinks: true }); fs.renameSync("zero", "n/zero"); fs.rmSync("many", { recursive: true }); fs.symlinkSync("a", "n/l"); fs.chmodSync("script", 0o700);
+        (async () => { await Promise.all([...Array(50).keys()].map(i => fs.promises.writeFile(`n/p${i}`, String(i)))); console.log((await fs.promises.readdir("n")).length); let n = 0; for await (const d of await fs.promises.opendir("dir")) n += d.isDirectory() ? 100 : 1; console.log(n); const c = cp.spawn("cat", ["file"]); c.stdout.on("data", d => console.log(String(d))); c.on("close", code => { console.log(code); process.exit(9) }) })()'; echo $?"#,
+    );
+}
+
+#[test]
+fn sqlite() {
+    printed(
+        r#"sqlite3 db "create table t(a integer primary key, b text); insert into t(b) values('x'),('y'); select * from t;"; sqlite3 db "pragma journal_mode=wal; with recursive n(i) as (select 1 union all select i + 1 from n where i < 2000) insert into t(b) select 'row ' || i from n; select count(*), max(b) from t; pragma integrity_check;"
+        for i in 1 2 3 4; do sqlite3 -cmd '.timeout 20000' db "begin immediate; insert into t(b) values('p'); commit;" & done; wait; sqlite3 db "select count(*) from t; vacuum; pragma wal_checkpoint(truncate); pragma journal_mode=delete;"; sqlite3 db .dump | md5sum; sqlite3 missing/db "create table x(a)"; echo $?; sqlite3 -readonly db "delete from t"; echo $?; ls"#,
+    );
+}
+
+// ------------------------------------------------------------------------------------------------------------- compilers
+
+#[test]
+fn gcc_and_make() {
+    printed(
+        r##"mkdir src; for i in 1 2 3 4; do echo "int f$i(void) { return $i; }" > src/f$i.c; done; printf '#include <stdio.h>\n#include "src/all.h"\nint main(void) { printf("%%d\\n", f1() + f2() + f3() + f4()); return 5; }\n' > main.c; printf 'int f1(void), f2(void), f3(void), f4(void);\n' > src/all.h
+        printf 'OBJ := main.o $(patsubst %%.c,%%.o,$(sort $(wildcard src/*.c)))\nprog: $(OBJ)\n\t@$(CC) -o $@ $^\n%%.o: %%.c\n\t@$(CC) -c -o $@ $<\nclean:\n\trm -f prog $(OBJ)\n' > Makefile
+        make; ./prog; echo $?; make; sleep 0.05; touch src/f2.c; make -n; make clean; make -j4; ./prog; gcc -O2 -o whole main.c src/*.c && ./whole; gcc -c missing.c; echo $?; gcc -shared -fPIC -o libx.so src/f1.c; ldd ./prog | sed 's/ (.*//'; nm prog | grep -c ' T f'; objdump -d prog | grep -c '<main>'; gcc -E main.c | tail -3; echo 'int x = ;' | gcc -x c - ; echo $?; gcc -MM main.c; gcc -save-temps -c src/f1.c -o f1.o && ls; strip prog && ./prog; echo $?"##,
+    );
+}
+
+#[test]
+fn cargo_build() {
+    let toolchain = toolchain();
+    printed(&format!(
+        r##"PATH="$P{0}/bin:$PATH"; export CARGO_HOME=$W/cargo CARGO_NET_OFFLINE=true CARGO_TERM_COLOR=never RUSTC="$P{0}/bin/rustc"
+        mkdir -p app/src lib/src; printf '[package]\nname = "app"\nversion = "0.1.0"\nedition = "2021"\n[dependencies]\nlib = {{ path = "../lib" }}\n' > app/Cargo.toml; printf '[package]\nname = "lib"\nversion = "0.1.0"\nedition = "2021"\nbuild = "build.rs"\n' > lib/Cargo.toml
+        echo 'fn main() {{ println!("cargo:rustc-env=BUILT=yes"); }}' > lib/build.rs; echo 'pub fn built() -> &'"'static"' str {{ env!("BUILT") }} #[test] fn t() {{ assert_eq!(built(), "yes") }}' > lib/src/lib.rs; echo 'fn main() {{ println!("built: {{}}", lib::built()); std::process::exit(3) }}' > app/src/main.rs
+        cd app; cargo build -q; echo $?; ./target/debug/app; echo $?; cargo run -q; echo $?; sleep 0.05; touch src/main.rs; cargo build 2>&1 | grep -o 'Compiling app'; echo 'fn main() {{ x }}' > src/main.rs; cargo build 2>&1 | grep '^error'; cargo metadata --format-version 1 --no-deps | grep -o '"name":"app"' | head -1; (cd ../lib && cargo test -q 2>&1 | grep 'test result' | head -1 | cut -d';' -f1); cargo clean 2>&1 | grep -o Removed; rm -rf ../app ../lib ../cargo"##,
+        toolchain.display()
+    ));
+}
+
+// ------------------------------------------------------------------------------------------------- programs of all kinds
+
+#[test]
+fn busybox_static() {
+    differential(
+        "B=$P/bin/busybox; [ -x $B ] || B=$P/usr/bin/busybox; $B ls; $B ls -l | $B tail -n +2 | $B grep -v '^d'; $B sh -c 'echo * && cat file && pwd && cd dir && pwd && ls'; $B find . | sort; $B tar c dir | $B tar t | sort; $B cp -r dir bbcopy; $B mv file bbmoved; $B rm -r many; $B grep -r inner dir | sort; $B stat -c '%n %a %h' script; $B readlink -f link; $B nosuch; echo $?; $B sh -c 'kill -9 $$'; echo $?; $B xargs -n 1 $B echo < dir/lines; $B sh -c 'for i in 1 2 3 4 5 6 7 8 9 10; do ls > /dev/null & done; wait; echo done'",
+    );
+}
+
+#[test]
+fn dynamic_program() {
+    with_helper("hello", Flavour::Dynamic, "exec");
+}
+
+#[test]
+fn static_program() {
+    with_helper("hello", Flavour::Static, "exec");
+}
+
+#[test]
+fn static_musl_program() {
+    with_helper("hello", Flavour::Musl, "exec");
+}
+
+#[test]
+fn program_of_32_bits() {
+    with_helper("hello", Flavour::I386, "exec");
+}
+
+#[test]
+fn handlers_and_processes_of_32_bits() {
+    with_helper("interrupted", Flavour::I386, "handlers");
+    with_helper("processes", Flavour::I386, "spawn");
+}
+
+#[test]
+fn program_that_its_user_may_not_read() {
+    for flavour in [Flavour::Dynamic, Flavour::Static] {
+        let program = helper("hello", flavour);
+        // Its memory is then unreadable to whoever traces it without privilege, its paths included.
+        differential(&format!(
+            "cp {} unreadable; chmod 111 unreadable; cat unreadable; ./unreadable a; echo $?; ./unreadable exec; echo $?; sh -c './unreadable b & wait'; chmod 755 unreadable",
+            program.display()
+        ));
+    }
+}
+
+#[test]
+fn handlers_without_restart() {
+    with_helper("interrupted", Flavour::Dynamic, "handlers");
+}
+
+#[test]
+fn handlers_and_calls_that_wait() {
+    with_helper("interrupted", Flavour::Dynamic, "blocking");
+}
+
+#[test]
+fn exec_by_a_thread_that_is_not_the_leader() {
+    with_helper("processes", Flavour::Dynamic, "thread-exec");
+}
+
+#[test]
+fn storm_of_stats() {
+    with_helper("processes", Flavour::Dynamic, "storm 8");
+}
+
+#[test]
+fn five_hundred_processes_at_once() {
+    with_helper("processes", Flavour::Dynamic, "crowd 500");
+}
+
+#[test]
+fn fork_vfork_clone_spawn_and_self_exec() {
+    with_helper("processes", Flavour::Dynamic, "spawn");
+}
+
+#[test]
+fn signals_and_faults() {
+    with_helper("processes", Flavour::Dynamic, "signals");
+}
+
+#[test]
+fn orphans() {
+    with_helper("processes", Flavour::Dynamic, "orphan");
+}
+
+#[test]
+fn proc_is_the_processes_own() {
+    differential(
+        r#"readlink /proc/self/cwd; cd dir; readlink /proc/self/cwd; cd ..; readlink /proc/self/root; readlink /proc/$$/cwd; readlink -f /proc/self/exe; exec 5< file; readlink /proc/$$/fd/5; readlink /proc/self/fd/5; cat /proc/self/fd/5; cat /dev/fd/5; cat < /dev/stdin < file; echo err > /dev/stderr; echo out > /dev/stdout
+        [ /proc/self/fd/5 -ef file ] && echo same; cat /proc/self/comm; tr '\0' ' ' < /proc/self/cmdline; echo; cat /proc/$$/cwd/file; ls /proc/$$/cwd/dir; stat -L -c %F /proc/self/exe /proc/self/cwd /proc/self/root; (cd /proc/self/cwd && pwd -P); (cd /proc/self && cat comm); cat /proc/self/cwd/../work/file; ls -d /proc/1 /proc/self/; head -c 8 /proc/version; echo; grep -c . /proc/self/status > /dev/null; echo $?"#,
+    );
+}
+
+#[test]
+fn scripts_and_their_interpreters() {
+    differential(
+        r#"printf '#!/usr/bin/env bash\necho env "$0" "$@"\n' > s1; printf '#!./s1 one two\n' > s2; printf '#! /bin/sh -e\nfalse\necho no\n' > s3; printf '#!/no/such\n' > s4; printf 'echo no first line\n' > s5; printf '#!' > s6; printf '#!/bin/sh' > s7; printf '#!%s/script arg\n' "$W" > s8; ln -s s1 sl; chmod +x s?
+        for s in ./s1 ./s2 ./s3 ./s5 ./s7 ./s8 ./sl $W/s1 dir/../s1; do $s x y; echo "$s $?"; done; PATH=$W:$PATH; s1 by path; perl -e 'exec {"./s1"} "other name", "a"'; env -C dir ../s1 z; sh -c 'exec ./s2'; (exec -a renamed ./s1); (exec ./s4) 2> /dev/null; (exec ./s6); echo $?
+        cp /bin/cat mycat; ./mycat file; cp /bin/sh mysh; ./mysh -c 'echo mysh; readlink /proc/$$/exe'; echo x > txt; chmod -x mycat; ./mycat; echo $?; rm mycat mysh"#,
+    );
+}
+
+#[test]
+fn umvu_version_inside() {
+    printed("$UMVU --version; echo $?; $UMVU --help | head -3");
+}
+
+#[test]
+fn a_view_in_a_view() {
+    let site = Site::new();
+    let inner = |outer| {
+        let script = "\"$UMVU\" --norc -- bash -c 'cat file; ls; cd dir; pwd; exit 5'; echo $?";
+        site.script_in(outer, "bash", script).ok()
+    };
+    let alone = inner(None);
+    assert!(alone.ends_with("5\n") && alone.contains("content"), "{alone}");
+    for view in View::ALL {
+        assert_eq!(inner(Some(view)), alone, "{view:?}");
+    }
+}
+
+#[test]
+fn exit_status_and_death() {
+    let site = Site::new();
+    for view in View::ALL {
+        for (script, status) in [
+            ("exit 0", 0),
+            ("exit 1", 1),
+            ("exit 255", 255),
+            ("kill -TERM $$", 143),
+            ("kill -9 $$", 137),
+            ("kill -SEGV $$", 139),
+            ("kill -TRAP $$", 133),
+        ] {
+            let ran = site.script_in(Some(view), "bash", script);
+            assert_eq!((ran.status.code(), ran.stderr().as_str()), (Some(status), ""), "{script} in {view:?}");
+        }
+    }
+}
+
+#[test]
+fn limits_masks_and_names() {
+    differential(
+        "(ulimit -f 8; dd if=/dev/zero of=big bs=1k count=100 2>/dev/null); echo $?; stat -c %s big; ulimit -c 0; ulimit -n; umask 027; mkdir u; stat -c %a u; : > v; stat -c %a v; prlimit --nofile=32 cat file; nice -n 5 cat file; taskset -p $$ > /dev/null; echo $?; ionice -c 3 cat file; setpriv --no-new-privs cat file; getent passwd root; locale 2>&1 | head -1; date -d @0; uname -s; hostname > /dev/null; tty; getconf PATH; mount > /dev/null; echo $?",
+    );
+}
