@@ -66,7 +66,7 @@ impl Layer {
         let mut declined = None;
         if !table.is_empty() {
             for entry in table.covering(path, self.epoch) {
-                if entry.mount.is_detached() && self.source_mount != Some(entry.epoch) {
+                if entry.mount.detached && self.source_mount != Some(entry.epoch) {
                     continue;
                 }
                 let Some(rest) = path.rebase(&entry.point, &AbsPath::root()) else { continue };

@@ -16,6 +16,7 @@ pub mod layer;
 pub mod listed;
 pub mod log;
 mod modules;
+pub mod mount;
 pub mod program;
 pub mod resolve;
 pub mod route;

@@ -1,5 +1,5 @@
 //! A module for tests, whose mounts tell who was asked, and short ways to use it.
-#![allow(dead_code, reason = "shared with the benchmark")]
+#![allow(dead_code, clippy::unwrap_used, reason = "of tests, and shared with a benchmark")]
 
 use std::sync::Arc;
 use vu_api::{
