@@ -311,6 +311,9 @@ impl<H: Hypervisor> Tracer<H> {
             p.scratch.clear();
         }
         self.passing.take(former);
+        if let Some(thread) = self.threads.get(&process) {
+            self.adopt_orphans(process, thread.seen, former);
+        }
         if let Some(thread) = self.threads.get_mut(&process)
             && let Phase::Inside(inside) = mem::replace(&mut thread.phase, Phase::Free)
             && let Some(finish) = inside.finish
@@ -332,20 +335,29 @@ impl<H: Hypervisor> Tracer<H> {
         self.newborn.remove(&tid);
         self.passing.take(tid);
         let Some(thread) = self.threads.remove(&tid) else { return };
-        self.hypervisor.exited(tid);
         if let Some(process) = self.processes.get_mut(&thread.process) {
             process.threads = process.threads.saturating_sub(1);
             if process.threads == 0 {
                 self.processes.remove(&thread.process);
             }
         }
-        if !self.newborn.is_empty() {
-            // One of them may be this thread's child, whose event will not come any more.
-            let orphans: Vec<_> = self.newborn.iter().copied().collect();
-            for orphan in orphans {
-                if parent_of(orphan).is_none_or(|parent| parent == thread.process || parent.0 == 1) {
-                    self.birth_from(thread.process, thread.seen, tid, orphan, 0);
-                }
+        if !self.processes.contains_key(&thread.process) {
+            self.adopt_orphans(thread.process, thread.seen, tid);
+        }
+        self.hypervisor.exited(tid);
+    }
+
+    /// No thread of a process, but `heir`, can still report that it made another one: those that wait for such a report are taken in
+    /// without it.
+    fn adopt_orphans(&mut self, process: Tid, seen: usize, heir: Tid) {
+        if self.newborn.is_empty() {
+            return;
+        }
+        let orphans: Vec<_> = self.newborn.iter().copied().collect();
+        for orphan in orphans {
+            // A parent that is gone has left its children to another.
+            if parent_of(orphan).is_none_or(|parent| parent == process || !self.processes.contains_key(&parent)) {
+                self.birth_from(process, seen, heir, orphan, 0);
             }
         }
     }
