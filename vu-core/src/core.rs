@@ -18,7 +18,7 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
-use vu_api::Errno;
+use vu_api::{Errno, MountFlags};
 use vu_fd::Nodes;
 use vu_trace::{Abi, Birth, Hypervisor, Intercepted, Required, Tid, Verdict};
 
@@ -39,6 +39,7 @@ pub struct Core {
     installed: Mutex<Installed>,
     virtual_files: AtomicBool,
     listed: AtomicBool,
+    read_only: AtomicBool,
     generation: AtomicU64,
     first: Arc<View>,
     debug: Override,
@@ -49,6 +50,7 @@ pub struct Core {
 struct Installed {
     path: bool,
     descriptor: bool,
+    attribute: bool,
 }
 
 impl Core {
@@ -65,6 +67,7 @@ impl Core {
             installed: Mutex::default(),
             virtual_files: AtomicBool::new(false),
             listed: AtomicBool::new(false),
+            read_only: AtomicBool::new(false),
             generation: AtomicU64::new(1),
             first,
             debug: Override::default(),
@@ -89,8 +92,14 @@ impl Core {
         self.generation.load(Ordering::Acquire)
     }
 
-    /// A mount was made: what it virtualises is intercepted from now on. Returns the filter that this made necessary.
-    pub fn mounted(&self, mount: &Mount) -> Option<Filter> {
+    /// Whether there may be read-only mounts.
+    #[must_use]
+    pub fn has_read_only_mounts(&self) -> bool {
+        self.read_only.load(Ordering::Acquire)
+    }
+
+    /// A mount was made: what it virtualises is intercepted from now on. Returns the filters that this made necessary.
+    pub fn mounted(&self, mount: &Mount) -> Vec<Filter> {
         let virtual_files = mount.module.virtual_files() || mount.list;
         if mount.list {
             self.listed.store(true, Ordering::Release);
@@ -98,25 +107,41 @@ impl Core {
         if virtual_files {
             self.virtual_files.store(true, Ordering::Release);
         }
+        let read_only = mount.flags.contains(MountFlags::RDONLY);
+        if read_only {
+            self.read_only.store(true, Ordering::Release);
+        }
         self.unmounted();
         let mut installed = self.installed.lock();
-        let wanted = match (installed.path, installed.descriptor) {
-            (false, _) if virtual_files => Filter::PathAndDescriptor,
-            (false, _) => Filter::Path,
+        let mut wanted = Vec::new();
+        if !installed.path {
+            wanted.push(if virtual_files { Filter::PathAndDescriptor } else { Filter::Path });
+        } else if virtual_files && !installed.descriptor {
             // A task's chain of filters can have one listener only, so what comes later stops.
-            (true, false) if virtual_files => Filter::Descriptor,
-            _ => return None,
-        };
-        match vu_trace::filter::compile(&table::filter(wanted, self.cookie)) {
+            wanted.push(Filter::Descriptor);
+        }
+        if read_only && !virtual_files && !installed.descriptor && !installed.attribute {
+            wanted.push(Filter::Attribute);
+        }
+        wanted.retain(|&filter| self.require(filter));
+        for filter in &wanted {
+            installed.path = true;
+            installed.descriptor |= matches!(filter, Filter::PathAndDescriptor | Filter::Descriptor);
+            installed.attribute |= *filter == Filter::Attribute;
+        }
+        wanted
+    }
+
+    /// Has a filter installed in every process; false if it cannot be made.
+    fn require(&self, filter: Filter) -> bool {
+        match vu_trace::filter::compile(&table::filter(filter, self.cookie)) {
             Ok(program) => {
-                installed.path = true;
-                installed.descriptor |= wanted != Filter::Path;
-                self.required.add(vu_trace::Filter { program: program.into(), notifies: wanted.notifies() });
-                Some(wanted)
+                self.required.add(vu_trace::Filter { program: program.into(), notifies: filter.notifies() });
+                true
             }
             Err(error) => {
-                tracing::error!("a filter cannot be made: {error}");
-                None
+                tracing::error!("the filter {filter:?} cannot be made: {error}");
+                false
             }
         }
     }

@@ -78,49 +78,37 @@ impl Header {
     }
 }
 
-/// The interpreter of a `#!` line (`load_script`, `fs/binfmt_script.c`).
+/// The interpreter of a `#!` line (`load_script`, `fs/binfmt_script.c`); `None` also for an empty name, which the kernel refuses.
 fn script(beginning: &[u8]) -> Option<Interpreter> {
-    let line = beginning.strip_prefix(b"#!")?;
-    let blank = |b: &u8| matches!(b, b' ' | b'\t');
-    let end = line.iter().position(|&b| b == b'\n');
-    let line = match end {
-        Some(end) => &line[..end],
-        None => {
-            // The line goes on behind what was read: the interpreter's name must at least be whole.
-            let name = line.iter().skip_while(|b| blank(b));
-            let whole = beginning.len() < BEGINNING || name.into_iter().any(|b| blank(b) || *b == 0);
-            if !whole {
-                return None;
-            }
-            line
-        }
+    /// The last byte is never a part of the line: a NUL is put there.
+    const LAST: usize = BEGINNING - 2 - 1;
+    let mut line = beginning.strip_prefix(b"#!")?.to_vec();
+    line.resize(LAST + 1, 0);
+    let end = match line.iter().position(|&b| b == b'\n' || b == 0) {
+        Some(end) => end,
+        // The line goes on behind what was read: the interpreter's name must at least be whole.
+        None if trimmed_start(&line).iter().any(is_blank) => LAST,
+        None => return None,
     };
-    let line = line.trim_ascii_start_blank();
-    // A NUL ends the name as white space does.
-    let name_end = line.iter().position(|b| blank(b) || *b == 0).unwrap_or(line.len());
-    let (name, rest) = line.split_at(name_end);
-    if name.is_empty() {
-        return None;
-    }
-    let rest = match rest.first() {
-        Some(0) | None => &[][..],
-        Some(_) => rest,
-    };
-    let argument = rest.trim_ascii_start_blank();
-    let argument = &argument[..argument.iter().position(|&b| b == 0).unwrap_or(argument.len())];
-    let argument = &argument[..argument.iter().rposition(|b| !blank(b)).map_or(0, |last| last + 1)];
+    // White space at the end does not count, unless a NUL comes before the end.
+    let text = if line[end] == b'\n' || end == LAST { trimmed_end(&line[..end]) } else { &line[..end] };
+    let text = trimmed_start(text);
+    let (name, rest) = text.split_at(text.iter().position(is_blank).unwrap_or(text.len()));
+    let argument = trimmed_start(rest);
     let argument = (!argument.is_empty()).then(|| argument.to_vec());
-    Some(Interpreter::Script { path: name.to_vec(), argument })
+    (!name.is_empty()).then(|| Interpreter::Script { path: name.to_vec(), argument })
 }
 
-trait Blanks {
-    fn trim_ascii_start_blank(&self) -> &[u8];
+fn is_blank(byte: &u8) -> bool {
+    matches!(byte, b' ' | b'\t')
 }
 
-impl Blanks for [u8] {
-    fn trim_ascii_start_blank(&self) -> &[u8] {
-        &self[self.iter().position(|b| !matches!(b, b' ' | b'\t')).unwrap_or(self.len())..]
-    }
+fn trimmed_start(text: &[u8]) -> &[u8] {
+    &text[text.iter().position(|b| !is_blank(b)).unwrap_or(text.len())..]
+}
+
+fn trimmed_end(text: &[u8]) -> &[u8] {
+    &text[..text.iter().rposition(|b| !is_blank(b)).map_or(0, |last| last + 1)]
 }
 
 /// The name in an ELF file's `PT_INTERP` segment (elf(5)).
@@ -165,10 +153,12 @@ fn loader(beginning: &[u8], read: &impl Fn(u64, &mut [u8]) -> Result<usize, Errn
             return Ok(None);
         }
         let mut name = vec![0; length];
-        if read(at, &mut name)? != length || name.pop() != Some(0) || name.contains(&0) {
+        if read(at, &mut name)? != length || name.last() != Some(&0) {
             return Ok(None);
         }
-        return Ok(Some(name));
+        // As the kernel takes it, up to the first NUL.
+        name.truncate(name.iter().position(|&b| b == 0).unwrap_or(0));
+        return Ok((!name.is_empty()).then_some(name));
     }
     Ok(None)
 }
@@ -205,7 +195,9 @@ mod tests {
         let long = format!("#!/bin/{}\n", "x".repeat(300));
         assert_eq!(read(long.as_bytes()), None, "the name is cut");
         let argument = "y".repeat(300);
-        check_script(&format!("#!/bin/sh {argument}\n"), "/bin/sh", Some(&argument[..256 - 10]));
+        check_script(&format!("#!/bin/sh {argument}\n"), "/bin/sh", Some(&argument[..255 - 10]));
+        check_script("#!/bin/sh -e ", "/bin/sh", Some("-e "));
+        check_script(&format!("#!/bin/sh -e {}\n", " ".repeat(300)), "/bin/sh", Some("-e"));
         for no in ["", "#", "#!", "#!\n", "#! \t\n", "# !/bin/sh\n"] {
             assert_eq!(read(no.as_bytes()), None, "{no:?}");
         }

@@ -42,10 +42,24 @@ pub struct PathArg {
 pub enum Need {
     /// Only whether the kernel's own look-up is right.
     Object,
+    /// The same, and the object, or what it is called, is to be changed.
+    Change,
     /// Also whether it is a directory that is known by another name in the view: its descriptor must be given its route.
     Open,
+    /// The same, and it is opened for writing.
+    OpenToWrite,
     /// The name in the view.
     Name,
+}
+
+impl Need {
+    fn opens(self) -> bool {
+        matches!(self, Need::Open | Need::OpenToWrite)
+    }
+
+    fn changes(self) -> bool {
+        matches!(self, Need::Change | Need::OpenToWrite)
+    }
 }
 
 /// The meaning of a path.
@@ -202,6 +216,10 @@ impl Call<'_> {
         if arg.is_absolute() || self.core.has_virtual_files() || !arg.resolve.is_empty() || arg.path.ends_with(b"/") {
             return false;
         }
+        // Which mount the object belongs to would have to be known.
+        if need.changes() && self.core.has_read_only_mounts() {
+            return false;
+        }
         let mut names = 0;
         for name in arg.components() {
             if name == b".." || table.has_name(name) {
@@ -220,15 +238,15 @@ impl Call<'_> {
             if !cwd.natural {
                 return false;
             }
-            let elsewhere = need == Need::Open && !fs.cwd_route.read().is_host();
+            let elsewhere = need.opens() && !fs.cwd_route.read().is_host();
             return (one_name && !elsewhere) || no_links(cwd.fd.as_fd(), arg, elsewhere);
         }
-        if one_name && need != Need::Open {
+        if one_name && !need.opens() {
             return true;
         }
         // A bad descriptor is the kernel's to refuse.
         let Ok(dir) = self.task.descriptor(arg.dirfd) else { return true };
-        let elsewhere = need == Need::Open && sys::tag(dir.as_fd()) != Ok(0);
+        let elsewhere = need.opens() && sys::tag(dir.as_fd()) != Ok(0);
         (one_name && !elsewhere) || no_links(dir.as_fd(), arg, elsewhere)
     }
 
@@ -440,6 +458,39 @@ impl Call<'_> {
             native,
             opaque: resolved.opaque,
         })
+    }
+
+    /// Whether an object may be written to, as far as its mount is concerned: that of a read-only one may not, but special
+    /// files lead elsewhere (`sb_permission`, `fs/namei.c`).
+    ///
+    /// # Errors
+    /// `EROFS`.
+    pub fn may_write(&self, place: &Place) -> Result<(), Errno> {
+        match self.layer.locate(&place.name, Purpose::Change) {
+            Err(Errno::EROFS) if place.found && self.is_special(place) => Ok(()),
+            located => located.map(drop),
+        }
+    }
+
+    /// The same for the object of a descriptor.
+    ///
+    /// # Errors
+    /// `EROFS`.
+    pub fn may_change_descriptor(&self, number: i32) -> Result<(), Errno> {
+        if !self.core.has_read_only_mounts() {
+            return Ok(());
+        }
+        match self.directory(number) {
+            Ok(Some(base)) => self.layer.locate(&base.view, Purpose::Change).map(drop),
+            // What has no name has no mount.
+            _ => Ok(()),
+        }
+    }
+
+    fn is_special(&self, place: &Place) -> bool {
+        place
+            .file_type(self)
+            .is_ok_and(|file_type| !matches!(file_type, FileType::Regular | FileType::Directory | FileType::Symlink))
     }
 
     /// The name in the view of the working directory; `None` if the kernel alone knows it.

@@ -44,6 +44,12 @@ fn with(call: &Call<'_>, act: impl FnOnce(&Node, &OwnedFd) -> Result<Outcome, Er
     }
 }
 
+/// The same for a call that changes attributes: the kernel refuses it for files of read-only mounts however they are open.
+fn change(call: &Call<'_>, act: impl FnOnce(&Node, &OwnedFd) -> Result<Outcome, Errno>) -> Result<Outcome, Errno> {
+    call.may_change_descriptor(call.int(0))?;
+    with(call, act)
+}
+
 /// fstat(2).
 pub fn fstat(call: &mut Call<'_>) -> Result<Outcome, Errno> {
     stat_of(call, call.int(0), 1)
@@ -178,7 +184,7 @@ pub fn fsync(call: &mut Call<'_>) -> Result<Outcome, Errno> {
 
 /// fchmod(2).
 pub fn fchmod(call: &mut Call<'_>) -> Result<Outcome, Errno> {
-    with(call, |node, _| {
+    change(call, |node, _| {
         call.layer.chmod(&node.view_path, call.uint(1) & 0o7777, &*call.task).map(|()| Outcome::Done(0))
     })
 }
@@ -186,7 +192,7 @@ pub fn fchmod(call: &mut Call<'_>) -> Result<Outcome, Errno> {
 /// fchown(2).
 pub fn fchown(call: &mut Call<'_>) -> Result<Outcome, Errno> {
     let id = |value: u32| (value != u32::MAX).then_some(value);
-    with(call, |node, _| {
+    change(call, |node, _| {
         call.layer.chown(&node.view_path, id(call.uint(1)), id(call.uint(2)), &*call.task).map(|()| Outcome::Done(0))
     })
 }
@@ -236,7 +242,7 @@ pub fn flistxattr(call: &mut Call<'_>) -> Result<Outcome, Errno> {
 /// fsetxattr(2).
 pub fn fsetxattr(call: &mut Call<'_>) -> Result<Outcome, Errno> {
     const XATTR_SIZE_MAX: usize = 65536;
-    with(call, |node, _| {
+    change(call, |node, _| {
         if call.size(3) > XATTR_SIZE_MAX {
             return Err(Errno::E2BIG);
         }
@@ -250,7 +256,7 @@ pub fn fsetxattr(call: &mut Call<'_>) -> Result<Outcome, Errno> {
 
 /// fremovexattr(2).
 pub fn fremovexattr(call: &mut Call<'_>) -> Result<Outcome, Errno> {
-    with(call, |node, _| {
+    change(call, |node, _| {
         call.layer.remove_xattr(&node.view_path, &xattr_name(call)?, &*call.task).map(|()| Outcome::Done(0))
     })
 }

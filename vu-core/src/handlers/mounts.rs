@@ -41,7 +41,7 @@ pub fn mount(call: &mut Call<'_>) -> Result<Outcome, Errno> {
     };
     match call.view.mount(&request) {
         Ok(mount) => {
-            if let Some(filter) = call.core.mounted(&mount) {
+            for filter in call.core.mounted(&mount) {
                 call.debug(Tag::Filters, format_args!("the filter {filter:?} is installed in every process"));
             }
             call.debug(Tag::Modules, format_args!("{} made {mount}", mount.module.name()));

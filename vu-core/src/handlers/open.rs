@@ -3,6 +3,7 @@
 use crate::{
     call::{Call, Outcome, path_argument},
     debug::Tag,
+    handlers::stat::magic_name,
     listed::{Listed, Under, further_entries},
     resolve::{Meaning, Need, PathArg, Place},
     sys,
@@ -74,12 +75,20 @@ fn open_at(call: &Call<'_>, request: &Request) -> Result<Outcome, Errno> {
     let flags = request.how.flags;
     let follow = if flags.nofollow() { Follow::Never } else { Follow::Last };
     let arg = PathArg { dirfd: request.dirfd, path: request.path.clone(), follow, resolve: request.resolve };
-    let place = match call.meaning(&arg, Need::Open)? {
+    let need =
+        if creates_or_writes(flags) || flags.contains(OpenFlags::CREAT) { Need::OpenToWrite } else { Need::Open };
+    let place = match call.meaning(&arg, need)? {
         Meaning::Kernel => return Ok(Outcome::HostMaySleep),
         Meaning::Place(place) => place,
     };
     if creates_or_writes(flags) {
-        call.layer.locate(&place.name, Purpose::Change)?;
+        call.may_write(&place)?;
+        if place.opaque
+            && call.core.has_read_only_mounts()
+            && let Some(name) = place.host().and_then(|link| magic_name(call, link))
+        {
+            call.layer.locate(&name, Purpose::Change)?;
+        }
     }
     if call.core.has_listed_mounts()
         && let Some(listed) = open_listed(call, request, &place)?

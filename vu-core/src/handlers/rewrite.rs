@@ -34,11 +34,20 @@ pub fn paths(call: &mut Call<'_>) -> Result<Outcome, Errno> {
     for argument in row.paths(&call.syscall.args) {
         // A path that is NULL means no path, where that is allowed; elsewhere the kernel says EFAULT.
         if call.arg(argument.index) == 0 {
+            if let Some(dirfd) = argument.dirfd
+                && argument.purpose == Purpose::Change
+            {
+                call.may_change_descriptor(call.int(dirfd))?;
+            }
             continue;
         }
         let text = call.read_path(argument.index)?;
         let dirfd = argument.dirfd.map_or(libc::AT_FDCWD, |at| call.int(at));
-        let meaning = call.meaning(&PathArg::at(dirfd, text.clone(), argument.follow), Need::Object)?;
+        let need = if argument.purpose == Purpose::Change { Need::Change } else { Need::Object };
+        let meaning = call.meaning(&PathArg::at(dirfd, text.clone(), argument.follow), need)?;
+        if text.is_empty() && argument.purpose == Purpose::Change {
+            call.may_change_descriptor(dirfd)?;
+        }
         if let Meaning::Place(place) = &meaning
             && argument.purpose == Purpose::Change
         {

@@ -6,9 +6,10 @@ use crate::{
     resolve::{Meaning, Need, PathArg, Place},
     sys,
     task::host_name,
+    view::Mount,
 };
-use std::os::fd::AsFd;
-use vu_api::{AbsPath, AccessMode, Errno, Filesystem, Location, Stat, StatFs};
+use std::{os::fd::AsFd, sync::Arc};
+use vu_api::{AbsPath, AccessMode, Errno, Filesystem, Location, MountFlags, Stat, StatFs};
 use vu_path::Follow;
 use vu_trace::{Abi, Memory, Tid};
 
@@ -137,7 +138,7 @@ fn accessible(call: &Call<'_>, place: &Place, mode: i32, flags: i32) -> Result<O
         return Err(Errno::EINVAL);
     }
     if mode & libc::W_OK != 0 {
-        call.layer.locate(&place.name, vu_api::Purpose::Change)?;
+        call.may_write(place)?;
     }
     if mode & libc::X_OK != 0 {
         call.layer.locate(&place.name, vu_api::Purpose::Execute)?;
@@ -196,7 +197,7 @@ fn read_link_at(call: &Call<'_>, dirfd: i32, path_index: usize) -> Result<Outcom
 }
 
 /// What a magic link of `/proc` reads as in the view, if not as on the host.
-fn magic_name(call: &Call<'_>, link: &AbsPath) -> Option<AbsPath> {
+pub(super) fn magic_name(call: &Call<'_>, link: &AbsPath) -> Option<AbsPath> {
     let mut names: Vec<&[u8]> = link.components().collect();
     if names.first() != Some(&&b"proc"[..]) {
         return None;
@@ -230,11 +231,21 @@ fn magic_name(call: &Call<'_>, link: &AbsPath) -> Option<AbsPath> {
     }
 }
 
+/// `f_flags` of a file system that is mounted read-only (statfs(2)).
+const ST_RDONLY: i64 = 1;
+
 /// statfs(2).
 pub fn statfs(call: &mut Call<'_>) -> Result<Outcome, Errno> {
     look(call, libc::AT_FDCWD, 0, Follow::Last, |call, place| {
         let stat = match (&place.location, &place.handle) {
-            (Location::Host(_), Some(handle)) => sys::fstatfs(handle.as_fd())?,
+            (Location::Host(_), Some(handle)) => {
+                let mut stat = sys::fstatfs(handle.as_fd())?;
+                let read_only = |(mount, _): (Arc<Mount>, _)| mount.flags.contains(MountFlags::RDONLY);
+                if call.layer.mount_for(&place.name).is_some_and(read_only) {
+                    stat.f_flags |= ST_RDONLY;
+                }
+                stat
+            }
             _ => encode_statfs(&call.layer.statfs(&place.name)?),
         };
         call.write(call.arg(1), sys::bytes(&stat))?;

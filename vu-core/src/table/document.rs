@@ -71,5 +71,6 @@ fn from(tier: Tier) -> &'static str {
         Tier::Base => "start",
         Tier::Path => "first mount",
         Tier::Descriptor => "first virtual file",
+        Tier::Attribute => "first virtual file or read-only mount",
     }
 }

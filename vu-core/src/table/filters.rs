@@ -13,11 +13,13 @@ pub enum Filter {
     Base,
     /// [`Tier::Path`], by notification: from the first mount on.
     Path,
-    /// [`Tier::Path`] and [`Tier::Descriptor`], by notification: where the first mount has files of its own. A task can have only one filter that
+    /// [`Tier::Path`], [`Tier::Descriptor`] and [`Tier::Attribute`], by notification: where the first mount has files of its own. A task can have only one filter that
     /// notifies.
     PathAndDescriptor,
-    /// [`Tier::Descriptor`], by stops: where such a mount comes later.
+    /// [`Tier::Descriptor`] and [`Tier::Attribute`], by stops: where such a mount comes later.
     Descriptor,
+    /// [`Tier::Attribute`], by stops: from the first read-only mount on.
+    Attribute,
 }
 
 impl Filter {
@@ -31,8 +33,9 @@ impl Filter {
         match self {
             Filter::Base => tier == Tier::Base,
             Filter::Path => tier == Tier::Path,
-            Filter::PathAndDescriptor => tier == Tier::Path || tier == Tier::Descriptor,
-            Filter::Descriptor => tier == Tier::Descriptor,
+            Filter::PathAndDescriptor => tier != Tier::Base,
+            Filter::Descriptor => matches!(tier, Tier::Descriptor | Tier::Attribute),
+            Filter::Attribute => tier == Tier::Attribute,
         }
     }
 }

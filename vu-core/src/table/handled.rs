@@ -6,7 +6,7 @@
 use super::{
     Arg::{self, *},
     Row,
-    Tier::{Base, Descriptor},
+    Tier::{Attribute, Base, Descriptor},
 };
 use crate::handlers::{control, dirs, exec, fds, mounts, open, process, rewrite, sockets, stat};
 use vu_api::control::CONTROL_SYSCALL;
@@ -142,11 +142,11 @@ pub(super) const DESCRIPTORS: &[Row] = &[
     Row::each(Descriptor, 74, "fsync", &[Fd], fds::fsync).i386(118),
     Row::each(Descriptor, 75, "fdatasync", &[Fd], fds::fsync).i386(148),
     Row::each(Descriptor, 138, "fstatfs", &[Fd, Pointer], fds::fstatfs),
-    Row::each(Descriptor, 91, "fchmod", &[Fd, Mode], fds::fchmod).i386(94),
-    Row::each(Descriptor, 93, "fchown", &[Fd, Id, Id], fds::fchown).i386(95),
+    Row::each(Attribute, 91, "fchmod", &[Fd, Mode], fds::fchmod).i386(94),
+    Row::each(Attribute, 93, "fchown", &[Fd, Id, Id], fds::fchown).i386(95),
     Row::each(Descriptor, 77, "ftruncate", &[Fd, Long], fds::ftruncate).i386(93),
-    Row::each(Descriptor, 190, "fsetxattr", XATTR_OF_FD, fds::fsetxattr).i386(228),
+    Row::each(Attribute, 190, "fsetxattr", XATTR_OF_FD, fds::fsetxattr).i386(228),
     Row::each(Descriptor, 193, "fgetxattr", &[Fd, Text, Pointer, Size], fds::fgetxattr).i386(231),
     Row::each(Descriptor, 196, "flistxattr", &[Fd, Pointer, Size], fds::flistxattr).i386(234),
-    Row::each(Descriptor, 199, "fremovexattr", &[Fd, Text], fds::fremovexattr).i386(237),
+    Row::each(Attribute, 199, "fremovexattr", &[Fd, Text], fds::fremovexattr).i386(237),
 ];

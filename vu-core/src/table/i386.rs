@@ -7,7 +7,7 @@
 use super::{
     Arg::*,
     Row,
-    Tier::{Base, Descriptor},
+    Tier::{Attribute, Base, Descriptor},
 };
 use crate::handlers::{fds, mounts, rewrite, sockets};
 
@@ -39,6 +39,6 @@ pub(super) const ROWS: &[Row] = &[
     Row::each(Descriptor, 141, "getdents", &[Fd, Pointer, Size], fds::getdents).only_i386(),
     Row::each(Descriptor, 100, "fstatfs", &[Fd, Pointer], fds::fstatfs).only_i386().partial(OTHER_LAYOUT),
     Row::each(Descriptor, 269, "fstatfs64", &[Fd, Size, Pointer], fds::fstatfs).only_i386().partial(OTHER_LAYOUT),
-    Row::each(Descriptor, 207, "fchown32", &[Fd, Id, Id], fds::fchown).only_i386(),
+    Row::each(Attribute, 207, "fchown32", &[Fd, Id, Id], fds::fchown).only_i386(),
     Row::each(Descriptor, 194, "ftruncate64", &[Fd, Hex, Hex], fds::ftruncate).only_i386(),
 ];

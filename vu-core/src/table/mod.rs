@@ -82,6 +82,8 @@ pub enum Tier {
     Path,
     /// From the first mount on that has files of its own, which no kernel object can be in every respect.
     Descriptor,
+    /// From the first read-only mount on, too: calls that change attributes by a descriptor that need not be open for writing.
+    Attribute,
 }
 
 /// What an argument is: enough to find the paths of a call, and to print it.
