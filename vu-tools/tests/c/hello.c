@@ -15,7 +15,8 @@ int main(int argc, char **argv)
         printf("file: %s\n", strerror(errno));
     printf("%d bits, %d arguments, file says %s", (int)sizeof(long) * 8, argc, line);
     printf("missing: %s\n", stat("missing", &st) == 0 ? "there" : strerror(errno));
-    printf("file: %ld bytes, mode %o\n", stat("file", &st) == 0 ? (long)st.st_size : -1L, (unsigned)st.st_mode);
+    if (stat("file", &st) == 0)
+        printf("file: %ld bytes, mode %o\n", (long)st.st_size, (unsigned)st.st_mode);
     printf("cwd: %s\n", getcwd(cwd, sizeof cwd) ? cwd : strerror(errno));
     int count = 0;
     DIR *dir = opendir("dir");

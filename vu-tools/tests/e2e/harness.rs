@@ -28,7 +28,8 @@ static USER: LazyLock<User> = LazyLock::new(|| {
     }
     let find = || User::from_name(ACCOUNT).expect("the user database is readable");
     find().unwrap_or_else(|| {
-        let useradd = Command::new("useradd").args(["--system", "--no-create-home", "--shell", "/bin/sh", ACCOUNT]).status();
+        let useradd =
+            Command::new("useradd").args(["--system", "--no-create-home", "--shell", "/bin/sh", ACCOUNT]).status();
         // Another process of the tests may have been faster.
         find().unwrap_or_else(|| panic!("useradd {ACCOUNT} gave {useradd:?}"))
     })
@@ -105,7 +106,11 @@ pub fn helper(name: &str, flavour: Flavour) -> PathBuf {
             .arg(&source)
             .status()
             .unwrap_or_else(|error| panic!("{compiler}: {error} (tests/run installs what the tests need)"));
-        assert!(status.success(), "{compiler} {options:?} {}: {status} (tests/run installs what the tests need)", source.display());
+        assert!(
+            status.success(),
+            "{compiler} {options:?} {}: {status} (tests/run installs what the tests need)",
+            source.display()
+        );
     });
     dir.join(name)
 }
@@ -116,7 +121,7 @@ pub fn toolchain() -> PathBuf {
     let sysroot = PathBuf::from(String::from_utf8(sysroot).unwrap().trim());
     made(&format!("toolchain-{:016x}", hash(&sysroot)), |dir| {
         // Only what compiles programs for this machine, and by hard links where the file systems are the same.
-        let copy = "cd \"$1\" && for f in bin/cargo bin/rustc lib/*.so lib/rustlib/x86_64-unknown-linux-gnu; do
+        let copy = "cd \"$1\" && for f in bin/cargo bin/rustc lib/*.so* lib/rustlib/x86_64-unknown-linux-gnu; do
             mkdir -p \"$2/$(dirname $f)\" && { cp -al $f \"$2/$f\" 2>/dev/null || cp -a $f \"$2/$(dirname $f)/\"; } || exit 1
         done";
         let status = Command::new("sh").args(["-c", copy, "sh"]).args([&sysroot, dir]).status().unwrap();
@@ -142,7 +147,7 @@ impl Ran {
 
     /// All of it as text, to compare and to show.
     fn text(&self) -> String {
-        format!("{}--- stderr\n{}--- {}\n", self.stdout(), self.stderr(), self.status)
+        format!("{}--- stderr\n{}--- {}\n", self.stdout(), without_pids(&self.stderr()), self.status)
     }
 
     /// The standard output of a command that must have succeeded without a complaint.
@@ -155,7 +160,11 @@ impl Ran {
     /// The standard error of a command that must have failed with `status`, having printed nothing else.
     #[track_caller]
     pub fn refused(self, status: i32) -> String {
-        assert!(self.status.code() == Some(status) && self.stdout.is_empty(), "exit status {status} expected:\n{}", self.text());
+        assert!(
+            self.status.code() == Some(status) && self.stdout.is_empty(),
+            "exit status {status} expected:\n{}",
+            self.text()
+        );
         self.stderr()
     }
 }
@@ -358,6 +367,19 @@ fn without(bytes: &[u8], prefix: &[u8]) -> Vec<u8> {
         }
     }
     kept
+}
+
+/// What a shell says of a killed program, without its process id: `bash: line 1: 4711 Killed` without the number.
+fn without_pids(text: &str) -> String {
+    let strip = |line: &str| {
+        let (place, said) = line.split_once(": line ").and_then(|(shell, rest)| {
+            let (number, said) = rest.split_once(": ")?;
+            Some((format!("{shell}: line {number}: "), said))
+        })?;
+        let rest = said.trim_start().trim_start_matches(|c: char| c.is_ascii_digit());
+        rest.starts_with(' ').then(|| place + rest.trim_start())
+    };
+    text.lines().fold(String::new(), |text, line| text + &strip(line).unwrap_or_else(|| line.to_owned()) + "\n")
 }
 
 /// What of a run is compared with the host's.

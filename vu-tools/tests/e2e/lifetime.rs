@@ -1,6 +1,6 @@
 //! How a view ends: nothing outlives it, and nothing is left behind.
 
-use crate::harness::{Running, Site, UMVU, survivors};
+use crate::harness::{Running, Site, UMVU, run, survivors};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::os::unix::process::ExitStatusExt;
@@ -60,7 +60,8 @@ fn sigterm_and_sighup_end_the_view() {
 fn the_view_lasts_as_long_as_its_command_or_its_processes() {
     // As with a shell, the status is the command's; what it left running in the background goes on seeing the view.
     let site = Site::new();
-    let ran = site.session("vumount -t vufs $W/dir $W/empty; (sleep 0.5; cat empty/up > seen) > /dev/null 2>&1 & exit 3");
+    let ran =
+        site.session("vumount -t vufs $W/dir $W/empty; (sleep 0.5; cat empty/up > seen) > /dev/null 2>&1 & exit 3");
     assert_eq!(ran.status.code(), Some(3));
     eventually("the background process has looked, or has ended with the view", || {
         site.work().join("seen").exists() || survivors(&site).is_empty()
@@ -73,15 +74,20 @@ fn the_view_lasts_as_long_as_its_command_or_its_processes() {
 #[test]
 fn nothing_is_left_behind() {
     let site = Site::new();
-    let listing = "ls -A /tmp /dev/shm $TMPDIR 2> /dev/null | grep -c -i -e vu_ -e umvu-view -e vu-";
-    let before = site.native(listing).stdout();
-    for _ in 0..3 {
-        site.session("vu_insmod vufuse; vumount -t vufusenull none $W/empty; ls empty; vumount -t vufs / $M; ls $M > /dev/null; cd empty").ok();
+    site.native("mkdir tmp run; chmod 700 tmp run").ok();
+    let place = |command: &mut std::process::Command| {
+        command.env("TMPDIR", site.work().join("tmp")).env("XDG_RUNTIME_DIR", site.work().join("run"));
+    };
+    let script = "vu_insmod vufuse; vumount -t vufusenull none $W/empty; ls empty; vumount -t vufs / $M; ls $M > /dev/null; cd empty; [ \"$1\" ] && kill -9 $(vuname -U); exit 3";
+    for killed in ["", "yes"] {
+        let mut command = site.user_command(&*UMVU);
+        command.args(["--norc", "-m", "vufs", "--", "bash", "-c", script, "bash", killed]);
+        place(&mut command);
+        let ran = run(command, b"");
+        assert_eq!((ran.status.code(), ran.stderr().as_str()), (if killed.is_empty() { Some(3) } else { None }, ""));
+        eventually("its processes end", || survivors(&site).is_empty());
+        assert_eq!(site.native("find tmp run -mindepth 1").ok(), "", "killed: {killed}");
     }
-    let mut view = busy(&site, "vu_insmod vufuse; vumount -t vufusenull none $W/empty; exec 4< empty");
-    view.0.kill().unwrap();
-    view.wait();
-    assert_eq!(site.native(listing).stdout(), before);
 }
 
 #[test]

@@ -57,12 +57,20 @@ fn what_was_refused_leaves_nothing_behind() {
 #[test]
 fn commands_that_cannot_be_executed() {
     let site = Site::new();
-    site.native("printf garbage > garbage; chmod +x garbage; printf '#!/no/such\\n' > nointerpreter; chmod +x nointerpreter").ok();
-    for (command, status) in
-        [("nosuchcommand", 127), ("./missing", 127), ("./file/x", 127), ("./nointerpreter", 127), ("./file", 126), ("./dir", 126), ("./garbage", 126)]
-    {
+    site.native("printf '#!/no/such\\n' > nointerpreter; chmod +x nointerpreter").ok();
+    for (command, status) in [
+        ("nosuchcommand", 127),
+        ("./missing", 127),
+        ("./file/x", 127),
+        ("./nointerpreter", 127),
+        ("./file", 126),
+        ("./dir", 126),
+    ] {
         let complaint = site.umvu(&["--norc", "--", command], b"").refused(status);
-        assert!(complaint.starts_with("umvu: ") && complaint.contains(command) && complaint.lines().count() == 1, "{complaint}");
+        assert!(
+            complaint.starts_with("umvu: ") && complaint.contains(command) && complaint.lines().count() == 1,
+            "{complaint}"
+        );
         // The same in an inner view.
         let ran = site.session(&format!("$UMVU --norc -- {command}"));
         assert_eq!((ran.status.code(), ran.stderr()), (Some(status), complaint), "{command} inside");

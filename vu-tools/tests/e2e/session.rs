@@ -85,7 +85,8 @@ fn start_up_files_mount_before_the_command_starts() {
 #[test]
 fn the_tools_tell_about_the_view() {
     let site = Site::new();
-    let script = "vuname -V; vuname -U; vuname -s; vuname other; vuname -V; vu_lsmod -a | cut -d: -f1 | sort | tr '\\n' ' '";
+    let script =
+        "vuname -V; vuname -U; vuname -s; vuname other; vuname -V; vu_lsmod -a | cut -d: -f1 | sort | tr '\\n' ' '";
     let said = site.umvu(&["--norc", "-V", "first", "-m", "vufs", "--", "bash", "-c", script], b"").ok();
     let lines: Vec<&str> = said.lines().collect();
     assert_eq!(lines[0], "first");

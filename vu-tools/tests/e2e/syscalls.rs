@@ -14,7 +14,12 @@ fn paths(flavour: Flavour) {
         let ran = site.script_in(Some(view), "sh", &script);
         let seen = ran.stdout();
         if seen != native || !ran.status.success() {
-            failures.push(format!("in the view {view:?} ({}):\n{}{}", ran.status, difference(&native, &seen), ran.stderr()));
+            failures.push(format!(
+                "in the view {view:?} ({}):\n{}{}",
+                ran.status,
+                difference(&native, &seen),
+                ran.stderr()
+            ));
         }
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));

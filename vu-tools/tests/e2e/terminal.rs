@@ -18,11 +18,12 @@ struct Terminal {
     /// Everything.
     screen: String,
     program: Running,
+    view: Option<View>,
 }
 
 impl Terminal {
     /// Starts `command` in a session of its own, whose controlling terminal is a new one.
-    fn start(mut command: Command) -> Terminal {
+    fn start(mut command: Command, view: Option<View>) -> Terminal {
         let size = Winsize { ws_row: 24, ws_col: 200, ws_xpixel: 0, ws_ypixel: 0 };
         let pty = openpty(Some(&size), None).unwrap();
         give(&ttyname(&pty.slave).unwrap());
@@ -31,10 +32,14 @@ impl Terminal {
         let program = Running(command.spawn().unwrap());
         let keyboard = File::from(pty.master);
         let output = collect(keyboard.try_clone().unwrap());
-        Terminal { keyboard, output, pending: String::new(), screen: String::new(), program }
+        Terminal { keyboard, output, pending: String::new(), screen: String::new(), program, view }
     }
 
     fn send(&mut self, keys: &str) {
+        // A key that is a signal throws away what was typed and not yet read, as on any terminal.
+        if keys.starts_with(char::is_control) {
+            std::thread::sleep(Duration::from_millis(300));
+        }
         self.keyboard.write_all(keys.as_bytes()).unwrap();
     }
 
@@ -48,7 +53,7 @@ impl Terminal {
                 return;
             }
             let Ok(bytes) = self.output.recv_timeout(end.saturating_duration_since(Instant::now())) else {
-                panic!("{text:?} does not appear; the screen is:\n{}", self.screen);
+                panic!("{text:?} does not appear in {:?}; the screen is:\n{}", self.view, self.screen);
             };
             let said = String::from_utf8_lossy(&bytes);
             self.pending += &said;
@@ -76,7 +81,7 @@ fn bash(site: &Site, view: Option<View>) -> Terminal {
     }
     command.args(["bash", "--norc", "--noprofile", "-i"]);
     command.env("PS1", PROMPT).env("TERM", "dumb").env("INPUTRC", "/dev/null").env("HISTFILE", "/dev/null");
-    let mut terminal = Terminal::start(command);
+    let mut terminal = Terminal::start(command, view);
     terminal.expect(PROMPT);
     match view {
         None | Some(View::Nothing) => {}
@@ -104,7 +109,6 @@ fn control_c_ends_the_program_in_the_foreground() {
     everywhere(|terminal| {
         terminal.send("echo begin; sleep 1000\n");
         terminal.expect("begin\r\n");
-        std::thread::sleep(Duration::from_millis(300));
         terminal.send("\x03");
         terminal.expect(PROMPT);
         terminal.line("echo status=$?");
@@ -112,19 +116,19 @@ fn control_c_ends_the_program_in_the_foreground() {
         // In a pipeline, all of it; in a loop, the loop.
         terminal.send("echo again; sleep 1000 | cat | sleep 1000\n");
         terminal.expect("again\r\n");
-        std::thread::sleep(Duration::from_millis(300));
         terminal.send("\x03");
         terminal.expect(PROMPT);
         terminal.send("while :; do cat file > /dev/null; done\n");
-        std::thread::sleep(Duration::from_millis(300));
         terminal.send("\x03");
         terminal.expect(PROMPT);
         // And none at the prompt; ^\ dumps core or at least says Quit.
-        terminal.send("half a line\x03");
+        terminal.send("half a line");
+        terminal.expect("half a line");
+        terminal.send("\x03");
+        terminal.expect("^C");
         terminal.expect(PROMPT);
         terminal.send("echo core; sleep 1000\n");
         terminal.expect("core\r\n");
-        std::thread::sleep(Duration::from_millis(300));
         terminal.send("\x1c");
         terminal.expect("Quit");
         terminal.expect(PROMPT);
@@ -136,7 +140,6 @@ fn job_control() {
     everywhere(|terminal| {
         terminal.send("echo begin; sleep 1000\n");
         terminal.expect("begin\r\n");
-        std::thread::sleep(Duration::from_millis(300));
         terminal.send("\x1a");
         terminal.expect("Stopped");
         terminal.expect(PROMPT);
@@ -151,13 +154,12 @@ fn job_control() {
         terminal.expect(PROMPT);
         terminal.send("fg\n");
         terminal.expect("sleep 1000\r\n");
-        std::thread::sleep(Duration::from_millis(300));
         terminal.send("\x1a");
         terminal.expect("Stopped");
         terminal.expect(PROMPT);
-        terminal.send("kill %1; wait; jobs; echo none left\n");
-        terminal.expect("Terminated");
-        terminal.expect(PROMPT);
+        terminal.line("kill %1; sleep 0.3");
+        terminal.line("jobs");
+        assert!(terminal.screen.contains("Terminated"), "{:?}: {}", terminal.view, terminal.screen);
         // A pipeline is one job, and goes on where it was stopped.
         terminal.send("(for i in 1 2 3 4 5 6; do echo tick $i; sleep 0.3; done) | cat\n");
         terminal.expect("tick 2\r\n");
@@ -190,12 +192,15 @@ fn completion_history_and_size() {
         terminal.send("cat many/f1\t\t");
         terminal.expect("f19");
         terminal.send("\x03");
+        terminal.expect("^C");
         terminal.expect(PROMPT);
         terminal.line("echo $((6 * 7)) > answer");
         terminal.send("cat answ\t\n");
         terminal.expect("\r\n42\r\n");
         terminal.expect(PROMPT);
-        terminal.send("\x10\n");
+        terminal.send("\x10");
+        terminal.expect("cat answer");
+        terminal.send("\n");
         terminal.expect("\r\n42\r\n");
         terminal.expect(PROMPT);
         terminal.send("stty size; tty | cut -c1-9; [ -t 0 ] && echo terminal; echo there > /dev/tty\n");
@@ -222,7 +227,6 @@ fn signals_of_the_terminal_do_not_end_umvu() {
     let mut terminal = bash(&site, Some(View::Beside));
     for key in ["\x03", "\x1c", "\x03"] {
         terminal.send(key);
-        std::thread::sleep(Duration::from_millis(100));
     }
     terminal.line("");
     terminal.send("ls $M$W/file\n");
