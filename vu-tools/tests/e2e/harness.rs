@@ -245,7 +245,7 @@ impl Site {
     }
 
     /// Puts the tree back as it was.
-    fn reset(&self) {
+    pub fn reset(&self) {
         let clean = "chmod -R u+rwX \"$1\" 2>/dev/null; rm -rf \"$1\"; ";
         let mut command = self.user_command("/bin/sh");
         command.current_dir("/").args(["-c", &format!("{clean}{TREE}"), "sh"]).arg(self.work());

@@ -78,13 +78,17 @@ fn nothing_is_left_behind() {
     let place = |command: &mut std::process::Command| {
         command.env("TMPDIR", site.work().join("tmp")).env("XDG_RUNTIME_DIR", site.work().join("run"));
     };
-    let script = "vu_insmod vufuse; vumount -t vufusenull none $W/empty; ls empty; vumount -t vufs / $M; ls $M > /dev/null; cd empty; [ \"$1\" ] && kill -9 $(vuname -U); exit 3";
+    let script = "vu_insmod vufuse; vumount -t vufusenull none $W/empty; ls empty; vumount -t vufs / $M; ls $M > /dev/null; cd empty; [ \"$1\" ] && kill -9 $(vuname -U) && sleep 100; exit 3";
     for killed in ["", "yes"] {
         let mut command = site.user_command(&*UMVU);
         command.args(["--norc", "-m", "vufs", "--", "bash", "-c", script, "bash", killed]);
         place(&mut command);
         let ran = run(command, b"");
-        assert_eq!((ran.status.code(), ran.stderr().as_str()), (if killed.is_empty() { Some(3) } else { None }, ""));
+        if killed.is_empty() {
+            assert_eq!((ran.status.code(), ran.stderr().as_str()), (Some(3), ""));
+        } else {
+            assert!(!ran.status.success() && ran.stderr().starts_with("umvu: "), "{}: {}", ran.status, ran.stderr());
+        }
         eventually("its processes end", || survivors(&site).is_empty());
         assert_eq!(site.native("find tmp run -mindepth 1").ok(), "", "killed: {killed}");
     }
