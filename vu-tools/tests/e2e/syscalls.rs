@@ -19,7 +19,7 @@ fn paths(flavour: Flavour) {
             failures.push(format!(
                 "in the view {view:?} ({}):\n{}{}",
                 ran.status,
-                difference(&native, &seen),
+                differing_calls(&native, &seen),
                 ran.stderr()
             ));
         }
