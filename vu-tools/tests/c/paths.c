@@ -615,10 +615,10 @@ static void look(const struct shape *s)
     say("inotify_add_watch %s", s->name);
     result(syscall(SYS_inotify_add_watch, inotify, p, IN_CREATE | IN_DELETE_SELF));
     say("inotify_add_watch %s DONT_FOLLOW", s->name);
-    say("%s", syscall(SYS_inotify_add_watch, inotify, p, IN_ATTRIB | IN_DONT_FOLLOW) < 0 ? errno_name(errno) : " = ok");
+    say(" = %s", syscall(SYS_inotify_add_watch, inotify, p, IN_ATTRIB | IN_DONT_FOLLOW) < 0 ? errno_name(errno) : "ok");
     end();
     say("inotify_add_watch %s ONLYDIR", s->name);
-    say("%s", syscall(SYS_inotify_add_watch, inotify, p, IN_ATTRIB | IN_ONLYDIR) < 0 ? errno_name(errno) : " = ok");
+    say(" = %s", syscall(SYS_inotify_add_watch, inotify, p, IN_ATTRIB | IN_ONLYDIR) < 0 ? errno_name(errno) : "ok");
     end();
     close(inotify);
 }
