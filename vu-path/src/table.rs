@@ -134,6 +134,12 @@ impl<M> MountTable<M> {
         all.into_iter()
     }
 
+    /// Whether the mount of this epoch is in the table.
+    #[must_use]
+    pub fn contains(&self, epoch: Epoch) -> bool {
+        self.by_epoch.get(&epoch).is_some()
+    }
+
     /// How many mounts there are.
     #[must_use]
     pub fn len(&self) -> usize {
