@@ -243,6 +243,10 @@ mod tests {
         let all = map.clone();
         for key in 0..10_000 {
             assert_eq!(map.get(&key), Some(&key));
+            if key == 9_999 {
+                // What is left takes no more than it would have taken alone.
+                assert!(matches!(map.root.as_deref(), Some(Node::Leaf { .. })));
+            }
             map.change(key, |_| None);
             assert_eq!(map.get(&key), None);
         }

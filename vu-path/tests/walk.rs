@@ -42,6 +42,7 @@ fn tree() -> View {
         ("/fileslash", "/dir/file/"),
         ("/rootlink", "/"),
         ("/emptylink", ""),
+        ("/nul", "dir\0/../.."),
         ("/loop", "loop"),
         ("/ping", "pong/x"),
         ("/pong", "ping"),
@@ -164,6 +165,8 @@ fn links_are_followed() {
             ("/emptylink", "/", DIRECTORY),
             ("/emptylink/dir", "/dir", DIRECTORY),
             ("/tolink", "/dir/file", OTHER),
+            // No file system has one, but a mount might.
+            ("/nul/file", "/dir/file", OTHER),
             ("/dir/here/here/here/sub", "/dir/sub", DIRECTORY),
             ("/dir/sub/out/note", "/home/u/note", OTHER),
             ("/dir/sub/out/../v", "/home/v", State::Missing),
@@ -221,6 +224,8 @@ fn what_the_last_component_is() {
         ("/", Last::Root),
         ("//", Last::Root),
         ("/rootlink", Last::Root),
+        ("/./rootlink", Last::Root),
+        ("/dir/../emptylink", Last::Root),
         ("/dir/here", Last::Dot),
     ] {
         assert_eq!(walk_in(&tree(), path, &LAST).unwrap().last, last, "{path}");
@@ -473,7 +478,7 @@ fn a_tree_may_keep_the_type_to_itself() {
 }
 
 /// What the fast path saw is gone when the walk goes on.
-struct Vanishing(BTreeMap<AbsPath, FileType>);
+struct Vanishing(BTreeMap<AbsPath, Option<FileType>>);
 
 impl Tree for Vanishing {
     fn look(&self, _path: &AbsPath) -> Result<Look, Errno> {
@@ -482,7 +487,7 @@ impl Tree for Vanishing {
 
     fn probe(&self, path: &AbsPath) -> Result<Probe, Errno> {
         let file_type = *self.0.get(path).ok_or(Errno::ENOENT)?;
-        Ok(Probe::Found { file_type: Some(file_type), handle: None })
+        Ok(Probe::Found { file_type, handle: None })
     }
 }
 
@@ -490,10 +495,16 @@ impl Tree for Vanishing {
 fn a_tree_that_changes_gives_an_errno() {
     let root = AbsPath::root();
     let start = Start { root: &root, cwd: &root };
-    for (path, file_type) in [("/a", FileType::Symlink), ("/a", FileType::Regular), ("/a/b", FileType::Symlink)] {
+    for (path, file_type, expected) in [
+        ("/a", Some(FileType::Symlink), Err(Errno::ENOENT)),
+        ("/a", Some(FileType::Regular), Err(Errno::ENOENT)),
+        ("/a", None, Err(Errno::ENOENT)),
+        ("/a", Some(FileType::Directory), Ok(State::Missing)),
+        ("/a/b", Some(FileType::Symlink), Ok(State::Missing)),
+        ("/a/b", None, Err(Errno::ENOENT)),
+    ] {
         let tree = Vanishing(BTreeMap::from([(p(path), file_type)]));
         let walked = resolve(&tree, &start, b"/a/b", &LAST).map(|resolved| resolved.state);
-        let expected = if path == "/a/b" { Ok(State::Missing) } else { Err(Errno::ENOENT) };
-        assert_eq!(walked, expected, "{path}");
+        assert_eq!(walked, expected, "{path} {file_type:?}");
     }
 }
