@@ -17,6 +17,7 @@ pub mod listed;
 pub mod log;
 mod modules;
 pub mod mount;
+pub mod mount_list;
 pub mod program;
 pub mod resolve;
 pub mod route;

@@ -22,7 +22,7 @@ use std::{
     sync::Arc,
 };
 use vu_api::{AbsPath, Errno, FileType, Filesystem, Location, Probe, Purpose};
-use vu_path::{EmptyPath, Follow, Options, ResolveFlags, Start, State};
+use vu_path::{EmptyPath, Epoch, Follow, Options, ResolveFlags, Start, State};
 
 /// A path argument with what belongs to it.
 #[derive(Debug, Clone)]
@@ -142,12 +142,6 @@ impl Place {
         }
     }
 
-    /// The route of the object; `None` unless it is a host object.
-    #[must_use]
-    pub fn route(&self) -> Option<Route> {
-        self.host().map(|host| Route::between(&self.name, host))
-    }
-
     /// The object must exist.
     ///
     /// # Errors
@@ -261,11 +255,24 @@ impl Call<'_> {
         }
         let fd = Arc::new(sys::open_link(self.task.proc()?, "cwd")?);
         let host = self.task.cwd_host_path()?;
-        let view = fs.cwd_route.read().view_path(&host).unwrap_or_else(|| host.clone());
+        let view = self.name_by(&fs.cwd_route.read(), &host).unwrap_or_else(|| host.clone());
         let natural = self.layer.locate(&view, Purpose::Read)? == Location::Host(host);
         let cwd = Cwd { fd, epoch, natural };
         fs.set_cwd(cwd.clone());
         Ok(cwd)
+    }
+
+    /// The route by which a name of the view leads to a name of the host.
+    #[must_use]
+    pub fn route(&self, name: &AbsPath, host: &AbsPath) -> Route {
+        let mount = self.layer.mount_for(name).map_or(0, |(mount, _)| mount.epoch.0);
+        Route::between(name, host, mount)
+    }
+
+    /// The name in the view by a route. When its mount is gone, so is its name; what is open goes on by the host's.
+    pub(crate) fn name_by(&self, route: &Route, host: &AbsPath) -> Option<AbsPath> {
+        let there = route.is_host() || self.view.table().contains(Epoch(route.mount));
+        if there { route.view_path(host) } else { None }
     }
 
     /// Where the path begins; `None` if only the kernel can say (a bad descriptor, a deleted directory).
@@ -285,7 +292,7 @@ impl Call<'_> {
         if dirfd == libc::AT_FDCWD {
             let link = sys::read_link(self.task.proc()?, "cwd")?;
             return Ok(match host_name(link) {
-                Ok(host) => named(self.task.fs().cwd_route.read().view_path(&host), host),
+                Ok(host) => named(self.name_by(&self.task.fs().cwd_route.read(), &host), host),
                 Err(_) => self.placeholder(sys::open_link(self.task.proc()?, "cwd")?.as_fd()),
             });
         }
@@ -303,9 +310,9 @@ impl Call<'_> {
             Ok(0) => None,
             Ok(tag) => self.core.routes.find(tag, host),
             // O_PATH: the description has no room for a tag.
-            Err(_) => self.core.routes.guess(host),
+            Err(_) => sys::fstat(fd).ok().and_then(|stat| self.task.process.path_route((stat.st_dev, stat.st_ino))),
         };
-        route?.view_path(host)
+        self.name_by(&*route?, host)
     }
 
     fn placeholder(&self, fd: BorrowedFd<'_>) -> Option<Base> {

@@ -17,12 +17,14 @@ pub struct Route {
     pub view: AbsPath,
     /// On the host.
     pub host: AbsPath,
+    /// The epoch of the mount through which it leads; 0 for the host's own.
+    pub mount: u64,
 }
 
 impl Route {
     /// The route of a path in the view whose object is this one on the host: both without their common end.
     #[must_use]
-    pub fn between(view: &AbsPath, host: &AbsPath) -> Route {
+    pub fn between(view: &AbsPath, host: &AbsPath, mount: u64) -> Route {
         let (mut view, mut host) = (view.clone(), host.clone());
         while let (Some(v), Some(h)) = (view.file_name(), host.file_name())
             && v == h
@@ -30,10 +32,16 @@ impl Route {
             view.pop();
             host.pop();
         }
-        Route { view, host }
+        Route { view, host, mount }
     }
 
     /// The host's own.
+    #[must_use]
+    pub fn of_host() -> Route {
+        Route { view: AbsPath::root(), host: AbsPath::root(), mount: 0 }
+    }
+
+    /// Whether it is the host's own.
     #[must_use]
     pub fn is_host(&self) -> bool {
         self.view == self.host
@@ -92,12 +100,6 @@ impl Routes {
         let mut fitting = known.iter().skip(first).step_by(TAGS).filter(|route| host.starts_with(&route.host));
         fitting.next_back().cloned()
     }
-
-    /// The newest route of all that leads to this host path, for descriptions that cannot bear a tag.
-    #[must_use]
-    pub fn guess(&self, host: &AbsPath) -> Option<Arc<Route>> {
-        self.known.read().iter().rev().find(|route| host.starts_with(&route.host)).cloned()
-    }
 }
 
 #[cfg(test)]
@@ -110,18 +112,18 @@ mod tests {
 
     #[test]
     fn common_ends_vanish() {
-        let route = Route::between(&p("/mnt/etc/x"), &p("/etc/x"));
-        assert_eq!(route, Route { view: p("/mnt"), host: p("/") });
+        let route = Route::between(&p("/mnt/etc/x"), &p("/etc/x"), 3);
+        assert_eq!(route, Route { view: p("/mnt"), host: p("/"), mount: 3 });
         assert_eq!(route.view_path(&p("/usr")), Some(p("/mnt/usr")));
-        assert!(Route::between(&p("/a/b"), &p("/a/b")).is_host());
-        assert_eq!(Route::between(&p("/unreal"), &p("/")), Route { view: p("/unreal"), host: p("/") });
+        assert!(Route::between(&p("/a/b"), &p("/a/b"), 1).is_host());
+        assert_eq!(Route::between(&p("/unreal"), &p("/"), 1), Route { view: p("/unreal"), host: p("/"), mount: 1 });
     }
 
     #[test]
     fn tags_lead_back() {
         let routes = Routes::default();
         let all: Vec<Route> =
-            (0..200).map(|i| Route { view: p(&format!("/m{i}")), host: p(&format!("/s{i}")) }).collect();
+            (0..200).map(|i| Route { view: p(&format!("/m{i}")), host: p(&format!("/s{i}")), mount: 1 }).collect();
         let tags: Vec<i32> = all.iter().map(|route| routes.tag(route)).collect();
         assert!(tags.iter().all(|tag| (1..=64).contains(tag)));
         for (route, tag) in all.iter().zip(&tags) {
@@ -131,6 +133,6 @@ mod tests {
         assert_eq!(routes.find(0, &p("/s0")), None);
         assert_eq!(routes.find(5, &p("/elsewhere")), None);
         assert_eq!(routes.find(-3, &p("/")), None);
-        assert_eq!(routes.tag(&Route { view: p("/a"), host: p("/a") }), 0);
+        assert_eq!(routes.tag(&Route { view: p("/a"), host: p("/a"), mount: 1 }), 0);
     }
 }

@@ -47,6 +47,8 @@ pub struct Process {
     pidfd: OnceLock<Result<OwnedFd, Errno>>,
     /// The name in the view of the program it executes, if the host's differs.
     executable: Mutex<Option<AbsPath>>,
+    /// The routes of directories opened with `O_PATH`, whose descriptions have no room for a tag, by device and inode number; oldest first.
+    path_routes: Mutex<Vec<((u64, u64), Arc<Route>)>>,
     /// The same of the program it is about to execute.
     next_executable: Mutex<Option<AbsPath>>,
 }
@@ -82,7 +84,7 @@ pub struct Cwd {
 }
 
 fn host_route() -> Arc<Route> {
-    Arc::new(Route { view: AbsPath::root(), host: AbsPath::root() })
+    Arc::new(Route::of_host())
 }
 
 impl FsContext {
@@ -244,7 +246,13 @@ impl Task {
 
 impl Process {
     fn new(id: Tid) -> Process {
-        Process { id, pidfd: OnceLock::new(), executable: Mutex::default(), next_executable: Mutex::default() }
+        Process {
+            id,
+            pidfd: OnceLock::new(),
+            executable: Mutex::default(),
+            path_routes: Mutex::default(),
+            next_executable: Mutex::default(),
+        }
     }
 
     fn pidfd(&self) -> Result<BorrowedFd<'_>, Errno> {
@@ -255,6 +263,23 @@ impl Process {
     #[must_use]
     pub fn executable(&self) -> Option<AbsPath> {
         self.executable.lock().clone()
+    }
+
+    /// Notes by which route an object was opened with `O_PATH`. Only the last few are kept; what is forgotten goes by the host's name.
+    pub fn note_path_route(&self, object: (u64, u64), route: Route) {
+        const MOST: usize = 64;
+        let mut routes = self.path_routes.lock();
+        routes.retain(|(known, _)| *known != object);
+        if routes.len() == MOST {
+            routes.remove(0);
+        }
+        routes.push((object, Arc::new(route)));
+    }
+
+    /// That route, if it is known.
+    #[must_use]
+    pub fn path_route(&self, object: (u64, u64)) -> Option<Arc<Route>> {
+        self.path_routes.lock().iter().find(|(known, _)| *known == object).map(|(_, route)| route.clone())
     }
 
     /// Sets the name of the program that the process is about to execute, if it will differ from the host's.
@@ -340,6 +365,7 @@ impl Tasks {
         } else {
             let process = Process::new(birth.process);
             *process.executable.lock() = parent.process.executable();
+            process.path_routes.lock().clone_from(&parent.process.path_routes.lock());
             Arc::new(process)
         };
         let fs = if shares(libc::CLONE_FS) { parent.fs() } else { Arc::new(parent.fs().copy()) };

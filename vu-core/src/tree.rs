@@ -72,7 +72,7 @@ impl<'a> ViewTree<'a> {
         let target = match link {
             b"root" => Some(owner.fs().root.read().clone()),
             b"cwd" => owner.cwd_host_path().ok().map(|host| {
-                let name = owner.fs().cwd_route.read().view_path(&host);
+                let name = self.call.name_by(&owner.fs().cwd_route.read(), &host);
                 self.jump(&host, name)
             }),
             // The program itself: opened by way of the link, whatever became of its name.

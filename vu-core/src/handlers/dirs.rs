@@ -21,12 +21,12 @@ pub fn chdir(call: &mut Call<'_>) -> Result<Outcome, Errno> {
     let path = call.read_path(0)?;
     let place = match call.meaning(&PathArg::at_cwd(path, Follow::Last), Need::Open)? {
         // By a route of the same kind: the kernel's directory changes, its route does not. A bind's directories are never among these.
-        Meaning::Kernel => return Ok(natural_change(call, Route::between(&AbsPath::root(), &AbsPath::root()))),
+        Meaning::Kernel => return Ok(natural_change(call, Route::of_host())),
         Meaning::Place(place) => place,
     };
     match place.location.clone() {
         Location::Host(host) => {
-            let route = Route::between(&place.name, &host);
+            let route = call.route(&place.name, &host);
             if place.native {
                 return Ok(natural_change(call, route));
             }
@@ -44,7 +44,7 @@ pub fn chdir(call: &mut Call<'_>) -> Result<Outcome, Errno> {
                     call.core.nodes.open(file, how.flags, epoch, place.name.clone())?
                 }
             };
-            let host_route = Route { view: AbsPath::root(), host: AbsPath::root() };
+            let host_route = Route::of_host();
             Ok(changed(call, path_argument(&own_descriptor(&fd)), host_route, Some(fd)))
         }
     }
@@ -86,12 +86,12 @@ fn changed(call: &Call<'_>, argument: Argument, route: Route, held: Option<Owned
 /// fchdir(2): the directory is the kernel's; its route is the descriptor's.
 pub fn fchdir(call: &mut Call<'_>) -> Result<Outcome, Errno> {
     let number = call.int(0);
-    let host_route = Route { view: AbsPath::root(), host: AbsPath::root() };
+    let host_route = Route::of_host();
     let Ok(fd) = call.task.descriptor(number) else { return Ok(Outcome::Host) };
     let link = sys::read_link(call.task.proc()?, &format!("fd/{number}"))?;
     let route = match host_name(link) {
         Ok(host) => match call.name_of(fd.as_fd(), &host) {
-            Some(name) => Route::between(&name, &host),
+            Some(name) => call.route(&name, &host),
             None => host_route,
         },
         Err(_) => host_route,

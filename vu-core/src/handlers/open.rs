@@ -5,6 +5,7 @@ use crate::{
     debug::Tag,
     handlers::stat::magic_name,
     listed::{Listed, Under, further_entries},
+    mount_list,
     resolve::{Meaning, Need, PathArg, Place},
     sys,
 };
@@ -90,6 +91,14 @@ fn open_at(call: &Call<'_>, request: &Request) -> Result<Outcome, Errno> {
             call.layer.locate(&name, Purpose::Change)?;
         }
     }
+    if let Some(path) = place.host()
+        && !flags.writes()
+        && !flags.contains(OpenFlags::PATH)
+        && call.can_install()
+        && let Some(fd) = mount_list::open(call, path)?
+    {
+        return Ok(install(fd, flags));
+    }
     if call.core.has_listed_mounts()
         && let Some(listed) = open_listed(call, request, &place)?
     {
@@ -145,7 +154,9 @@ fn open_host(call: &Call<'_>, request: &Request, place: &Place, host: &AbsPath) 
         return Err(Errno::ENOTDIR);
     }
     let readable_here = matches!(file_type, FileType::Regular | FileType::Directory);
-    if !readable_here && !flags.contains(OpenFlags::PATH)
+    // An O_PATH descriptor cannot be installed (`fget`, `fs/file.c`).
+    if !readable_here
+        || flags.intersects(OpenFlags::PATH)
         || flags.contains(OpenFlags::TMPFILE)
         || !call.can_install()
         || !call.task.same_credentials()
@@ -188,8 +199,8 @@ fn install(fd: OwnedFd, flags: OpenFlags) -> Outcome {
 
 /// Notes in the description under which name it was opened.
 fn tag(call: &Call<'_>, fd: &OwnedFd, place: &Place) {
-    if let Some(route) = place.route() {
-        let tag = call.core.routes.tag(&route);
+    if let Some(host) = place.host() {
+        let tag = call.core.routes.tag(&call.route(&place.name, host));
         if tag != 0 {
             // O_PATH descriptions have no room; their name is found by guessing.
             let _ = sys::set_tag(fd.as_fd(), tag);
@@ -214,7 +225,7 @@ fn rewritten(call: &Call<'_>, request: &Request, place: &Place, host: &AbsPath) 
     }
     let task = call.task.clone();
     let routes = call.core.routes.clone();
-    let route = place.route();
+    let route = place.host().map(|host| call.route(&place.name, host));
     let finish: Finish = Box::new(move |result| {
         if let (Ok(number), Some(route)) = (i32::try_from(result), route)
             && number >= 0
@@ -222,8 +233,11 @@ fn rewritten(call: &Call<'_>, request: &Request, place: &Place, host: &AbsPath) 
             && sys::file_type(fd.as_fd()).is_ok_and(|t| matches!(t, FileType::Regular | FileType::Directory))
         {
             let tag = routes.tag(&route);
-            if tag != 0 {
-                let _ = sys::set_tag(fd.as_fd(), tag);
+            if tag != 0
+                && sys::set_tag(fd.as_fd(), tag).is_err()
+                && let Ok(stat) = sys::fstat(fd.as_fd())
+            {
+                task.process.note_path_route((stat.st_dev, stat.st_ino), route);
             }
         }
         result
@@ -247,10 +261,10 @@ fn open_own(call: &Call<'_>, request: &Request, place: &Place) -> Result<Outcome
             call.core.nodes.open(file, flags, epoch, place.name.clone())?
         }
     };
-    if call.can_install() {
+    if call.can_install() && !flags.contains(OpenFlags::PATH) {
         return Ok(install(fd, flags));
     }
-    // Intercepted by a stop: the tracee reopens what the hypervisor holds.
+    // Intercepted by a stop, or not to be installed: the tracee reopens what the hypervisor holds.
     Ok(reopened(call, request, fd))
 }
 

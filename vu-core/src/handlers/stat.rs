@@ -213,7 +213,7 @@ pub(super) fn magic_name(call: &Call<'_>, link: &AbsPath) -> Option<AbsPath> {
         [b"cwd"] => {
             let host = host_name(sys::read_link(task.proc().ok()?, "cwd").ok()?);
             match host {
-                Ok(host) => task.fs().cwd_route.read().view_path(&host),
+                Ok(host) => call.name_by(&task.fs().cwd_route.read(), &host),
                 Err(_) => {
                     let fd = sys::open_link(task.proc().ok()?, "cwd").ok()?;
                     let stat = sys::fstat(fd.as_fd()).ok()?;

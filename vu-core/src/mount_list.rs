@@ -1,0 +1,138 @@
+//! `/proc/PID/mounts`, `mountinfo` and `mountstats` as a view has them: the host's lines, then those of the view's mounts, in the order in which they were
+//! made (proc_pid_mountinfo(5)).
+
+use crate::{call::Call, sys, task::Task};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use std::{
+    fmt::Write as _,
+    fs::File,
+    io::Write as _,
+    os::{
+        fd::{AsRawFd, OwnedFd},
+        unix::ffi::OsStrExt,
+    },
+};
+use vu_api::{AbsPath, Errno, Filesystem};
+use vu_trace::Tid;
+
+/// One of the three files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Mounts,
+    MountInfo,
+    MountStats,
+}
+
+/// Where the numbers of the view's mounts begin; the kernel counts from 1.
+const FIRST_ID: u64 = 1 << 30;
+
+/// An open file with the list, if `path` on the host is that of such a file, of a task of some view.
+///
+/// # Errors
+/// Those of reading the host's file.
+pub fn open(call: &Call<'_>, path: &AbsPath) -> Result<Option<OwnedFd>, Errno> {
+    let Some((tid, kind)) = recognise(path) else { return Ok(None) };
+    let Some(owner) = call.core.tasks.get(tid) else { return Ok(None) };
+    let mut text = std::fs::read(std::ffi::OsStr::from_bytes(path.as_bytes()))?;
+    text.extend_from_slice(lines(call, &owner, kind, &text).as_bytes());
+    let memory = memfd_create(c"mounts", MFdFlags::MFD_CLOEXEC).map_err(|error| Errno::new(error as i32))?;
+    let mut file = File::from(memory);
+    file.write_all(&text)?;
+    // Another description, for reading only, that begins at the start.
+    let link = format!("/proc/self/fd/{}", file.as_raw_fd());
+    sys::open(link.as_bytes(), libc::O_RDONLY).map(Some)
+}
+
+/// `/proc/PID/KIND`, or `/proc/PID/task/TID/KIND`.
+fn recognise(path: &AbsPath) -> Option<(Tid, Kind)> {
+    let rest = path.as_bytes().strip_prefix(b"/proc/")?;
+    let mut names = rest.split(|&b| b == b'/');
+    let number = |text: &[u8]| std::str::from_utf8(text).ok()?.parse().ok().map(Tid);
+    let mut tid = number(names.next()?)?;
+    let mut last = names.next()?;
+    if last == b"task" {
+        tid = number(names.next()?)?;
+        last = names.next()?;
+    }
+    let kind = match last {
+        b"mounts" => Kind::Mounts,
+        b"mountinfo" => Kind::MountInfo,
+        b"mountstats" => Kind::MountStats,
+        _ => return None,
+    };
+    if names.next().is_some() { None } else { Some((tid, kind)) }
+}
+
+fn lines(call: &Call<'_>, owner: &Task, kind: Kind, host: &[u8]) -> String {
+    let view = owner.view();
+    let root = owner.fs().root.read().clone();
+    let parent = host_root_id(host);
+    let mut text = String::new();
+    let mut rows = view.mount_rows();
+    rows.reverse();
+    for row in &rows {
+        let [source, target, fs_type, options, epoch] = &row[..] else { continue };
+        let Ok(point) = AbsPath::new(target) else { continue };
+        // What lies outside of the root is not shown.
+        let Some(shown) = point.rebase(&root, &AbsPath::root()) else { continue };
+        let shown = escape(&String::from_utf8_lossy(shown.as_bytes()));
+        let source = if source.is_empty() { "none".to_owned() } else { escape(source) };
+        // Writing to a String cannot fail.
+        let _ = match kind {
+            Kind::Mounts => writeln!(text, "{source} {shown} {fs_type} {options} 0 0"),
+            Kind::MountStats => writeln!(text, "device {source} mounted on {shown} with fstype {fs_type}"),
+            Kind::MountInfo => {
+                let id = FIRST_ID + epoch.parse().unwrap_or(0);
+                let dev = call.layer.stat(&point).map_or(0, |stat| stat.dev);
+                let (major, minor) = (libc::major(dev), libc::minor(dev));
+                writeln!(text, "{id} {parent} {major}:{minor} / {shown} {options} - {fs_type} {source} {options}")
+            }
+        };
+    }
+    text
+}
+
+/// The number of the mount at `/` in the host's `mountinfo`.
+fn host_root_id(text: &[u8]) -> u64 {
+    let text = String::from_utf8_lossy(text);
+    let root = text.lines().find(|line| line.split(' ').nth(4) == Some("/"));
+    root.and_then(|line| line.split(' ').next()?.parse().ok()).unwrap_or(1)
+}
+
+/// Blanks and backslashes as the kernel writes them (`mangle`, `fs/seq_file.c`).
+fn escape(text: &str) -> String {
+    let mut escaped = String::new();
+    for c in text.chars() {
+        match c {
+            ' ' => escaped.push_str("\\040"),
+            '\t' => escaped.push_str("\\011"),
+            '\n' => escaped.push_str("\\012"),
+            '\\' => escaped.push_str("\\134"),
+            '#' => escaped.push_str("\\043"),
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_files_and_no_others() {
+        let kind = |path: &str| recognise(&AbsPath::new(path).unwrap());
+        assert_eq!(kind("/proc/12/mounts"), Some((Tid(12), Kind::Mounts)));
+        assert_eq!(kind("/proc/12/task/13/mountinfo"), Some((Tid(13), Kind::MountInfo)));
+        for other in ["/proc/mounts", "/proc/12/maps", "/proc/x/mounts", "/proc/12/mounts/x", "/etc/mounts", "/proc/12"]
+        {
+            assert_eq!(kind(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn blanks_are_escaped() {
+        assert_eq!(escape("a b\tc\\d#"), "a\\040b\\011c\\134d\\043");
+        assert_eq!(host_root_id(b"22 27 0:21 / /proc rw - proc proc rw\n27 1 254:0 / / rw - ext4 /dev/vda rw\n"), 27);
+    }
+}
