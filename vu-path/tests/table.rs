@@ -49,6 +49,7 @@ fn questions_about_names_and_places() {
     assert!(table.newest_at(&p("/etc"), Epoch::MAX).is_none());
     for epoch in [3, 2, 1] {
         assert!(table.remove(Epoch(epoch)).is_some() && table.remove(Epoch(epoch)).is_none());
+        assert!(!table.contains(Epoch(epoch)) && table.contains(Epoch(4)));
     }
     assert!(table.has_name(b"b") && !table.covers_root() && !table.any_below(&p("/a")) && table.len() == 1);
     table.remove(Epoch(4));
@@ -113,6 +114,9 @@ fn same(table: &MountTable<u64>, list: &List, path: &AbsPath, before: Epoch) -> 
     prop_assert_eq!(entries(&mut table.iter_newest_first()), list.covering_all());
     let at = list.covering(path, before).into_iter().find(|(_, point)| point == path);
     prop_assert_eq!(table.newest_at(path, before).map(|entry| entry.epoch), at.map(|(epoch, _)| epoch));
+    for (epoch, _) in &list.0 {
+        prop_assert!(table.contains(*epoch) && !table.contains(Epoch(epoch.0 + 1_000_000)));
+    }
     prop_assert_eq!(table.len(), list.0.len());
     prop_assert_eq!(table.is_empty(), list.0.is_empty());
     prop_assert_eq!(table.covers_root(), list.0.iter().any(|(_, point)| point.is_root()));
