@@ -3,28 +3,30 @@
 //! Only the thread that attached may make ptrace requests, and no system call waits for children and for anything else. So a
 //! request is queued, a flag is set, and the tracer's thread gets a signal; the wait in `x86_64.rs` loses neither.
 
-use crate::{
-    Listener,
-    ptrace::Tid,
-    verdict::Rewrite,
-    x86_64::{self, Abi},
-};
-use parking_lot::Mutex;
+use crate::{Listener, ptrace::Tid, rewrite::Answered, x86_64};
+use parking_lot::{Condvar, Mutex};
 use std::{
     collections::VecDeque,
     io, mem, ptr,
     sync::{
         Arc,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
+    thread,
+    time::Duration,
 };
+
+/// How long after it was set the alarm rings.
+const ALARM: Duration = Duration::from_millis(50);
 
 /// What the tracer is asked to do.
 pub(crate) enum Request {
-    /// Have a notified call replaced.
-    Rewrite { tid: Tid, abi: Abi, listener: Arc<Listener>, id: u64, rewrite: Box<Rewrite> },
-    /// End every process of the view.
-    KillAll,
+    /// Have something done in place of a notified call.
+    Instead { tid: Tid, listener: Arc<Listener>, id: u64, answered: Answered },
+    /// Send every process of the view this signal, which is to end it.
+    End(i32),
+    /// Some time ago the alarm was set.
+    LookForOrphans,
     /// The command has ended and its status was passed on; tell whether others still run.
     Farewell,
 }
@@ -35,6 +37,10 @@ pub(crate) struct Doorbell {
     rung: AtomicU32,
     process: i32,
     tracer: i32,
+    /// Whether the alarm is set; its thread waits for that.
+    alarm: Mutex<bool>,
+    alarm_set: Condvar,
+    has_alarm: AtomicBool,
 }
 
 impl Doorbell {
@@ -54,6 +60,9 @@ impl Doorbell {
                 rung: AtomicU32::new(0),
                 process: libc::getpid(),
                 tracer: libc::gettid(),
+                alarm: Mutex::new(false),
+                alarm_set: Condvar::new(),
+                has_alarm: AtomicBool::new(false),
             })
         }
     }
@@ -69,6 +78,35 @@ impl Doorbell {
         if self.rung.swap(1, Ordering::SeqCst) == 0 {
             // SAFETY: no memory is involved.
             unsafe { libc::syscall(libc::SYS_tgkill, self.process, self.tracer, Self::signal()) };
+        }
+    }
+
+    /// Has the tracer look for orphans a moment from now.
+    pub(crate) fn alarm(self: &Arc<Self>) {
+        if !self.has_alarm.swap(true, Ordering::SeqCst) {
+            let own = self.clone();
+            // If no thread can be started, it is tried again the next time.
+            let started =
+                thread::Builder::new().name("alarm".into()).stack_size(64 << 10).spawn(move || own.ring_late());
+            self.has_alarm.store(started.is_ok(), Ordering::SeqCst);
+        }
+        let mut set = self.alarm.lock();
+        if !*set {
+            *set = true;
+            self.alarm_set.notify_one();
+        }
+    }
+
+    fn ring_late(&self) {
+        loop {
+            let mut set = self.alarm.lock();
+            while !*set {
+                self.alarm_set.wait(&mut set);
+            }
+            drop(set);
+            thread::sleep(ALARM);
+            *self.alarm.lock() = false;
+            self.ring(Request::LookForOrphans);
         }
     }
 

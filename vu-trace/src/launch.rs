@@ -12,8 +12,11 @@
 use crate::{
     check::Hindrance,
     doorbell::{Doorbell, Request},
+    fence,
+    filters::Required,
+    front::{mirror, set_signal, take_signals, wait},
     ptrace::{Tid, seize},
-    tracer::{Required, Tracer},
+    tracer::Tracer,
     verdict::Hypervisor,
 };
 use std::{
@@ -25,9 +28,10 @@ use std::{
     process,
     sync::{
         Arc,
-        atomic::{AtomicI32, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     thread,
+    time::{Duration, Instant},
 };
 use vu_api::Errno;
 
@@ -45,12 +49,17 @@ pub struct Launch<S, C> {
 
 /// The messages of the sockets between the three processes.
 const GO: u8 = b'g';
-const TERMINATE: u8 = b't';
+pub(crate) const TERMINATE: u8 = b't';
+pub(crate) const HANG_UP: u8 = b'h';
+pub(crate) const STOPPED: u8 = b'z';
 const FAREWELL: u8 = b'f';
 const STAYS: u8 = b's';
 
-/// Where the front's signal handler writes to.
-static CONTROL: AtomicI32 = AtomicI32::new(-1);
+/// How long processes have to end themselves when they are asked to.
+const GRACE: Duration = Duration::from_secs(2);
+/// How often it is looked whether the command goes on without the front.
+const GLANCE: Duration = Duration::from_millis(50);
+const GLANCES: u32 = 20;
 
 /// Starts the view, and returns the command's exit status as a shell tells it: 128+N if signal N killed it.
 ///
@@ -85,8 +94,7 @@ where
     }
     drop((hypervisors_end, commands_end));
 
-    CONTROL.store(control.as_raw_fd(), Ordering::SeqCst);
-    front_signals();
+    take_signals(&control);
     let started = attach(&mut control, command).and_then(|()| {
         go.write_all(&[GO]).map_err(Hindrance::start)?;
         // The command reports whether its filter could be installed; end-of-file would be its death.
@@ -106,7 +114,7 @@ where
         return Err(hindrance);
     }
     drop(go);
-    let status = mirror(command);
+    let status = mirror(command, &mut control);
     // Either others still run, and the hypervisor stays for them, or it ends.
     let _ = control.write_all(&[FAREWELL]);
     let mut answer = [0];
@@ -125,47 +133,10 @@ fn fork() -> io::Result<i32> {
     if child < 0 { Err(io::Error::last_os_error()) } else { Ok(child) }
 }
 
-/// The status wait(2) tells, or `None` if there is no such child.
-fn wait(child: i32, options: i32) -> Option<i32> {
-    let mut status = 0;
-    loop {
-        // SAFETY: the kernel writes one int.
-        if unsafe { libc::waitpid(child, &raw mut status, options) } == child {
-            return Some(status);
-        }
-        if Errno::last() != Errno::EINTR {
-            return None;
-        }
-    }
-}
-
-fn set_signal(signal: i32, handler: libc::sighandler_t) {
-    // SAFETY: the handlers used are SIG_IGN, SIG_DFL and `ask_to_terminate`, which is async-signal-safe.
-    unsafe { libc::signal(signal, handler) };
-}
-
 fn read_number(socket: &mut UnixStream) -> Option<i32> {
     let mut number = [0; 4];
     socket.read_exact(&mut number).ok()?;
     Some(i32::from_le_bytes(number))
-}
-
-// ---- the front
-
-/// The terminal's signals are the command's; ours are requests to end the view in order.
-fn front_signals() {
-    for signal in [libc::SIGINT, libc::SIGQUIT, libc::SIGTSTP] {
-        set_signal(signal, libc::SIG_IGN);
-    }
-    for signal in [libc::SIGTERM, libc::SIGHUP] {
-        set_signal(signal, ask_to_terminate as *const () as libc::sighandler_t);
-    }
-}
-
-extern "C" fn ask_to_terminate(_signal: i32) {
-    let message = [TERMINATE];
-    // SAFETY: write(2) is async-signal-safe, and the byte lives through the call.
-    unsafe { libc::write(CONTROL.load(Ordering::SeqCst), message.as_ptr().cast(), 1) };
 }
 
 /// Has the hypervisor attach to the command.
@@ -176,22 +147,6 @@ fn attach(control: &mut UnixStream, command: i32) -> Result<(), Hindrance> {
         Some(errno) => Err(crate::check::no_ptrace(Errno::new(errno))),
         None => Err(Hindrance::start(io::Error::other("the hypervisor did not start"))),
     }
-}
-
-/// Waits for the command, stops when it stops, and returns its status as a shell tells it.
-fn mirror(command: i32) -> i32 {
-    while let Some(status) = wait(command, libc::WUNTRACED) {
-        if libc::WIFEXITED(status) {
-            return libc::WEXITSTATUS(status);
-        }
-        if libc::WIFSIGNALED(status) {
-            return 128 + libc::WTERMSIG(status);
-        }
-        // The shell that waits for us is to see the job stopped. It continues the whole process group.
-        // SAFETY: no memory is involved.
-        unsafe { libc::raise(libc::SIGSTOP) };
-    }
-    1
 }
 
 // ---- the command
@@ -212,7 +167,8 @@ fn be_command(
     if front.read_exact(&mut byte).is_err() {
         return 1;
     }
-    let errno = install(filter).err().map_or(0, Errno::raw);
+    let installed = install(filter).and_then(|()| install(&fence::filter()));
+    let errno = installed.err().map_or(0, Errno::raw);
     if front.write_all(&errno.to_le_bytes()).is_err() || errno != 0 {
         return 1;
     }
@@ -286,7 +242,8 @@ fn be_hypervisor<H: Hypervisor>(mut front: UnixStream, cookie: u64, make: impl F
     if front.write_all(&errno.to_le_bytes()).is_err() || errno != 0 {
         return 1;
     }
-    if let Err(error) = watch(front, doorbell.clone()) {
+    let command_stopped = Arc::new(AtomicBool::new(false));
+    if let Err(error) = watch(front, doorbell.clone(), command_stopped.clone()) {
         tracing::error!("no thread can be started: {error}");
         return 1;
     }
@@ -297,7 +254,7 @@ fn be_hypervisor<H: Hypervisor>(mut front: UnixStream, cookie: u64, make: impl F
             replace(null.as_raw_fd(), 2);
         }
     });
-    let mut tracer = Tracer::new(hypervisor, required, cookie, doorbell, on_farewell);
+    let mut tracer = Tracer::new(hypervisor, required, cookie, doorbell, on_farewell, command_stopped);
     tracer.adopt(Tid(command));
     tracer.run();
     0
@@ -310,24 +267,57 @@ fn replace(fd: RawFd, number: RawFd) {
 }
 
 /// Listens to the front.
-fn watch(mut front: UnixStream, doorbell: Arc<Doorbell>) -> io::Result<()> {
+fn watch(mut front: UnixStream, doorbell: Arc<Doorbell>, command_stopped: Arc<AtomicBool>) -> io::Result<()> {
+    // SAFETY: no memory is involved.
+    let front_process = unsafe { libc::getppid() };
     let listen = move || {
         let mut byte = [0];
         let mut farewell = false;
+        // How many more times it is looked at: it stops a moment after it says so.
+        let mut glances = 0;
+        let mut deadline: Option<Instant> = None;
         loop {
+            let patience = if glances > 0 { Some(GLANCE) } else { deadline.map(|_| GRACE) };
+            let _ = front.set_read_timeout(patience);
             match front.read(&mut byte) {
-                Ok(1) if byte[0] == TERMINATE => doorbell.ring(Request::KillAll),
-                Ok(1) if byte[0] == FAREWELL => {
-                    farewell = true;
-                    doorbell.ring(Request::Farewell);
-                }
-                Ok(1) => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Ok(1) => match byte[0] {
+                    // Asked a second time, nobody is waited for.
+                    TERMINATE | HANG_UP if deadline.is_some() => doorbell.ring(Request::End(libc::SIGKILL)),
+                    request @ (TERMINATE | HANG_UP) => {
+                        deadline = Some(Instant::now() + GRACE);
+                        doorbell.ring(Request::End(if request == HANG_UP { libc::SIGHUP } else { libc::SIGTERM }));
+                    }
+                    FAREWELL => {
+                        farewell = true;
+                        doorbell.ring(Request::Farewell);
+                    }
+                    STOPPED => glances = GLANCES,
+                    _ => {}
+                },
+                Err(error) if matches!(error.kind(), io::ErrorKind::Interrupted) => {}
+                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {}
                 _ if farewell => return,
                 // The front died. No process shall survive with half a view; the kernel ends them with us.
                 _ => process::exit(1),
             }
+            if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                doorbell.ring(Request::End(libc::SIGKILL));
+            }
+            if glances > 0 {
+                let stopped = is_stopped(front_process);
+                glances = if stopped { GLANCES } else { glances - 1 };
+                if stopped && !command_stopped.load(Ordering::SeqCst) {
+                    // SAFETY: no memory is involved.
+                    unsafe { libc::kill(front_process, libc::SIGCONT) };
+                }
+            }
         }
     };
     thread::Builder::new().name("front".into()).stack_size(64 << 10).spawn(listen).map(drop)
+}
+
+/// Whether a process is stopped (proc(5), the third field of `stat`).
+fn is_stopped(process: i32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
 }

@@ -14,16 +14,24 @@
 //!
 //! **Invariant:** this crate does not know what any system call means, but for the six the tracer makes in tracees itself. It knows neither paths nor mounts.
 
+mod births;
 mod check;
 pub mod control_call;
 mod doorbell;
 mod exec;
+mod fence;
 pub mod filter;
+mod filters;
+mod front;
 mod inject;
 mod launch;
 pub mod memory;
 mod notify;
+mod proc;
 mod ptrace;
+mod repair;
+mod rewrite;
+mod space;
 mod supervisor;
 mod tracer;
 mod verdict;
@@ -31,10 +39,10 @@ mod x86_64;
 
 pub use check::Hindrance;
 pub use exec::execute_on_path;
+pub use filters::{Filter, Required};
 pub use launch::{Launch, launch};
 pub use memory::{Address, FakeMemory, Memory, ProcessMemory};
 pub use notify::{Listener, Notification, Received};
-pub use ptrace::{Gone, Stopped, Tid};
-pub use tracer::{Filter, Required};
+pub use ptrace::Tid;
 pub use verdict::{Argument, Birth, Finish, Hypervisor, Intercepted, Interception, Pointer, Rewrite, Verdict};
 pub use x86_64::{Abi, Registers};

@@ -143,6 +143,11 @@ impl Memory for ProcessMemory {
     }
 }
 
+/// Whether the memory of a thread's process may not be read, although there is something at this address: of its instructions.
+pub(crate) fn unreadable(tid: Tid, instruction: Address) -> bool {
+    ProcessMemory(tid).read(instruction, &mut [0]) == Err(Errno::EPERM)
+}
+
 /// A test double: one mapping of bytes at an address.
 #[derive(Debug)]
 pub struct FakeMemory {

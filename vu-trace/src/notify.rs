@@ -3,7 +3,7 @@
 use crate::{ptrace::Tid, x86_64::Abi};
 use std::{
     mem,
-    os::fd::{AsRawFd, OwnedFd, RawFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
 };
 use vu_api::Errno;
 
@@ -34,6 +34,8 @@ pub struct Notification {
     pub nr: i64,
     /// Its arguments.
     pub args: [u64; 6],
+    /// The address behind the instruction that made it.
+    pub instruction: u64,
 }
 
 /// What [`Listener::receive`] found.
@@ -51,6 +53,12 @@ fn ioctl<T>(fd: RawFd, request: libc::c_ulong, argument: *mut T) -> Result<i32, 
     // SAFETY: each request is paired below with the struct the kernel's header defines for it, alive through the call.
     let result = unsafe { libc::ioctl(fd, request, argument) };
     if result < 0 { Err(Errno::last()) } else { Ok(result) }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
 }
 
 impl Listener {
@@ -76,9 +84,11 @@ impl Listener {
                 abi: Abi::from_audit_arch(raw.data.arch),
                 nr: i64::from(raw.data.nr),
                 args: raw.data.args,
+                instruction: raw.data.instruction_pointer,
             }),
-            Err(_) if self.ended() => Received::Ended,
-            Err(_) => Received::Nothing,
+            // ENOENT: the caller died.
+            Err(Errno::ENOENT | Errno::EINTR | Errno::EAGAIN | Errno::ENOMEM) if !self.ended() => Received::Nothing,
+            Err(_) => Received::Ended,
         }
     }
 
@@ -104,16 +114,21 @@ impl Listener {
 
     /// Answers the call. A negative result is an errno, as at the system call interface.
     pub fn answer(&self, id: u64, result: i64) {
+        self.answer_if_waiting(id, result);
+    }
+
+    /// The same; false if the call does not wait any more.
+    pub(crate) fn answer_if_waiting(&self, id: u64, result: i64) -> bool {
         match i32::try_from(result) {
             Ok(error) if (-4095..0).contains(&error) => self.send(id, 0, error, 0),
             _ => self.send(id, result, 0, 0),
         }
     }
 
-    fn send(&self, id: u64, val: i64, error: i32, flags: u32) {
+    fn send(&self, id: u64, val: i64, error: i32, flags: u32) -> bool {
         let mut response = libc::seccomp_notif_resp { id, val, error, flags };
         // ENOENT: the caller died. EINPROGRESS: it was answered. Neither needs anything done.
-        let _ = ioctl(self.0.as_raw_fd(), SEND, &raw mut response);
+        ioctl(self.0.as_raw_fd(), SEND, &raw mut response).is_ok()
     }
 
     /// Puts a copy of `fd` at the lowest free number of the caller, and answers with that number.

@@ -2,18 +2,25 @@
 //!
 //! One thread a listener, blocked in the request that receives: the kernel then hands the core from the caller to it and back, which neither a
 //! poll before each request nor a second thread on the same listener allows (two idle threads cost 20 %, four 80 %).
+//!
+//! There is a listener for each process that was running when the filter became necessary, and these may be thousands: beyond a number, listeners are
+//! served by a few threads together, which wait for all of them in epoll(7).
 
 use crate::{
     Listener, Received,
     doorbell::{Doorbell, Request},
+    memory,
     notify::Notification,
     ptrace::Tid,
+    rewrite::Answered,
     verdict::{Hypervisor, Intercepted, Interception, Verdict},
 };
-use ahash::AHashSet;
+use ahash::{AHashMap, AHashSet};
 use parking_lot::Mutex;
 use std::{
-    io,
+    ffi::CStr,
+    io, mem,
+    os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -24,6 +31,12 @@ use vu_api::Errno;
 
 /// The stack of a supervisor's thread, in bytes; it is touched as far as it is used.
 const STACK: usize = 1 << 20;
+/// How many listeners have a thread of their own.
+const OWN_THREADS: usize = 64;
+/// The same on kernels where a thread hears nothing of the end of the last process, and waits on (before 6.11): few enough not to matter.
+const OWN_THREADS_OLD: usize = 4;
+/// How many threads serve all others. A verdict may take its time, and some more calls are to be decided meanwhile.
+const SHARED_THREADS: usize = 4;
 
 /// The threads whose next notified call is a rewritten one, and runs.
 #[derive(Default)]
@@ -51,30 +64,62 @@ impl Passing {
 }
 
 /// What every supervisor's thread works with.
-pub(crate) struct Supervisors<H> {
-    pub hypervisor: Arc<H>,
-    pub doorbell: Arc<Doorbell>,
-    pub passing: Arc<Passing>,
+struct Shared<H> {
+    hypervisor: Arc<H>,
+    doorbell: Arc<Doorbell>,
+    passing: Arc<Passing>,
+    own_threads: AtomicUsize,
+    pool: Mutex<Option<Arc<Pool>>>,
 }
 
-impl<H> Clone for Supervisors<H> {
-    fn clone(&self) -> Self {
-        Supervisors {
-            hypervisor: self.hypervisor.clone(),
-            doorbell: self.doorbell.clone(),
-            passing: self.passing.clone(),
-        }
-    }
-}
+/// Starts and feeds the supervisors' threads.
+pub(crate) struct Supervisors<H>(Arc<Shared<H>>);
 
 impl<H: Hypervisor> Supervisors<H> {
-    /// Starts the thread that serves a listener until no process uses it any more.
-    pub(crate) fn serve(&self, listener: Listener) -> io::Result<()> {
-        let own = self.clone();
-        let listener = Arc::new(listener);
-        thread::Builder::new().name("supervisor".into()).stack_size(STACK).spawn(move || own.run(&listener)).map(drop)
+    pub(crate) fn new(hypervisor: Arc<H>, doorbell: Arc<Doorbell>, passing: Arc<Passing>) -> Supervisors<H> {
+        let own_threads = AtomicUsize::new(if tells_the_end() { OWN_THREADS } else { OWN_THREADS_OLD });
+        Supervisors(Arc::new(Shared { hypervisor, doorbell, passing, own_threads, pool: Mutex::new(None) }))
     }
 
+    /// Has a listener served until no process uses it any more.
+    pub(crate) fn serve(&self, listener: Listener) -> io::Result<()> {
+        let listener = Arc::new(listener);
+        let shared = &self.0;
+        let free = shared.own_threads.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |free| free.checked_sub(1));
+        if free.is_ok() {
+            let (own, served) = (shared.clone(), listener.clone());
+            let run = move || {
+                own.run(&served);
+                own.own_threads.fetch_add(1, Ordering::SeqCst);
+            };
+            if thread::Builder::new().name("supervisor".into()).stack_size(STACK).spawn(run).is_ok() {
+                return Ok(());
+            }
+            shared.own_threads.fetch_add(1, Ordering::SeqCst);
+        }
+        let mut pool = shared.pool.lock();
+        let pool = match &mut *pool {
+            Some(pool) => pool.clone(),
+            none => {
+                let made = Arc::new(Pool::new()?);
+                let mut started = 0;
+                for _ in 0..SHARED_THREADS {
+                    let (own, pool) = (shared.clone(), made.clone());
+                    let run = move || own.run_shared(&pool);
+                    let thread = thread::Builder::new().name("supervisors".into()).stack_size(STACK).spawn(run);
+                    started += usize::from(thread.is_ok());
+                }
+                if started == 0 {
+                    return Err(io::Error::other("no thread can be started"));
+                }
+                none.insert(made).clone()
+            }
+        };
+        pool.add(listener)
+    }
+}
+
+impl<H: Hypervisor> Shared<H> {
     fn run(&self, listener: &Arc<Listener>) {
         loop {
             match listener.receive() {
@@ -85,22 +130,115 @@ impl<H: Hypervisor> Supervisors<H> {
         }
     }
 
+    fn run_shared(&self, pool: &Pool) {
+        loop {
+            let Some((key, listener)) = pool.wait() else { continue };
+            match listener.receive() {
+                Received::Call(notification) => self.decide(&listener, &notification),
+                Received::Nothing => {}
+                Received::Ended => {
+                    pool.remove(key, &listener);
+                    continue;
+                }
+            }
+            pool.rearm(key, &listener);
+        }
+    }
+
     fn decide(&self, listener: &Arc<Listener>, notification: &Notification) {
-        let &Notification { id, tid, abi, nr, args } = notification;
+        let &Notification { id, tid, abi, nr, args, instruction } = notification;
         if self.passing.take(tid) {
             return listener.let_run(id);
         }
         let Some(abi) = abi else {
             return listener.answer(id, Errno::ENOSYS.as_result());
         };
+        let instead = |answered| {
+            self.doorbell.ring(Request::Instead { tid, listener: listener.clone(), id, answered });
+        };
         let by = Interception::Notification { listener, id };
         match self.hypervisor.intercepted(&Intercepted { tid, abi, nr, args, by }) {
             Verdict::Continue => listener.let_run(id),
+            // Perhaps nothing is wrong with the call, but it could not be read.
+            Verdict::Return(result) if result == Errno::EPERM.as_result() && memory::unreadable(tid, instruction) => {
+                instead(Answered::Expose);
+            }
             Verdict::Return(result) => listener.answer(id, result),
             Verdict::Install { fd, close_on_exec, at_once } => listener.install(id, fd, close_on_exec, at_once),
-            Verdict::Rewrite(rewrite) => {
-                self.doorbell.ring(Request::Rewrite { tid, abi, listener: listener.clone(), id, rewrite });
-            }
+            Verdict::Rewrite(rewrite) => instead(Answered::Rewrite { rewrite, abi, nr }),
         }
     }
+}
+
+/// Listeners that are served together. One that has a call is given to one thread, and to no other before that has dealt with it.
+struct Pool {
+    epoll: OwnedFd,
+    listeners: Mutex<(u64, AHashMap<u64, Arc<Listener>>)>,
+}
+
+impl Pool {
+    fn new() -> io::Result<Pool> {
+        // SAFETY: a plain number is passed and returned; the descriptor is nobody else's.
+        let epoll = unsafe {
+            let fd = libc::epoll_create1(libc::EPOLL_CLOEXEC);
+            if fd < 0 {
+                return Err(io::Error::last_os_error());
+            }
+            OwnedFd::from_raw_fd(fd)
+        };
+        Ok(Pool { epoll, listeners: Mutex::default() })
+    }
+
+    fn control(&self, operation: i32, key: u64, listener: &Listener) -> io::Result<()> {
+        let mut event = libc::epoll_event { events: (libc::EPOLLIN | libc::EPOLLONESHOT).cast_unsigned(), u64: key };
+        let (epoll, fd) = (self.epoll.as_raw_fd(), listener.as_fd().as_raw_fd());
+        // SAFETY: both descriptors are open; the kernel reads one epoll_event.
+        let result = unsafe { libc::epoll_ctl(epoll, operation, fd, &raw mut event) };
+        if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    }
+
+    fn add(&self, listener: Arc<Listener>) -> io::Result<()> {
+        let key = {
+            let mut listeners = self.listeners.lock();
+            let key = listeners.0;
+            listeners.0 += 1;
+            listeners.1.insert(key, listener.clone());
+            key
+        };
+        self.control(libc::EPOLL_CTL_ADD, key, &listener)
+    }
+
+    fn remove(&self, key: u64, listener: &Listener) {
+        let _ = self.control(libc::EPOLL_CTL_DEL, key, listener);
+        self.listeners.lock().1.remove(&key);
+    }
+
+    fn rearm(&self, key: u64, listener: &Listener) {
+        let _ = self.control(libc::EPOLL_CTL_MOD, key, listener);
+    }
+
+    /// The next listener that has a call, or has ended.
+    fn wait(&self) -> Option<(u64, Arc<Listener>)> {
+        let mut event = libc::epoll_event { events: 0, u64: 0 };
+        // SAFETY: the kernel writes one epoll_event at most.
+        let got = unsafe { libc::epoll_wait(self.epoll.as_raw_fd(), &raw mut event, 1, -1) };
+        if got != 1 {
+            return None;
+        }
+        let key = event.u64;
+        let listener = self.listeners.lock().1.get(&key).cloned();
+        listener.map(|listener| (key, listener))
+    }
+}
+
+/// Whether a thread that receives hears that no process uses the filter any more (Linux 6.11).
+fn tells_the_end() -> bool {
+    // SAFETY: all-zero is a valid value of these arrays of bytes, and the kernel fills them with C strings.
+    let release = unsafe {
+        let mut name: libc::utsname = mem::zeroed();
+        libc::uname(&raw mut name);
+        CStr::from_ptr(name.release.as_ptr()).to_string_lossy().into_owned()
+    };
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|number| number.parse().unwrap_or(0u32));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= (6, 11)
 }

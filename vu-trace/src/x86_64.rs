@@ -28,6 +28,13 @@ impl Abi {
         }
     }
 
+    pub(crate) fn audit_arch(self) -> u32 {
+        match self {
+            Abi::X86_64 => AUDIT_ARCH_X86_64,
+            Abi::I386 => AUDIT_ARCH_I386,
+        }
+    }
+
     /// The size of a pointer, in bytes.
     #[must_use]
     pub fn pointer_size(self) -> usize {
@@ -94,10 +101,17 @@ impl Registers {
         if self.0.cs == USER32_CS { Abi::I386 } else { Abi::X86_64 }
     }
 
-    /// The number of the system call the tracee is in, or has just left; negative if it is in none.
+    /// The number of the system call the tracee is in, or has just left. The kernel looks at the lower half only, and 32-bit entries leave the
+    /// upper one clear, so that their −1 is no negative number of 64 bits.
     #[must_use]
     pub fn syscall(&self) -> i64 {
-        self.0.orig_rax.cast_signed()
+        let [a, b, c, d, ..] = self.0.orig_rax.to_le_bytes();
+        i64::from(i32::from_le_bytes([a, b, c, d]))
+    }
+
+    /// Whether it is in a system call, or has just left one (`syscall_get_nr(…) != -1` of `arch_do_signal_or_restart`).
+    pub(crate) fn in_syscall(&self) -> bool {
+        self.syscall() != -1
     }
 
     pub(crate) fn set_syscall(&mut self, nr: i64) {
@@ -152,6 +166,21 @@ impl Registers {
         self.set_syscall(-1);
     }
 
+    /// Whether these are registers that [`reissue`](Self::reissue) made of `own`: the call is about to be made again, and nothing else has happened.
+    pub(crate) fn is_reissue_of(&self, own: &Registers) -> bool {
+        let mut again = *own;
+        again.reissue();
+        !self.in_syscall() && self.0.rip == again.0.rip && self.0.rax == again.0.rax && self.0.rsp == own.0.rsp
+    }
+
+    /// Whether this is the entry to the call that [`reissue`](Self::reissue) prepared with the registers `own`.
+    pub(crate) fn enters(&self, own: &Registers, abi: Abi) -> bool {
+        self.0.rip == own.0.rip.wrapping_add(Abi::ENTRY_LENGTH)
+            && self.0.orig_rax == own.0.rax
+            && self.args(abi) == own.args(abi)
+            && self.0.rsp == own.0.rsp
+    }
+
     /// Makes a call that was just left, with whatever result, be made again.
     pub(crate) fn reissue(&mut self) {
         let nr = self.syscall();
@@ -203,11 +232,11 @@ pub(crate) enum Waited {
     NoTracees,
 }
 
-/// Waits for any tracee or child, unless and until `flag` is set and the doorbell's signal arrives.
+/// Waits for any tracee or child of this thread, unless and until `flag` is set and the doorbell's signal arrives.
 pub(crate) fn wait_any(flag: &std::sync::atomic::AtomicU32) -> Waited {
     let mut status = 0;
     // SAFETY: the assembly reads the flag, and the kernel writes one int to `status`; both live through the call.
-    let result = unsafe { vu_trace_wait(flag.as_ptr(), &raw mut status, libc::__WALL) };
+    let result = unsafe { vu_trace_wait(flag.as_ptr(), &raw mut status, libc::__WALL | libc::__WNOTHREAD) };
     match i32::try_from(result) {
         Ok(tid) if tid > 0 => Waited::Status(Tid(tid), status),
         Ok(error) if error == -libc::ECHILD => Waited::NoTracees,

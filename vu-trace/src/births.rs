@@ -1,0 +1,184 @@
+//! Births, execs and deaths.
+//!
+//! A new thread is attached by the kernel and stops before it runs. Its parent stops, too, to tell of it; either stop may be reported first, and if it is the
+//! child's, the child waits for its parent's. A parent that is killed in between never tells: then the child's origin is found out otherwise.
+
+use crate::{
+    memory::{Memory, ProcessMemory},
+    proc::Status,
+    ptrace::{Gone, Midway, Stopped, Tid, interrupt},
+    tracer::{Phase, Process, Thread, Tracer},
+    verdict::{Birth, Hypervisor},
+    x86_64::Registers,
+};
+use std::time::{Duration, Instant};
+
+/// How long a parent that is alive may take from making a child to telling so, on a machine that has much else to do.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a child waits if its parent is not known.
+const IMPATIENCE: Duration = Duration::from_millis(100);
+
+impl<H: Hypervisor> Tracer<H> {
+    /// A parent tells of its child.
+    pub(crate) fn bore(&mut self, stopped: Stopped<Midway>) -> Result<(), Gone> {
+        let parent = stopped.tid();
+        let child = Tid(i32::try_from(stopped.event_message()?).unwrap_or(0));
+        let regs = stopped.registers()?;
+        let flags = clone_flags(&stopped, &regs);
+        self.birth(parent, child, flags);
+        self.seen(parent);
+        self.resume(stopped);
+        Ok(())
+    }
+
+    /// Enters a new thread into the books, and lets it run if it has reported already.
+    fn birth(&mut self, parent: Tid, child: Tid, flags: u64) {
+        let Some(maker) = self.threads.get(&parent) else { return };
+        if self.threads.contains_key(&child) {
+            return;
+        }
+        let shares = |flag: i32| flags & u64::from(flag.unsigned_abs()) != 0;
+        let space = self.space(parent);
+        let (process, filters) = if shares(libc::CLONE_THREAD) {
+            // The kernel gives a filter to all threads of a process at once, and this one is among them.
+            (maker.process, maker.filters)
+        } else {
+            // Filters and memory that came to the parent's process since the parent was last seen may have come after the birth.
+            let space = if shares(libc::CLONE_VM) { space } else { space.forked(maker.areas_seen) };
+            self.processes.insert(child, Process { threads: 0, space });
+            (child, maker.filters_seen)
+        };
+        self.enrol(Birth { parent, child, process, flags }, filters);
+    }
+
+    fn enrol(&mut self, birth: Birth, filters: usize) {
+        let Birth { child, process, .. } = birth;
+        // A number may be used again before its former owner is forgotten.
+        self.deceased.retain(|(tid, _)| *tid != child);
+        self.processes.entry(process).or_default().threads += 1;
+        self.threads.insert(child, Thread::new(process, filters));
+        self.hypervisor.born(birth);
+        if self.ending {
+            // SAFETY: no memory is involved.
+            unsafe { libc::kill(child.0, libc::SIGKILL) };
+        }
+        if filters < self.spread {
+            let _ = interrupt(child);
+        }
+        if let Some((event, _)) = self.newborn.remove(&child) {
+            self.event(child, event);
+        }
+    }
+
+    /// Children whose parents did not tell of them in time: a parent was killed between making a child and telling so.
+    pub(crate) fn look_for_orphans(&mut self) {
+        let now = Instant::now();
+        let waiting: Vec<_> = self.newborn.iter().map(|(&tid, &(_, since))| (tid, now.duration_since(since))).collect();
+        for (child, waited) in waiting {
+            let Some(status) = Status::read(child) else { continue };
+            let process = status.process().unwrap_or(child);
+            let maker = if process == child { status.parent() } else { Some(process) };
+            let maker = maker.filter(|maker| self.processes.contains_key(maker));
+            if waited < if maker.is_some() { PATIENCE } else { IMPATIENCE } {
+                continue;
+            }
+            let maker = maker.and_then(|process| self.thread_of(process));
+            // Its parent is dead, or it is a sibling of its maker's (CLONE_PARENT), who is dead: the last one that was killed before. If it is not known
+            // any more, the view's first process stands in.
+            let killed = self.deceased.back().map(|&(tid, _)| tid);
+            let Some(parent) = maker.or(killed).or_else(|| self.threads.keys().min().copied()) else { continue };
+            let thread = (libc::CLONE_THREAD | libc::CLONE_VM | libc::CLONE_FS | libc::CLONE_FILES).unsigned_abs();
+            let flags = if process == child { 0 } else { thread.into() };
+            tracing::debug!("{child}: its maker was killed before it told of it; {parent} stands in");
+            // It may have any of the filters: those it has already are not given to it once more.
+            self.enrol(Birth { parent, child, process, flags }, 0);
+        }
+        while let Some(&(tid, since)) = self.deceased.front()
+            && now.duration_since(since) > PATIENCE
+        {
+            self.deceased.pop_front();
+            self.hypervisor.exited(tid);
+        }
+        if !self.newborn.is_empty() || !self.deceased.is_empty() {
+            self.doorbell.alarm();
+        }
+    }
+
+    /// Some thread of a process.
+    fn thread_of(&self, process: Tid) -> Option<Tid> {
+        if self.threads.contains_key(&process) {
+            return Some(process);
+        }
+        self.threads.iter().find(|(_, thread)| thread.process == process).map(|(&tid, _)| tid)
+    }
+
+    pub(crate) fn executed(&mut self, stopped: Stopped<Midway>) -> Result<(), Gone> {
+        let process = stopped.tid();
+        let former = Tid(i32::try_from(stopped.event_message()?).unwrap_or(process.0));
+        self.passing.take(former);
+        self.passing.take(process);
+        if former != process
+            && let Some(thread) = self.threads.remove(&former)
+        {
+            // The thread that made the call goes on under the leader's id; the leader is gone and its death is not told.
+            if self.threads.insert(process, thread).is_some()
+                && let Some(p) = self.processes.get_mut(&process)
+            {
+                p.threads = p.threads.saturating_sub(1);
+            }
+        }
+        if let Phase::Inside(inside) = self.take_phase(process)
+            && let Some(finish) = inside.finish
+        {
+            finish(0);
+        }
+        if let Some(p) = self.processes.get_mut(&process) {
+            p.space = crate::space::Space::default();
+        }
+        self.hypervisor.executed(process, former);
+        self.seen(process);
+        if let Some(thread) = self.threads.get_mut(&process) {
+            thread.repaired = None;
+            thread.injected_at = None;
+            // What was asked for before the exec is over is not forgotten by the kernel: an interrupt may still be pending.
+            if thread.filters < self.spread {
+                let _ = interrupt(process);
+            }
+        }
+        self.resume(stopped);
+        Ok(())
+    }
+
+    pub(crate) fn ended(&mut self, tid: Tid, killed: bool) {
+        self.newborn.remove(&tid);
+        self.passing.take(tid);
+        self.command_ended(tid);
+        let Some(thread) = self.threads.remove(&tid) else { return };
+        if let Some(process) = self.processes.get_mut(&thread.process) {
+            process.threads = process.threads.saturating_sub(1);
+            if process.threads == 0 {
+                self.processes.remove(&thread.process);
+            }
+        }
+        if killed && !self.ending {
+            // It may have been about to tell of a child, which then has what it had.
+            self.deceased.push_back((tid, Instant::now()));
+            self.doorbell.alarm();
+        } else {
+            self.hypervisor.exited(tid);
+        }
+    }
+}
+
+/// The flags of the call that made a thread, from its maker's registers.
+fn clone_flags(stopped: &Stopped<Midway>, regs: &Registers) -> u64 {
+    let abi = stopped.abi(regs);
+    let numbers = abi.numbers();
+    let args = regs.args(abi);
+    match regs.syscall() {
+        nr if nr == numbers.clone => args[0],
+        nr if nr == numbers.clone3 => ProcessMemory(stopped.tid()).read_u64(args[0]).unwrap_or(0),
+        nr if nr == numbers.vfork => (libc::CLONE_VFORK | libc::CLONE_VM).unsigned_abs().into(),
+        _ => 0,
+    }
+}

@@ -1,0 +1,339 @@
+//! Giving running processes the filters that have become necessary.
+//!
+//! All threads are interrupted; the first of a process that stops has the filter installed in all of its process (`SECCOMP_FILTER_FLAG_TSYNC`). A thread
+//! that is asleep inside the kernel and cannot be interrupted (a parent in vfork(2)) stops before it is back in its program.
+//!
+//! A process that has filters of its own in some of its threads gets ours in each thread by itself. One that cannot hold a
+//! listener, because it has no descriptor to spare or a listener of its own, gets the filter with stops in place of notifications.
+
+use crate::{
+    Listener,
+    inject::address_or_errno,
+    memory::{self, Memory, ProcessMemory},
+    proc::Status,
+    ptrace::{Boundary, Gone, Stopped, Tid, interrupt},
+    repair::Timeout,
+    space::Lease,
+    tracer::{Phase, Tracer},
+    verdict::Hypervisor,
+    x86_64::Abi,
+};
+use parking_lot::Mutex;
+use std::{
+    os::fd::{FromRawFd, OwnedFd},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+use tracing::error;
+use vu_api::Errno;
+
+/// A compiled seccomp filter.
+#[derive(Clone)]
+pub struct Filter {
+    /// The program.
+    pub program: Arc<[libc::sock_filter]>,
+    /// Whether it notifies: then a listener comes with it.
+    pub notifies: bool,
+}
+
+impl Filter {
+    /// The filter with a stop wherever it has a notification.
+    fn stopping(&self) -> Filter {
+        let stop = |instruction: &libc::sock_filter| {
+            let verdict = instruction.code == RETURN && instruction.k == libc::SECCOMP_RET_USER_NOTIF;
+            libc::sock_filter { k: if verdict { libc::SECCOMP_RET_TRACE } else { instruction.k }, ..*instruction }
+        };
+        Filter { program: self.program.iter().map(stop).collect(), notifies: false }
+    }
+
+    /// As it lies in a tracee's memory at `address`: `struct sock_fprog`, and behind it the instructions.
+    fn image(&self, address: u64, abi: Abi) -> Vec<u8> {
+        const HEADER: usize = 16;
+        let mut bytes = vec![0u8; HEADER];
+        let count = u16::try_from(self.program.len()).unwrap_or(u16::MAX);
+        bytes[..2].copy_from_slice(&count.to_le_bytes());
+        let width = abi.pointer_size();
+        bytes[width..2 * width].copy_from_slice(&(address + HEADER as u64).to_le_bytes()[..width]);
+        for instruction in self.program.iter() {
+            bytes.extend_from_slice(&instruction.code.to_le_bytes());
+            bytes.extend_from_slice(&[instruction.jt, instruction.jf]);
+            bytes.extend_from_slice(&instruction.k.to_le_bytes());
+        }
+        bytes
+    }
+}
+
+/// `BPF_RET | BPF_K`
+const RETURN: u16 = 0x06;
+
+/// The filters that every process of the view has to have, beyond the base filter, in the order in which they are installed.
+///
+/// What the hypervisor adds here while it handles a call that was intercepted by a stop is in force before that call returns.
+#[derive(Default)]
+pub struct Required {
+    filters: Mutex<Vec<Filter>>,
+    count: AtomicUsize,
+}
+
+impl Required {
+    /// Adds a filter.
+    pub fn add(&self, filter: Filter) {
+        let mut filters = self.filters.lock();
+        filters.push(filter);
+        self.count.store(filters.len(), Ordering::Release);
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.count.load(Ordering::Acquire)
+    }
+
+    fn get(&self, index: usize) -> Option<Filter> {
+        self.filters.lock().get(index).cloned()
+    }
+}
+
+const SECCOMP_SET_MODE_FILTER: u64 = 1;
+const FLAG_TSYNC: u64 = 1;
+const FLAG_NEW_LISTENER: u64 = 1 << 3;
+const FLAG_TSYNC_ESRCH: u64 = 1 << 4;
+/// Linux 5.19.
+const FLAG_WAIT_KILLABLE_RECV: u64 = 1 << 5;
+
+/// A filter on its way into a process.
+struct Installation {
+    filter: Filter,
+    index: usize,
+    abi: Abi,
+    flags: u64,
+    /// Where its image lies.
+    address: u64,
+    place: Place,
+    /// The process promised to gain no rights by an exec, as who is not root must.
+    promised: bool,
+    /// The process's own limit of descriptors, while it is raised.
+    limit: Option<libc::rlimit>,
+}
+
+/// What the image lies in.
+enum Place {
+    Scratch(#[expect(dead_code, reason = "held until the image is not needed any more")] Lease),
+    /// Far below the stack pointer, whose contents these were: for a process that can map nothing.
+    Stack(Vec<u8>),
+}
+
+impl<H: Hypervisor> Tracer<H> {
+    /// Has all threads stop that lack a filter.
+    pub(crate) fn spread(&mut self) {
+        let target = self.required.len();
+        if target == self.spread {
+            return;
+        }
+        self.spread = target;
+        for (&tid, thread) in self.threads.iter_mut().filter(|(_, thread)| thread.filters < target) {
+            thread.timeout = Timeout::of(tid);
+            thread.asked = interrupt(tid).is_ok();
+        }
+    }
+
+    /// Installs the next of the filters that a tracee lacks; it comes here again for the one behind that.
+    pub(crate) fn bring_up_to_date(&mut self, stopped: Stopped<Boundary>) -> Result<(), Gone> {
+        let tid = stopped.tid();
+        let Some(thread) = self.threads.get_mut(&tid) else { return Ok(()) };
+        let index = thread.filters;
+        let Some(filter) = self.required.get(index) else { return self.go_on(stopped) };
+        if Status::read(tid).is_some_and(|status| status.strict()) {
+            thread.filters = self.required.len();
+            return self.go_on(stopped);
+        }
+        let regs = stopped.registers()?;
+        if memory::unreadable(tid, regs.instruction()) {
+            // At its next call it is made readable, and comes here again before the call is made.
+            if matches!(thread.phase, Phase::Free) {
+                thread.phase = Phase::Unreadable;
+            }
+            return self.go_on(stopped);
+        }
+        self.place(stopped, filter, index, regs.abi())
+    }
+
+    /// Puts the filter's image into the tracee.
+    fn place(&mut self, stopped: Stopped<Boundary>, filter: Filter, index: usize, abi: Abi) -> Result<(), Gone> {
+        let length = filter.image(0, abi).len();
+        self.with_memory(stopped, abi, length, move |tracer, stopped, lease| {
+            let memory = ProcessMemory(stopped.tid());
+            let (address, place) = match lease {
+                Ok(lease) => (lease.address(), Place::Scratch(lease)),
+                Err(_) => {
+                    // Nothing of the program's lies that far below its stack pointer, and no handler runs now.
+                    let below = stopped.registers()?.stack().wrapping_sub(4096 + length as u64) & !15;
+                    let mut own = vec![0; length];
+                    if memory.read(below, &mut own).is_err() {
+                        return tracer.give_up(stopped, Errno::ENOMEM);
+                    }
+                    (below, Place::Stack(own))
+                }
+            };
+            if let Err(errno) = memory.write(address, &filter.image(address, abi)) {
+                return tracer.give_up(stopped, errno);
+            }
+            let listener = if filter.notifies { FLAG_NEW_LISTENER | FLAG_WAIT_KILLABLE_RECV } else { 0 };
+            let flags = FLAG_TSYNC | FLAG_TSYNC_ESRCH | listener;
+            let job = Installation { filter, index, abi, flags, address, place, promised: false, limit: None };
+            tracer.set_filter(stopped, job)
+        })
+    }
+
+    fn set_filter(&mut self, stopped: Stopped<Boundary>, job: Installation) -> Result<(), Gone> {
+        let args = [SECCOMP_SET_MODE_FILTER, job.flags, job.address, 0, 0, 0];
+        self.inject(stopped, job.abi, job.abi.numbers().seccomp, args, move |tracer, stopped, result| {
+            tracer.filter_set(stopped, job, result)
+        })
+    }
+
+    /// Looks at the result of installing a filter. What can be remedied is tried again.
+    fn filter_set(&mut self, stopped: Stopped<Boundary>, mut job: Installation, result: i64) -> Result<(), Gone> {
+        let tid = stopped.tid();
+        let process = self.threads.get(&tid).map_or(tid, |thread| thread.process);
+        let result = address_or_errno(result);
+        let notifies = job.flags & FLAG_NEW_LISTENER != 0;
+        match result {
+            // Before Linux 5.19: waits for verdicts can be interrupted by signals, and are repaired then.
+            Err(Errno::EINVAL) if job.flags & FLAG_WAIT_KILLABLE_RECV != 0 => {
+                job.flags &= !FLAG_WAIT_KILLABLE_RECV;
+                return self.set_filter(stopped, job);
+            }
+            // A process that gave up root's rights below a root's view: it may only install filters if it gains none by an exec.
+            Err(Errno::EACCES) if !job.promised => {
+                job.promised = true;
+                let args = [libc::PR_SET_NO_NEW_PRIVS.unsigned_abs().into(), 1, 0, 0, 0, 0];
+                return self.inject(stopped, job.abi, job.abi.numbers().prctl, args, move |tracer, stopped, _| {
+                    tracer.set_filter(stopped, job)
+                });
+            }
+            // Another thread has filters of its own: each gets ours by itself, when it stops.
+            Err(Errno::ESRCH) if job.flags & FLAG_TSYNC != 0 => {
+                job.flags &= !(FLAG_TSYNC | FLAG_TSYNC_ESRCH);
+                return self.set_filter(stopped, job);
+            }
+            Err(Errno::EMFILE) if job.limit.is_none() => {
+                job.limit = raise_descriptor_limit(process);
+                if job.limit.is_some() {
+                    return self.set_filter(stopped, job);
+                }
+            }
+            _ => {}
+        }
+        if let Some(own) = job.limit.take() {
+            limit_descriptors(process, Some(&own));
+        }
+        if let Place::Stack(own) = &job.place {
+            let _ = ProcessMemory(tid).write(job.address, own);
+        }
+        match result {
+            Err(Errno::EMFILE | Errno::EBUSY) if notifies => {
+                self.place(stopped, job.filter.stopping(), job.index, job.abi)
+            }
+            Err(errno) => self.give_up(stopped, errno),
+            Ok(0) if !notifies => self.has_filter(stopped, &job),
+            Ok(number) if notifies => self.take_listener(stopped, process, number, job),
+            // The program's own filter answered in the kernel's place.
+            Ok(_) => self.give_up(stopped, Errno::ENOSYS),
+        }
+    }
+
+    fn take_listener(
+        &mut self,
+        stopped: Stopped<Boundary>,
+        process: Tid,
+        number: u64,
+        job: Installation,
+    ) -> Result<(), Gone> {
+        match take_descriptor(process, number) {
+            Ok(fd) => {
+                if let Err(error) = self.supervisors.serve(Listener::new(fd)) {
+                    error!("process {process}: nobody can serve its system calls ({error}); they fail with ENOSYS");
+                }
+            }
+            Err(errno) => {
+                error!("process {process}: nobody can serve its system calls ({errno}); they fail with ENOSYS");
+                if errno == Errno::EBADF || errno == Errno::EPERM {
+                    return self.give_up(stopped, errno);
+                }
+            }
+        }
+        let args = [number, 0, 0, 0, 0, 0];
+        self.inject(stopped, job.abi, job.abi.numbers().close, args, move |tracer, stopped, _| {
+            tracer.has_filter(stopped, &job)
+        })
+    }
+
+    /// The tracee has got a filter, and all of its process with it unless it was for the one thread.
+    fn has_filter(&mut self, stopped: Stopped<Boundary>, job: &Installation) -> Result<(), Gone> {
+        let tid = stopped.tid();
+        let has = job.index + 1;
+        if let Some(thread) = self.threads.get_mut(&tid) {
+            thread.filters = thread.filters.max(has);
+            let process = thread.process;
+            let alone = self.processes.get(&process).is_none_or(|process| process.threads <= 1);
+            if job.flags & FLAG_TSYNC != 0 && !alone {
+                for thread in self.threads.values_mut().filter(|thread| thread.process == process) {
+                    thread.filters = thread.filters.max(has);
+                }
+            }
+        }
+        self.seen(tid);
+        self.bring_up_to_date(stopped)
+    }
+
+    fn give_up(&mut self, stopped: Stopped<Boundary>, errno: Errno) -> Result<(), Gone> {
+        let tid = stopped.tid();
+        error!("thread {tid} escapes the view: a filter cannot be installed ({errno})");
+        if let Some(thread) = self.threads.get_mut(&tid) {
+            thread.filters = self.required.len();
+        }
+        self.go_on(stopped)
+    }
+}
+
+/// Sets a process's limit of descriptors, and gives the former one.
+fn limit_descriptors(process: Tid, new: Option<&libc::rlimit>) -> Option<libc::rlimit> {
+    let mut old = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    let new = new.map_or(std::ptr::null(), std::ptr::from_ref);
+    // SAFETY: the kernel reads one struct rlimit, or none, and writes one.
+    let result = unsafe { libc::prlimit(process.0, libc::RLIMIT_NOFILE, new, &raw mut old) };
+    (result == 0).then_some(old)
+}
+
+/// Raises a process's limit of descriptors for a moment, as far as is allowed; gives its own.
+fn raise_descriptor_limit(process: Tid) -> Option<libc::rlimit> {
+    let own = limit_descriptors(process, None)?;
+    // Beyond the hard limit only root can go.
+    let beyond = own.rlim_max.saturating_add(4096).min(1 << 20).max(own.rlim_max);
+    for limit in [beyond, own.rlim_max] {
+        let raised = libc::rlimit { rlim_cur: limit, rlim_max: limit };
+        if limit > own.rlim_cur && limit_descriptors(process, Some(&raised)).is_some() {
+            return Some(own);
+        }
+    }
+    None
+}
+
+/// A copy of a descriptor of another process.
+fn take_descriptor(process: Tid, number: u64) -> Result<OwnedFd, Errno> {
+    // SAFETY: both calls take plain numbers and return a descriptor that nothing else owns.
+    unsafe {
+        let pidfd = libc::syscall(libc::SYS_pidfd_open, process.0, 0);
+        let Ok(pidfd) = i32::try_from(pidfd) else { return Err(Errno::EMFILE) };
+        if pidfd < 0 {
+            return Err(Errno::last());
+        }
+        let pidfd = OwnedFd::from_raw_fd(pidfd);
+        let fd = libc::syscall(libc::SYS_pidfd_getfd, std::os::fd::AsRawFd::as_raw_fd(&pidfd), number, 0);
+        match i32::try_from(fd) {
+            Ok(fd) if fd >= 0 => Ok(OwnedFd::from_raw_fd(fd)),
+            _ => Err(Errno::last()),
+        }
+    }
+}

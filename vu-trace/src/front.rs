@@ -1,0 +1,85 @@
+//! The front of a view: the process that umvu's caller started. It mirrors the command: when it stops or ends, and how.
+
+use crate::launch::{HANG_UP, STOPPED, TERMINATE};
+use std::{
+    io::Write,
+    os::{fd::AsRawFd, unix::net::UnixStream},
+    sync::atomic::{AtomicI32, Ordering},
+    thread,
+    time::Duration,
+};
+use vu_api::Errno;
+
+/// Where the signal handler writes to.
+static CONTROL: AtomicI32 = AtomicI32::new(-1);
+
+/// How long a signal to a whole process group may take from one process to the next.
+const SAME_MOMENT: Duration = Duration::from_millis(10);
+
+/// The status wait(2) tells, or `None` if there is no such child, or nothing to tell yet.
+pub(crate) fn wait(child: i32, options: i32) -> Option<i32> {
+    let mut status = 0;
+    loop {
+        // SAFETY: the kernel writes one int.
+        let got = unsafe { libc::waitpid(child, &raw mut status, options) };
+        if got == child {
+            return Some(status);
+        }
+        if got == 0 || Errno::last() != Errno::EINTR {
+            return None;
+        }
+    }
+}
+
+pub(crate) fn set_signal(signal: i32, handler: libc::sighandler_t) {
+    // SAFETY: the handlers used are SIG_IGN, SIG_DFL and `ask_to_end`, which is async-signal-safe.
+    unsafe { libc::signal(signal, handler) };
+}
+
+/// The terminal's signals are the command's; ours are requests to end the view in order.
+pub(crate) fn take_signals(control: &UnixStream) {
+    CONTROL.store(control.as_raw_fd(), Ordering::SeqCst);
+    for signal in [libc::SIGINT, libc::SIGQUIT, libc::SIGTSTP] {
+        set_signal(signal, libc::SIG_IGN);
+    }
+    for signal in [libc::SIGTERM, libc::SIGHUP] {
+        let ask = ask_to_end as *const () as libc::sighandler_t;
+        // SAFETY: as above. What was ignored from the start (nohup(1)) stays so.
+        if unsafe { libc::signal(signal, ask) } == libc::SIG_IGN {
+            set_signal(signal, libc::SIG_IGN);
+        }
+    }
+}
+
+extern "C" fn ask_to_end(signal: i32) {
+    let message = [if signal == libc::SIGHUP { HANG_UP } else { TERMINATE }];
+    // SAFETY: write(2) is async-signal-safe, and the byte lives through the call.
+    unsafe { libc::write(CONTROL.load(Ordering::SeqCst), message.as_ptr().cast(), 1) };
+}
+
+/// Waits for the command, stops when it stops, and returns its status as a shell tells it.
+pub(crate) fn mirror(command: i32, control: &mut UnixStream) -> i32 {
+    while let Some(status) = wait(command, libc::WUNTRACED) {
+        if libc::WIFEXITED(status) {
+            return libc::WEXITSTATUS(status);
+        }
+        if libc::WIFSIGNALED(status) {
+            return 128 + libc::WTERMSIG(status);
+        }
+        // The shell that waits for us is to see the job stopped. It continues the whole process group. If somebody continues the
+        // command only, the hypervisor, who is told first, continues us.
+        let _ = control.write_all(&[STOPPED]);
+        // SAFETY: no memory is involved.
+        unsafe { libc::raise(libc::SIGSTOP) };
+        // And if somebody continued us only, he meant the command.
+        thread::sleep(SAME_MOMENT);
+        match wait(command, libc::WCONTINUED | libc::WNOHANG | libc::WUNTRACED) {
+            Some(status) if libc::WIFEXITED(status) => return libc::WEXITSTATUS(status),
+            Some(status) if libc::WIFSIGNALED(status) => return 128 + libc::WTERMSIG(status),
+            Some(_) => {}
+            // SAFETY: no memory is involved.
+            None => drop(unsafe { libc::kill(command, libc::SIGCONT) }),
+        }
+    }
+    1
+}

@@ -1,0 +1,157 @@
+//! Scratch memory in tracees: where the strings of rewritten calls lie.
+//!
+//! It is mapped into an address space once and used again and again. Processes that share their memory (vfork(2), until the
+//! child executes a program) share the list of it; a process made by fork(2) has copies of all of it.
+
+use crate::{
+    memory::{Memory, ProcessMemory},
+    ptrace::Tid,
+    x86_64::Abi,
+};
+use std::{cell::RefCell, rc::Rc};
+
+/// An area of scratch memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Area {
+    pub address: u64,
+    /// Without the signature behind it.
+    pub length: usize,
+}
+
+impl Area {
+    /// The least that is mapped: two paths and some more.
+    const LEAST: usize = 16 << 10;
+
+    /// How much to map for an area of at least this length.
+    pub(crate) fn to_map(length: usize) -> usize {
+        (length + Signature::LENGTH).max(Area::LEAST).next_multiple_of(4096)
+    }
+
+    /// What was mapped, as an area.
+    pub(crate) fn mapped(address: u64, length: usize) -> Area {
+        Area { address, length: length - Signature::LENGTH }
+    }
+
+    fn fits(&self, abi: Abi, length: usize) -> bool {
+        self.length >= length && (abi == Abi::X86_64 || self.address < 1 << 32)
+    }
+}
+
+/// What stands at the end of each area. A program that unmapped an area, and has something else there now, keeps what it has.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Signature(pub u64);
+
+impl Signature {
+    const LENGTH: usize = 16;
+
+    fn of(self, area: Area) -> [u8; Signature::LENGTH] {
+        let mut bytes = [0; Signature::LENGTH];
+        bytes[..8].copy_from_slice(&self.0.to_le_bytes());
+        bytes[8..].copy_from_slice(&area.address.to_le_bytes());
+        bytes
+    }
+
+    fn stands(self, memory: ProcessMemory, area: Area) -> bool {
+        let mut found = [0; Signature::LENGTH];
+        memory.read(area.address + area.length as u64, &mut found).is_ok() && found == self.of(area)
+    }
+
+    fn write(self, memory: ProcessMemory, area: Area) -> bool {
+        memory.write(area.address + area.length as u64, &self.of(area)).is_ok()
+    }
+}
+
+#[derive(Debug, Default)]
+struct Areas {
+    /// Each that was ever mapped, in order.
+    all: Vec<Area>,
+    free: Vec<Area>,
+}
+
+/// The scratch memory of an address space.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Space(Rc<RefCell<Areas>>);
+
+impl Space {
+    /// How many areas were mapped so far.
+    pub(crate) fn mapped(&self) -> usize {
+        self.0.borrow().all.len()
+    }
+
+    /// A copy made by fork(2) when only the first `count` areas were there.
+    pub(crate) fn forked(&self, count: usize) -> Space {
+        let all: Vec<_> = self.0.borrow().all.iter().copied().take(count).collect();
+        Space(Rc::new(RefCell::new(Areas { free: all.clone(), all })))
+    }
+
+    /// Borrows an area that nobody uses.
+    pub(crate) fn take(&self, tid: Tid, abi: Abi, length: usize, signature: Signature) -> Option<Lease> {
+        let mut areas = self.0.borrow_mut();
+        while let Some(index) = areas.free.iter().position(|area| area.fits(abi, length)) {
+            let area = areas.free.swap_remove(index);
+            if signature.stands(ProcessMemory(tid), area) {
+                return Some(Lease { space: self.clone(), area });
+            }
+        }
+        None
+    }
+
+    /// Enters an area that was just mapped, and lends it. `None` if it cannot be written to.
+    pub(crate) fn add(&self, tid: Tid, area: Area, signature: Signature) -> Option<Lease> {
+        if !signature.write(ProcessMemory(tid), area) {
+            return None;
+        }
+        self.0.borrow_mut().all.push(area);
+        Some(Lease { space: self.clone(), area })
+    }
+}
+
+/// An area in use; it is free again when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    space: Space,
+    area: Area,
+}
+
+impl Lease {
+    pub(crate) fn address(&self) -> u64 {
+        self.area.address
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.space.0.borrow_mut().free.push(self.area);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Real memory of this process, so that the signature can stand in it.
+    fn area(buffer: &mut [u8]) -> Area {
+        Area::mapped(buffer.as_mut_ptr().addr() as u64, buffer.len())
+    }
+
+    #[test]
+    fn areas_are_lent_once_and_come_back() {
+        let own = Tid(std::process::id().cast_signed());
+        let signature = Signature(0x1234_5678_9abc_def0);
+        let mut buffer = vec![0u8; Area::to_map(100)];
+        let space = Space::default();
+        assert!(space.take(own, Abi::X86_64, 1, signature).is_none());
+        let lease = space.add(own, area(&mut buffer), signature).unwrap();
+        assert!(space.take(own, Abi::X86_64, 1, signature).is_none(), "in use");
+        let child = space.forked(1);
+        assert!(child.take(own, Abi::X86_64, 1, signature).is_some(), "a copy is nobody's yet");
+        assert!(space.forked(0).take(own, Abi::X86_64, 1, signature).is_none(), "forked before it was mapped");
+        drop(lease);
+        assert!(space.take(own, Abi::X86_64, 1 << 20, signature).is_none(), "too large");
+        let lease = space.take(own, Abi::X86_64, 1, signature).unwrap();
+        drop(lease);
+        buffer.fill(7);
+        assert!(space.take(own, Abi::X86_64, 1, signature).is_none(), "the program has something else there");
+        assert!(buffer.iter().all(|&byte| byte == 7));
+    }
+}
