@@ -1,7 +1,11 @@
 //! One intercepted system call of a tracee, and what becomes of it.
 
 use crate::{core::Core, debug::Tag, layer::Layer, task::Task, view::View};
-use std::{cell::RefCell, os::fd::OwnedFd, sync::Arc};
+use std::{
+    cell::{Cell, RefCell},
+    os::fd::OwnedFd,
+    sync::Arc,
+};
 use vu_api::{AbsPath, Errno, OpenFlags};
 use vu_trace::{Abi, Argument, Finish, Intercepted, Interception, Memory, ProcessMemory, Rewrite};
 
@@ -32,6 +36,8 @@ pub struct Call<'a> {
     /// Where its last path led to, if people are told about it.
     pub(crate) meant: RefCell<Option<AbsPath>>,
     pub(crate) told: bool,
+    /// A path of it could not be read. The kernel cannot either, and knows which of its errors comes first.
+    pub(crate) unreadable: Cell<bool>,
 }
 
 /// What becomes of a call; `Err(errno)` of a handler is an answer like any other.
@@ -68,7 +74,18 @@ impl<'a> Call<'a> {
         let syscall = Syscall { nr: intercepted.nr, args: intercepted.args };
         let told = !view.debug().silent() && view.debug().enabled(Tag::Syscalls, &task.debug());
         let meant = RefCell::default();
-        Call { syscall, abi: intercepted.abi, task, view, layer, core, intercepted, meant, told }
+        Call {
+            syscall,
+            abi: intercepted.abi,
+            task,
+            view,
+            layer,
+            core,
+            intercepted,
+            meant,
+            told,
+            unreadable: Cell::new(false),
+        }
     }
 
     /// Argument `index`, counted from 0.
@@ -112,7 +129,7 @@ impl<'a> Call<'a> {
     /// # Errors
     /// `EFAULT`, `ENAMETOOLONG`.
     pub fn read_path(&self, index: usize) -> Result<Vec<u8>, Errno> {
-        self.memory().read_path(self.arg(index))
+        self.memory().read_path(self.arg(index)).inspect_err(|_| self.unreadable.set(true))
     }
 
     /// Writes an answer into the tracee.

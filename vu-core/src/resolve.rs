@@ -90,6 +90,19 @@ pub struct Place {
     pub opaque: bool,
 }
 
+/// Why a path means nothing.
+struct Failure {
+    errno: Errno,
+    /// Whether the kernel came by the same on its way.
+    kernel_agrees: bool,
+}
+
+impl From<Errno> for Failure {
+    fn from(errno: Errno) -> Failure {
+        Failure { errno, kernel_agrees: false }
+    }
+}
+
 /// Where relative paths begin.
 #[derive(Debug)]
 struct Base {
@@ -157,6 +170,15 @@ impl Call<'_> {
     /// # Errors
     /// Those of path_resolution(7).
     pub fn meaning(&self, arg: &PathArg, need: Need) -> Result<Meaning, Errno> {
+        match self.look_up(arg, need) {
+            Ok(meaning) => Ok(meaning),
+            // The kernel comes by the same, and knows which of several errors comes first.
+            Err(Failure { kernel_agrees: true, .. }) => Ok(Meaning::Kernel),
+            Err(failure) => Err(failure.errno),
+        }
+    }
+
+    fn look_up(&self, arg: &PathArg, need: Need) -> Result<Meaning, Failure> {
         // Left to the kernel: it says ENOENT, or looks at the descriptor of AT_EMPTY_PATH.
         if arg.path.is_empty() {
             return Ok(Meaning::Kernel);
@@ -198,9 +220,10 @@ impl Call<'_> {
     /// # Errors
     /// Those of path_resolution(7); `EBADF` or `ENOENT` where the kernel would find that the start is none.
     pub fn place(&self, arg: &PathArg) -> Result<Place, Errno> {
-        match self.meaning(arg, Need::Name)? {
-            Meaning::Place(place) => Ok(place),
-            Meaning::Kernel => Err(Errno::ENOENT),
+        match self.look_up(arg, Need::Name) {
+            Ok(Meaning::Place(place)) => Ok(place),
+            Ok(Meaning::Kernel) => Err(Errno::ENOENT),
+            Err(failure) => Err(failure.errno),
         }
     }
 
@@ -307,12 +330,22 @@ impl Call<'_> {
     #[must_use]
     pub fn name_of(&self, fd: BorrowedFd<'_>, host: &AbsPath) -> Option<AbsPath> {
         let route = match sys::tag(fd) {
-            Ok(0) => None,
+            Ok(0) => self.opened_from_cwd(fd, host),
             Ok(tag) => self.core.routes.find(tag, host),
             // O_PATH: the description has no room for a tag.
             Err(_) => sys::fstat(fd).ok().and_then(|stat| self.task.process.path_route((stat.st_dev, stat.st_ino))),
         };
         self.name_by(&*route?, host)
+    }
+
+    /// A file that the kernel opened by itself has no tag. If its process works inside a mount, and the file lies there, it was most likely
+    /// opened from there. (Directories always get their tags.)
+    fn opened_from_cwd(&self, fd: BorrowedFd<'_>, host: &AbsPath) -> Option<Arc<Route>> {
+        let route = self.task.fs().cwd_route.read().clone();
+        let regular = !route.is_host() && sys::file_type(fd) == Ok(FileType::Regular);
+        let name = if regular { self.name_by(&route, host)? } else { return None };
+        let same = self.layer.locate(&name, Purpose::Read).ok()? == Location::Host(host.clone());
+        same.then_some(route)
     }
 
     fn placeholder(&self, fd: BorrowedFd<'_>) -> Option<Base> {
@@ -343,7 +376,7 @@ impl Call<'_> {
                 }
             } else {
                 if component.len() > vu_api::NAME_MAX {
-                    return Err(Errno::ENAMETOOLONG);
+                    return Ok(None);
                 }
                 name.push(component);
                 if let Some(kernel) = &mut kernel {
@@ -439,14 +472,15 @@ impl Call<'_> {
     }
 
     /// The third look.
-    fn by_walk(&self, arg: &PathArg, base: &Base) -> Result<Place, Errno> {
+    fn by_walk(&self, arg: &PathArg, base: &Base) -> Result<Place, Failure> {
         let fs = self.task.fs();
         let root = fs.root.read().clone();
         let agrees = root.is_root() && base.host.as_ref() == Some(&base.view);
         let tree = ViewTree::new(self, agrees);
         let options = Options { follow: arg.follow, empty: EmptyPath::Refuse, resolve: arg.resolve };
         let start = Start { root: &root, cwd: &base.view };
-        let resolved = vu_path::resolve(&tree, &start, &arg.path, &options)?;
+        let resolved = vu_path::resolve(&tree, &start, &arg.path, &options)
+            .map_err(|errno| Failure { errno, kernel_agrees: tree.kernel_agrees() })?;
         let found = resolved.state != State::Missing;
         let location = self.layer.locate(&resolved.path, Purpose::Read)?;
         let native = tree.kernel_agrees() && location == Location::Host(resolved.path.clone());

@@ -57,6 +57,18 @@ pub fn openat2(call: &mut Call<'_>) -> Result<Outcome, Errno> {
     let (flags, mode, resolve) = (word(0)?, word(1)?, word(2)?);
     let Ok(flags) = i32::try_from(flags) else { return Ok(Outcome::Host) };
     let how = OpenHow { flags: OpenFlags::from_bits_retain(flags), mode: crate::call::low(mode) };
+    // Stricter than open (`build_open_flags`, `fs/open.c`), and judged before the path is looked at.
+    let path_flags = OpenFlags::PATH | OpenFlags::DIRECTORY | OpenFlags::NOFOLLOW | OpenFlags::CLOEXEC;
+    let known = flags & !VALID_FLAGS == 0 && resolve & !0x3f == 0 && mode & !0o7777 == 0;
+    let makes = how.flags.intersects(OpenFlags::CREAT) || how.flags.contains(OpenFlags::TMPFILE);
+    let scopes = libc::RESOLVE_BENEATH | libc::RESOLVE_IN_ROOT;
+    if !known
+        || mode != 0 && !makes
+        || how.flags.contains(OpenFlags::PATH) && !path_flags.contains(how.flags)
+        || resolve & scopes == scopes
+    {
+        return Ok(Outcome::Host);
+    }
     let resolve = ResolveFlags::from_bits_retain(resolve);
     if (resolve & ResolveFlags::CACHED) == ResolveFlags::CACHED {
         // "Only if it needs no waiting": callers try again without.
@@ -66,6 +78,25 @@ pub fn openat2(call: &mut Call<'_>) -> Result<Outcome, Errno> {
     open_at(call, &request)
 }
 
+/// What openat2 knows (`VALID_OPEN_FLAGS`, `include/linux/fcntl.h`).
+const VALID_FLAGS: i32 = libc::O_ACCMODE
+    | libc::O_CREAT
+    | libc::O_EXCL
+    | libc::O_NOCTTY
+    | libc::O_TRUNC
+    | libc::O_APPEND
+    | libc::O_NONBLOCK
+    | libc::O_SYNC
+    | libc::O_ASYNC
+    | libc::O_DIRECT
+    | 0o100_000
+    | libc::O_DIRECTORY
+    | libc::O_NOFOLLOW
+    | libc::O_NOATIME
+    | libc::O_CLOEXEC
+    | libc::O_PATH
+    | libc::O_TMPFILE;
+
 fn simple(call: &Call<'_>, dirfd: i32, path_index: usize, how: OpenHow) -> Result<Request, Errno> {
     let path = call.read_path(path_index)?;
     Ok(Request { dirfd, path, how, resolve: ResolveFlags::empty(), path_index })
@@ -74,7 +105,22 @@ fn simple(call: &Call<'_>, dirfd: i32, path_index: usize, how: OpenHow) -> Resul
 /// The operation.
 fn open_at(call: &Call<'_>, request: &Request) -> Result<Outcome, Errno> {
     let flags = request.how.flags;
-    let follow = if flags.nofollow() { Follow::Never } else { Follow::Last };
+    // Judged before the path is looked at (`build_open_flags`, `fs/open.c`).
+    let temporary = flags.contains(OpenFlags::TMPFILE);
+    let makes_directory = flags.contains(OpenFlags::CREAT | OpenFlags::DIRECTORY);
+    if !flags.contains(OpenFlags::PATH)
+        && (makes_directory || temporary && !flags.intersects(OpenFlags::WRONLY | OpenFlags::RDWR))
+    {
+        return Ok(Outcome::Host);
+    }
+    let creates = flags.contains(OpenFlags::CREAT) && !flags.contains(OpenFlags::PATH);
+    let slash = request.path.ends_with(b"/");
+    let follow = match () {
+        // Never a directory, whatever is there; only the way to it is looked at first (`open_last_lookups`, `fs/namei.c`).
+        () if creates && slash => Follow::Entry,
+        () if flags.nofollow() => Follow::Never,
+        () => Follow::Last,
+    };
     let arg = PathArg { dirfd: request.dirfd, path: request.path.clone(), follow, resolve: request.resolve };
     let need =
         if creates_or_writes(flags) || flags.contains(OpenFlags::CREAT) { Need::OpenToWrite } else { Need::Open };
@@ -82,6 +128,9 @@ fn open_at(call: &Call<'_>, request: &Request) -> Result<Outcome, Errno> {
         Meaning::Kernel => return Ok(Outcome::HostMaySleep),
         Meaning::Place(place) => place,
     };
+    if creates && slash && !place.native {
+        return Err(Errno::EISDIR);
+    }
     if creates_or_writes(flags) {
         call.may_write(&place)?;
         if place.opaque

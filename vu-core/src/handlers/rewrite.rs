@@ -65,7 +65,7 @@ pub fn paths(call: &mut Call<'_>) -> Result<Outcome, Errno> {
         Meaning::Kernel => true,
         Meaning::Place(place) => place.native,
     };
-    if let [from, to] = &mut meant[..]
+    if let [from, to] = &meant[..]
         && is_link_or_rename(name)
     {
         one_file_system(call, from, to)?;
@@ -126,7 +126,7 @@ fn is_mount_point(call: &Call<'_>, place: &Place) -> bool {
 }
 
 /// Two names of one file system: both of the same mount, or both of the host.
-fn one_file_system(call: &Call<'_>, from: &mut Meant, to: &mut Meant) -> Result<(), Errno> {
+fn one_file_system(call: &Call<'_>, from: &Meant, to: &Meant) -> Result<(), Errno> {
     if matches!((&from.meaning, &to.meaning), (Meaning::Kernel, Meaning::Kernel)) {
         return Ok(());
     }
@@ -135,7 +135,11 @@ fn one_file_system(call: &Call<'_>, from: &mut Meant, to: &mut Meant) -> Result<
             Meaning::Place(place) => place.name.clone(),
             Meaning::Kernel => {
                 let dirfd = m.dirfd.map_or(libc::AT_FDCWD, |at| call.int(at));
-                call.place(&PathArg::at(dirfd, m.text.clone(), Follow::Entry))?.name
+                match call.place(&PathArg::at(dirfd, m.text.clone(), Follow::Entry)) {
+                    Ok(place) => place.name,
+                    // It is the kernel's to refuse.
+                    Err(_) => return Ok(None),
+                }
             }
         };
         Ok(call.layer.mount_for(&name).map(|(mount, _)| mount.epoch.0))

@@ -53,11 +53,12 @@ pub fn lstat(call: &mut Call<'_>) -> Result<Outcome, Errno> {
 /// newfstatat(2).
 pub fn newfstatat(call: &mut Call<'_>) -> Result<Outcome, Errno> {
     let flags = call.int(3);
-    if flags & !(libc::AT_SYMLINK_NOFOLLOW | libc::AT_NO_AUTOMOUNT | libc::AT_EMPTY_PATH) != 0 {
-        return Err(Errno::EINVAL);
-    }
+    // A descriptor alone is looked at before the flags are (`vfs_fstatat`, `fs/stat.c`).
     if flags & libc::AT_EMPTY_PATH != 0 && is_empty(call, 1) {
         return super::fds::stat_of(call, call.int(0), 2);
+    }
+    if flags & !(libc::AT_SYMLINK_NOFOLLOW | libc::AT_NO_AUTOMOUNT | libc::AT_EMPTY_PATH) != 0 {
+        return Err(Errno::EINVAL);
     }
     let follow = follow_unless(flags & libc::AT_SYMLINK_NOFOLLOW != 0);
     look(call, call.int(0), 1, follow, |call, place| tell(call, place, 2))
@@ -112,19 +113,19 @@ pub fn statx(call: &mut Call<'_>) -> Result<Outcome, Errno> {
 
 /// access(2).
 pub fn access(call: &mut Call<'_>) -> Result<Outcome, Errno> {
-    let mode = call.int(1);
+    let mode = access_mode(call, 1)?;
     look(call, libc::AT_FDCWD, 0, Follow::Last, |call, place| accessible(call, place, mode, 0))
 }
 
 /// faccessat(2): without flags, as the kernel's.
 pub fn faccessat(call: &mut Call<'_>) -> Result<Outcome, Errno> {
-    let mode = call.int(2);
+    let mode = access_mode(call, 2)?;
     look(call, call.int(0), 1, Follow::Last, |call, place| accessible(call, place, mode, 0))
 }
 
 /// faccessat2(2).
 pub fn faccessat2(call: &mut Call<'_>) -> Result<Outcome, Errno> {
-    let (mode, flags) = (call.int(2), call.int(3));
+    let (mode, flags) = (access_mode(call, 2)?, call.int(3));
     if flags & !(libc::AT_EACCESS | libc::AT_SYMLINK_NOFOLLOW | libc::AT_EMPTY_PATH) != 0 {
         return Err(Errno::EINVAL);
     }
@@ -132,11 +133,13 @@ pub fn faccessat2(call: &mut Call<'_>) -> Result<Outcome, Errno> {
     look(call, call.int(0), 1, follow, |call, place| accessible(call, place, mode, flags & libc::AT_EACCESS))
 }
 
+/// Judged before the path is looked at (`do_faccessat`, `fs/open.c`).
+fn access_mode(call: &Call<'_>, index: usize) -> Result<i32, Errno> {
+    let mode = call.int(index);
+    if mode & !(libc::R_OK | libc::W_OK | libc::X_OK) == 0 { Ok(mode) } else { Err(Errno::EINVAL) }
+}
+
 fn accessible(call: &Call<'_>, place: &Place, mode: i32, flags: i32) -> Result<Outcome, Errno> {
-    let all = libc::R_OK | libc::W_OK | libc::X_OK;
-    if mode & !all != 0 {
-        return Err(Errno::EINVAL);
-    }
     if mode & libc::W_OK != 0 {
         call.may_write(place)?;
     }
@@ -166,16 +169,17 @@ pub fn readlinkat(call: &mut Call<'_>) -> Result<Outcome, Errno> {
 }
 
 fn read_link_at(call: &Call<'_>, dirfd: i32, path_index: usize) -> Result<Outcome, Errno> {
-    let path = call.read_path(path_index)?;
-    let place = match call.meaning(&PathArg::at(dirfd, path, Follow::Never), Need::Name)? {
-        Meaning::Kernel => return Ok(Outcome::Host),
-        Meaning::Place(place) => place,
-    };
+    // Judged before the path is looked at (`do_readlinkat`, `fs/stat.c`).
     let size = call.int(path_index + 2);
     let Ok(size) = usize::try_from(size) else { return Err(Errno::EINVAL) };
     if size == 0 {
         return Err(Errno::EINVAL);
     }
+    let path = call.read_path(path_index)?;
+    let place = match call.meaning(&PathArg::at(dirfd, path, Follow::Never), Need::Name)? {
+        Meaning::Kernel => return Ok(Outcome::Host),
+        Meaning::Place(place) => place,
+    };
     let target = match place.host().map(|host| magic_name(call, host)) {
         Some(Some(name)) => {
             // As seen from the reader's root (`d_path`, `fs/d_path.c`).
@@ -255,48 +259,51 @@ pub fn statfs(call: &mut Call<'_>) -> Result<Outcome, Errno> {
 
 /// getxattr(2).
 pub fn getxattr(call: &mut Call<'_>) -> Result<Outcome, Errno> {
-    look(call, libc::AT_FDCWD, 0, Follow::Last, |call, place| attribute(call, place, 1))
+    let name = attribute_name(call)?;
+    look(call, libc::AT_FDCWD, 0, Follow::Last, |call, place| attribute(call, place, 1, &name))
 }
 
 /// lgetxattr(2).
 pub fn lgetxattr(call: &mut Call<'_>) -> Result<Outcome, Errno> {
-    look(call, libc::AT_FDCWD, 0, Follow::Never, |call, place| attribute(call, place, 1))
+    let name = attribute_name(call)?;
+    look(call, libc::AT_FDCWD, 0, Follow::Never, |call, place| attribute(call, place, 1, &name))
 }
 
 /// listxattr(2).
 pub fn listxattr(call: &mut Call<'_>) -> Result<Outcome, Errno> {
-    look(call, libc::AT_FDCWD, 0, Follow::Last, |call, place| attribute(call, place, 0))
+    look(call, libc::AT_FDCWD, 0, Follow::Last, |call, place| attribute(call, place, 0, b""))
 }
 
 /// llistxattr(2).
 pub fn llistxattr(call: &mut Call<'_>) -> Result<Outcome, Errno> {
-    look(call, libc::AT_FDCWD, 0, Follow::Never, |call, place| attribute(call, place, 0))
+    look(call, libc::AT_FDCWD, 0, Follow::Never, |call, place| attribute(call, place, 0, b""))
+}
+
+/// Judged before the path is looked at (`import_xattr_name`, `fs/xattr.c`).
+fn attribute_name(call: &Call<'_>) -> Result<Vec<u8>, Errno> {
+    /// `XATTR_NAME_MAX` and a NUL (`include/uapi/linux/limits.h`).
+    const NAME_MAX: usize = 256;
+    match call.memory().read_string(call.arg(1), NAME_MAX) {
+        Ok(name) if !name.is_empty() => Ok(name),
+        Ok(_) | Err(Errno::ENAMETOOLONG) => Err(Errno::ERANGE),
+        Err(errno) => Err(errno),
+    }
 }
 
 /// The attribute whose name is argument `name`, or the list of all for 0; buffer and size follow.
-fn attribute(call: &Call<'_>, place: &Place, name: usize) -> Result<Outcome, Errno> {
-    /// `XATTR_SIZE_MAX`, `XATTR_NAME_MAX` (`include/uapi/linux/limits.h`).
+fn attribute(call: &Call<'_>, place: &Place, name: usize, wanted: &[u8]) -> Result<Outcome, Errno> {
+    /// `XATTR_SIZE_MAX` (`include/uapi/linux/limits.h`).
     const SIZE_MAX: usize = 65536;
-    const NAME_MAX: usize = 256;
-    let wanted = if name == 0 {
-        Vec::new()
-    } else {
-        match call.memory().read_string(call.arg(name), NAME_MAX) {
-            Ok(wanted) if !wanted.is_empty() => wanted,
-            Ok(_) | Err(Errno::ENAMETOOLONG) => return Err(Errno::ERANGE),
-            Err(errno) => return Err(errno),
-        }
-    };
     let size = call.size(name + 2);
     let (length, value) = match place.host() {
         Some(host) => {
             if place.must_be_dir && place.file_type(call)? != vu_api::FileType::Directory {
                 return Err(Errno::ENOTDIR);
             }
-            sys::xattr(host.as_bytes(), &wanted, size.min(SIZE_MAX))?
+            sys::xattr(host.as_bytes(), wanted, size.min(SIZE_MAX))?
         }
         None => {
-            let value = if name == 0 { list(call, place)? } else { call.layer.get_xattr(&place.name, &wanted)? };
+            let value = if name == 0 { list(call, place)? } else { call.layer.get_xattr(&place.name, wanted)? };
             if size != 0 && size < value.len() {
                 return Err(Errno::ERANGE);
             }
