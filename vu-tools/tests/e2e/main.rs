@@ -2,6 +2,7 @@
 //!
 //! Most are *differential* (see [`harness`]): the same command runs natively and in four views, and must not be able to tell the
 //! difference. Nothing is skipped: what a test needs and the machine lacks is a failure that names it, and `tests/run` installs it.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod harness;
 mod lifetime;
