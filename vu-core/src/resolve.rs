@@ -333,7 +333,10 @@ impl Call<'_> {
             Ok(0) => self.opened_from_cwd(fd, host),
             Ok(tag) => self.core.routes.find(tag, host),
             // O_PATH: the description has no room for a tag.
-            Err(_) => sys::fstat(fd).ok().and_then(|stat| self.task.process.path_route((stat.st_dev, stat.st_ino))),
+            Err(_) => sys::fstat(fd)
+                .ok()
+                .and_then(|stat| self.task.process.path_route((stat.st_dev, stat.st_ino)))
+                .or_else(|| self.opened_from_cwd(fd, host)),
         };
         self.name_by(&*route?, host)
     }
@@ -342,8 +345,8 @@ impl Call<'_> {
     /// opened from there. (Directories always get their tags.)
     fn opened_from_cwd(&self, fd: BorrowedFd<'_>, host: &AbsPath) -> Option<Arc<Route>> {
         let route = self.task.fs().cwd_route.read().clone();
-        let regular = !route.is_host() && sys::file_type(fd) == Ok(FileType::Regular);
-        let name = if regular { self.name_by(&route, host)? } else { return None };
+        let untagged = !route.is_host() && sys::file_type(fd) != Ok(FileType::Directory);
+        let name = if untagged { self.name_by(&route, host)? } else { return None };
         let same = self.layer.locate(&name, Purpose::Read).ok()? == Location::Host(host.clone());
         same.then_some(route)
     }

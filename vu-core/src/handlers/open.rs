@@ -104,7 +104,8 @@ fn simple(call: &Call<'_>, dirfd: i32, path_index: usize, how: OpenHow) -> Resul
 
 /// The operation.
 fn open_at(call: &Call<'_>, request: &Request) -> Result<Outcome, Errno> {
-    let flags = request.how.flags;
+    let flags = effective(request.how.flags);
+    let request = &Request { how: OpenHow { flags, ..request.how }, path: request.path.clone(), ..*request };
     // Judged before the path is looked at (`build_open_flags`, `fs/open.c`).
     let temporary = flags.contains(OpenFlags::TMPFILE);
     let makes_directory = flags.contains(OpenFlags::CREAT | OpenFlags::DIRECTORY);
@@ -159,6 +160,15 @@ fn open_at(call: &Call<'_>, request: &Request) -> Result<Outcome, Errno> {
     }
 }
 
+/// With `O_PATH`, most flags mean nothing (`build_open_flags`, `fs/open.c`).
+fn effective(flags: OpenFlags) -> OpenFlags {
+    if flags.contains(OpenFlags::PATH) {
+        flags & (OpenFlags::PATH | OpenFlags::DIRECTORY | OpenFlags::NOFOLLOW | OpenFlags::CLOEXEC)
+    } else {
+        flags
+    }
+}
+
 fn creates_or_writes(flags: OpenFlags) -> bool {
     // O_TMPFILE contains O_DIRECTORY and always writes.
     !flags.contains(OpenFlags::PATH) && flags.writes()
@@ -190,6 +200,9 @@ fn open_host(call: &Call<'_>, request: &Request, place: &Place, host: &AbsPath) 
     }
     // What the kernel checks before it opens (`do_open`, `fs/namei.c`).
     if flags.contains(OpenFlags::CREAT) {
+        if request.path.ends_with(b"/") {
+            return Err(Errno::EISDIR);
+        }
         if flags.contains(OpenFlags::EXCL) {
             return Err(Errno::EEXIST);
         }

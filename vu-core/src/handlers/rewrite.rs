@@ -11,7 +11,7 @@ use crate::{
 use std::os::fd::AsFd;
 use vu_api::{Errno, FileType, Filesystem, Location, Purpose};
 use vu_path::Follow;
-use vu_trace::Argument;
+use vu_trace::{Abi, Argument};
 
 /// A path argument of a call: where it stands, and what it means.
 pub(super) struct Meant {
@@ -26,6 +26,9 @@ pub(super) struct Meant {
 pub fn paths(call: &mut Call<'_>) -> Result<Outcome, Errno> {
     let Some(row) = table::lookup(call.abi, call.syscall.nr) else { return Ok(Outcome::Host) };
     let name = row.name;
+    if kernel_refuses(call, name) {
+        return Ok(Outcome::Host);
+    }
     let makes = makes_a_name(name);
     if changes_the_way(name) {
         call.core.clear.forget();
@@ -82,7 +85,9 @@ pub fn paths(call: &mut Call<'_>) -> Result<Outcome, Errno> {
         let Location::Host(host) = &place.location else { continue };
         let mut path = host.as_bytes().to_vec();
         // What the last component was decides about some errors: rmdir("x/.") is EINVAL, rmdir("x/..") ENOTEMPTY.
-        if m.entry && (m.text.ends_with(b"/.") || m.text == b".") {
+        let dot = m.text.ends_with(b"/.") || m.text == b".";
+        let dot_dot = m.text.ends_with(b"/..") || m.text == b"..";
+        if m.entry && (dot || dot_dot && name.starts_with("rename")) {
             path.extend_from_slice(b"/.");
         } else if place.must_be_dir && path.len() > 1 {
             path.push(b'/');
@@ -93,6 +98,39 @@ pub fn paths(call: &mut Call<'_>) -> Result<Outcome, Errno> {
         }
     }
     Ok(call.rewrite(args))
+}
+
+/// Whether the kernel refuses the call before it looks at its paths: it is left to it, since otherwise what is wrong with a path would be
+/// said first.
+fn kernel_refuses(call: &Call<'_>, name: &str) -> bool {
+    let has_other = |index: usize, known: i32| call.int(index) & !known != 0;
+    let link_flags = libc::AT_EMPTY_PATH | libc::AT_SYMLINK_NOFOLLOW;
+    let file_type = |index: usize| {
+        let mode = call.uint(index);
+        mode & libc::S_IFMT != 0
+            && !matches!(FileType::from_mode(mode), Some(t) if t != FileType::Directory && t != FileType::Symlink)
+    };
+    match name {
+        "unlinkat" => has_other(2, libc::AT_REMOVEDIR),
+        "renameat2" => {
+            let flags = call.uint(4);
+            let exchange = flags & libc::RENAME_EXCHANGE != 0;
+            flags & !(libc::RENAME_NOREPLACE | libc::RENAME_EXCHANGE | libc::RENAME_WHITEOUT) != 0
+                || exchange && flags & (libc::RENAME_NOREPLACE | libc::RENAME_WHITEOUT) != 0
+        }
+        "truncate" => {
+            call.abi == Abi::X86_64 && call.arg(1).cast_signed() < 0 || call.abi == Abi::I386 && call.int(1) < 0
+        }
+        "mknod" => file_type(1),
+        "mknodat" => file_type(2),
+        "linkat" => has_other(4, libc::AT_EMPTY_PATH | libc::AT_SYMLINK_FOLLOW),
+        "fchmodat2" => has_other(3, link_flags),
+        "fchownat" => has_other(4, link_flags),
+        "utimensat" => has_other(3, link_flags),
+        // Only root may.
+        "acct" | "swapon" | "swapoff" => sys::effective_uid() != 0,
+        _ => false,
+    }
 }
 
 fn is_link_or_rename(name: &str) -> bool {
@@ -130,7 +168,7 @@ fn one_file_system(call: &Call<'_>, from: &Meant, to: &Meant) -> Result<(), Errn
     if matches!((&from.meaning, &to.meaning), (Meaning::Kernel, Meaning::Kernel)) {
         return Ok(());
     }
-    let mount_of = |m: &Meant| -> Result<Option<u64>, Errno> {
+    let mount_of = |m: &Meant| -> Option<Option<u64>> {
         let name = match &m.meaning {
             Meaning::Place(place) => place.name.clone(),
             Meaning::Kernel => {
@@ -138,15 +176,21 @@ fn one_file_system(call: &Call<'_>, from: &Meant, to: &Meant) -> Result<(), Errn
                 match call.place(&PathArg::at(dirfd, m.text.clone(), Follow::Entry)) {
                     Ok(place) => place.name,
                     // It is the kernel's to refuse.
-                    Err(_) => return Ok(None),
+                    Err(_) => return None,
                 }
             }
         };
-        Ok(call.layer.mount_for(&name).map(|(mount, _)| mount.epoch.0))
+        Some(call.layer.mount_for(&name).map(|(mount, _)| mount.epoch.0))
     };
     // A file without a name (an O_TMPFILE's descriptor in /proc) has no mount that could be compared.
     let opaque = |m: &Meant| matches!(&m.meaning, Meaning::Place(place) if place.opaque);
-    if opaque(from) || from.text.is_empty() || mount_of(from)? == mount_of(to)? { Ok(()) } else { Err(Errno::EXDEV) }
+    if opaque(from) || from.text.is_empty() {
+        return Ok(());
+    }
+    match (mount_of(from), mount_of(to)) {
+        (Some(from), Some(to)) if from != to => Err(Errno::EXDEV),
+        _ => Ok(()),
+    }
 }
 
 /// The type of what a path means, if it is there.
