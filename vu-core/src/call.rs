@@ -129,7 +129,10 @@ impl<'a> Call<'a> {
     /// # Errors
     /// `EFAULT`, `ENAMETOOLONG`.
     pub fn read_path(&self, index: usize) -> Result<Vec<u8>, Errno> {
-        self.memory().read_path(self.arg(index)).inspect_err(|_| self.unreadable.set(true))
+        self.memory().read_path(self.arg(index)).inspect_err(|errno| {
+            // EPERM is another thing: memory that only the hypervisor may not read; the tracer knows what to do.
+            self.unreadable.set(matches!(*errno, Errno::EFAULT | Errno::ENAMETOOLONG));
+        })
     }
 
     /// Writes an answer into the tracee.
