@@ -90,6 +90,15 @@ pub struct Place {
     pub opaque: bool,
 }
 
+/// Which descriptors are asked for their names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    /// Directories; the kernel refuses to begin a path at others.
+    Directory,
+    /// Any.
+    Any,
+}
+
 /// Why a path means nothing.
 struct Failure {
     errno: Errno,
@@ -304,11 +313,11 @@ impl Call<'_> {
             let root = self.task.fs().root.read().clone();
             return Ok(Some(Base { view: root, host: Some(AbsPath::root()) }));
         }
-        self.directory(arg.dirfd)
+        self.named(arg.dirfd, Wanted::Directory)
     }
 
     /// The directory of a descriptor, or the working directory.
-    fn directory(&self, dirfd: i32) -> Result<Option<Base>, Errno> {
+    fn named(&self, dirfd: i32, wanted: Wanted) -> Result<Option<Base>, Errno> {
         let named = |view: Option<AbsPath>, host: AbsPath| {
             Some(Base { view: view.unwrap_or_else(|| host.clone()), host: Some(host) })
         };
@@ -320,6 +329,9 @@ impl Call<'_> {
             });
         }
         let Ok(fd) = self.task.descriptor(dirfd) else { return Ok(None) };
+        if wanted == Wanted::Directory && sys::file_type(fd.as_fd())? != FileType::Directory {
+            return Ok(None);
+        }
         let Ok(host) = host_name(sys::read_link(self.task.proc()?, &format!("fd/{dirfd}"))?) else {
             return Ok(self.placeholder(fd.as_fd()));
         };
@@ -345,7 +357,8 @@ impl Call<'_> {
     /// opened from there. (Directories always get their tags.)
     fn opened_from_cwd(&self, fd: BorrowedFd<'_>, host: &AbsPath) -> Option<Arc<Route>> {
         let route = self.task.fs().cwd_route.read().clone();
-        let untagged = !route.is_host() && sys::file_type(fd) != Ok(FileType::Directory);
+        let in_proc = host.components().next() == Some(b"proc");
+        let untagged = !route.is_host() && !in_proc && sys::file_type(fd) != Ok(FileType::Directory);
         let name = if untagged { self.name_by(&route, host)? } else { return None };
         let same = self.layer.locate(&name, Purpose::Read).ok()? == Location::Host(host.clone());
         same.then_some(route)
@@ -524,7 +537,7 @@ impl Call<'_> {
         if !self.core.has_read_only_mounts() {
             return Ok(());
         }
-        match self.directory(number) {
+        match self.named(number, Wanted::Any) {
             Ok(Some(base)) => self.layer.locate(&base.view, Purpose::Change).map(drop),
             // What has no name has no mount.
             _ => Ok(()),
@@ -542,7 +555,7 @@ impl Call<'_> {
     /// # Errors
     /// `ESRCH`.
     pub fn cwd_name(&self) -> Result<Option<AbsPath>, Errno> {
-        Ok(self.directory(libc::AT_FDCWD)?.map(|base| base.view))
+        Ok(self.named(libc::AT_FDCWD, Wanted::Directory)?.map(|base| base.view))
     }
 
     /// The name in the view of a descriptor of a task; `None` if it has none, or the host's name is right.

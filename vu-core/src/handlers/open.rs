@@ -115,7 +115,7 @@ fn open_at(call: &Call<'_>, request: &Request) -> Result<Outcome, Errno> {
         return Ok(Outcome::Host);
     }
     let creates = flags.contains(OpenFlags::CREAT) && !flags.contains(OpenFlags::PATH);
-    let slash = request.path.ends_with(b"/");
+    let slash = names_a_directory(&request.path);
     let follow = match () {
         // Never a directory, whatever is there; only the way to it is looked at first (`open_last_lookups`, `fs/namei.c`).
         () if creates && slash => Follow::Entry,
@@ -160,6 +160,13 @@ fn open_at(call: &Call<'_>, request: &Request) -> Result<Outcome, Errno> {
     }
 }
 
+/// Whether a slash follows the last component, which is a name, not `.` or `..`.
+fn names_a_directory(path: &[u8]) -> bool {
+    let Some(end) = path.iter().rposition(|&b| b != b'/') else { return false };
+    let last = path[..=end].rsplit(|&b| b == b'/').next();
+    path.ends_with(b"/") && !matches!(last, Some(b"." | b".."))
+}
+
 /// With `O_PATH`, most flags mean nothing (`build_open_flags`, `fs/open.c`).
 fn effective(flags: OpenFlags) -> OpenFlags {
     if flags.contains(OpenFlags::PATH) {
@@ -200,7 +207,7 @@ fn open_host(call: &Call<'_>, request: &Request, place: &Place, host: &AbsPath) 
     }
     // What the kernel checks before it opens (`do_open`, `fs/namei.c`).
     if flags.contains(OpenFlags::CREAT) {
-        if request.path.ends_with(b"/") {
+        if names_a_directory(&request.path) {
             return Err(Errno::EISDIR);
         }
         if flags.contains(OpenFlags::EXCL) {

@@ -71,6 +71,15 @@ pub fn paths(call: &mut Call<'_>) -> Result<Outcome, Errno> {
     if let [from, to] = &meant[..]
         && is_link_or_rename(name)
     {
+        if name.starts_with("link") {
+            // Whether both names are right is said before whether they are of one file system (`do_linkat`, `fs/namei.c`).
+            if matches!(&from.meaning, Meaning::Place(place) if !place.found && !place.native) {
+                return Err(Errno::ENOENT);
+            }
+            if matches!(&to.meaning, Meaning::Place(place) if place.found && place.handle.is_some()) {
+                return Err(Errno::EEXIST);
+            }
+        }
         one_file_system(call, from, to)?;
     }
     if meant.iter().all(kernel_finds) {
