@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 /// How long a parent that is alive may take from making a child to telling so, on a machine that has much else to do.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// How long a child waits if its parent is not known.
+/// How long a child waits if its parent is not known, or somebody was killed who may have been it.
 const IMPATIENCE: Duration = Duration::from_millis(100);
 
 impl<H: Hypervisor> Tracer<H> {
@@ -79,14 +79,15 @@ impl<H: Hypervisor> Tracer<H> {
             let process = status.process().unwrap_or(child);
             let maker = if process == child { status.parent() } else { Some(process) };
             let maker = maker.filter(|maker| self.processes.contains_key(maker));
-            if waited < if maker.is_some() { PATIENCE } else { IMPATIENCE } {
+            // A parent that is alive tells, sooner or later.
+            if waited < if maker.is_some() && self.deceased.is_empty() { PATIENCE } else { IMPATIENCE } {
                 continue;
             }
-            let maker = maker.and_then(|process| self.thread_of(process));
-            // Its parent is dead, or it is a sibling of its maker's (CLONE_PARENT), who is dead: the last one that was killed before. If it is not known
-            // any more, the view's first process stands in.
+            // The last one that was killed is the likeliest; otherwise a thread that went with an exec of another one of its process. If nothing is
+            // known, the view's first process stands in.
             let killed = self.deceased.back().map(|&(tid, _)| tid);
-            let Some(parent) = maker.or(killed).or_else(|| self.threads.keys().min().copied()) else { continue };
+            let maker = maker.and_then(|process| self.thread_of(process));
+            let Some(parent) = killed.or(maker).or_else(|| self.threads.keys().min().copied()) else { continue };
             let thread = (libc::CLONE_THREAD | libc::CLONE_VM | libc::CLONE_FS | libc::CLONE_FILES).unsigned_abs();
             let flags = if process == child { 0 } else { thread.into() };
             tracing::debug!("{child}: its maker was killed before it told of it; {parent} stands in");
@@ -152,7 +153,6 @@ impl<H: Hypervisor> Tracer<H> {
     pub(crate) fn ended(&mut self, tid: Tid, killed: bool) {
         self.newborn.remove(&tid);
         self.passing.take(tid);
-        self.command_ended(tid);
         let Some(thread) = self.threads.remove(&tid) else { return };
         if let Some(process) = self.processes.get_mut(&thread.process) {
             process.threads = process.threads.saturating_sub(1);

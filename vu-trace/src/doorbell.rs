@@ -17,7 +17,7 @@ use std::{
 };
 
 /// How long after it was set the alarm rings.
-const ALARM: Duration = Duration::from_millis(50);
+const ALARM: Duration = Duration::from_millis(20);
 
 /// What the tracer is asked to do.
 pub(crate) enum Request {

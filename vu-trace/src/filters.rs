@@ -10,9 +10,8 @@ use crate::{
     Listener,
     inject::address_or_errno,
     memory::{self, Memory, ProcessMemory},
-    proc::Status,
     ptrace::{Boundary, Gone, Stopped, Tid, interrupt},
-    repair::Timeout,
+    repair::{SchedulerClocks, Timeout},
     space::Lease,
     tracer::{Phase, Tracer},
     verdict::Hypervisor,
@@ -131,8 +130,9 @@ impl<H: Hypervisor> Tracer<H> {
             return;
         }
         self.spread = target;
+        let mut clocks = SchedulerClocks::default();
         for (&tid, thread) in self.threads.iter_mut().filter(|(_, thread)| thread.filters < target) {
-            thread.timeout = Timeout::of(tid);
+            thread.timeout = Timeout::of(tid, &mut clocks);
             thread.asked = interrupt(tid).is_ok();
         }
     }
@@ -143,10 +143,6 @@ impl<H: Hypervisor> Tracer<H> {
         let Some(thread) = self.threads.get_mut(&tid) else { return Ok(()) };
         let index = thread.filters;
         let Some(filter) = self.required.get(index) else { return self.go_on(stopped) };
-        if Status::read(tid).is_some_and(|status| status.strict()) {
-            thread.filters = self.required.len();
-            return self.go_on(stopped);
-        }
         let regs = stopped.registers()?;
         if memory::unreadable(tid, regs.instruction()) {
             // At its next call it is made readable, and comes here again before the call is made.
@@ -257,10 +253,8 @@ impl<H: Hypervisor> Tracer<H> {
                 }
             }
             Err(errno) => {
-                error!("process {process}: nobody can serve its system calls ({errno}); they fail with ENOSYS");
-                if errno == Errno::EBADF || errno == Errno::EPERM {
-                    return self.give_up(stopped, errno);
-                }
+                // The program's own filter may have answered in the kernel's place.
+                return self.give_up(stopped, errno);
             }
         }
         let args = [number, 0, 0, 0, 0, 0];

@@ -59,12 +59,17 @@ extern "C" fn ask_to_end(signal: i32) {
 
 /// Waits for the command, stops when it stops, and returns its status as a shell tells it.
 pub(crate) fn mirror(command: i32, control: &mut UnixStream) -> i32 {
-    while let Some(status) = wait(command, libc::WUNTRACED) {
+    let mut told = wait(command, libc::WUNTRACED);
+    while let Some(status) = told {
         if libc::WIFEXITED(status) {
             return libc::WEXITSTATUS(status);
         }
         if libc::WIFSIGNALED(status) {
             return 128 + libc::WTERMSIG(status);
+        }
+        if !libc::WIFSTOPPED(status) {
+            told = wait(command, libc::WUNTRACED);
+            continue;
         }
         // The shell that waits for us is to see the job stopped. It continues the whole process group. If somebody continues the
         // command only, the hypervisor, who is told first, continues us.
@@ -73,12 +78,11 @@ pub(crate) fn mirror(command: i32, control: &mut UnixStream) -> i32 {
         unsafe { libc::raise(libc::SIGSTOP) };
         // And if somebody continued us only, he meant the command.
         thread::sleep(SAME_MOMENT);
-        match wait(command, libc::WCONTINUED | libc::WNOHANG | libc::WUNTRACED) {
-            Some(status) if libc::WIFEXITED(status) => return libc::WEXITSTATUS(status),
-            Some(status) if libc::WIFSIGNALED(status) => return 128 + libc::WTERMSIG(status),
-            Some(_) => {}
+        told = wait(command, libc::WCONTINUED | libc::WNOHANG | libc::WUNTRACED);
+        if told.is_none() {
             // SAFETY: no memory is involved.
-            None => drop(unsafe { libc::kill(command, libc::SIGCONT) }),
+            unsafe { libc::kill(command, libc::SIGCONT) };
+            told = wait(command, libc::WUNTRACED);
         }
     }
     1

@@ -242,11 +242,15 @@ fn be_hypervisor<H: Hypervisor>(mut front: UnixStream, cookie: u64, make: impl F
     if front.write_all(&errno.to_le_bytes()).is_err() || errno != 0 {
         return 1;
     }
-    let command_stopped = Arc::new(AtomicBool::new(false));
-    if let Err(error) = watch(front, doorbell.clone(), command_stopped.clone()) {
-        tracing::error!("no thread can be started: {error}");
-        return 1;
-    }
+    let (ended, parted) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let watcher = Watcher { front, doorbell: doorbell.clone(), command, ended: ended.clone(), parted: parted.clone() };
+    let watcher = match thread::Builder::new().name("front".into()).stack_size(64 << 10).spawn(|| watcher.run()) {
+        Ok(watcher) => watcher,
+        Err(error) => {
+            tracing::error!("no thread can be started: {error}");
+            return 1;
+        }
+    };
     let on_farewell = Box::new(move || {
         let _ = to_front.write_all(&[STAYS]);
         // The terminal or pipe belongs to others from now on.
@@ -254,9 +258,14 @@ fn be_hypervisor<H: Hypervisor>(mut front: UnixStream, cookie: u64, make: impl F
             replace(null.as_raw_fd(), 2);
         }
     });
-    let mut tracer = Tracer::new(hypervisor, required, cookie, doorbell, on_farewell, command_stopped);
+    let mut tracer = Tracer::new(hypervisor, required, cookie, doorbell, on_farewell);
     tracer.adopt(Tid(command));
     tracer.run();
+    ended.store(true, Ordering::SeqCst);
+    // The front may be stopped, because the command was: then it is continued before we go.
+    if !parted.load(Ordering::SeqCst) {
+        let _ = watcher.join();
+    }
     0
 }
 
@@ -267,57 +276,72 @@ fn replace(fd: RawFd, number: RawFd) {
 }
 
 /// Listens to the front.
-fn watch(mut front: UnixStream, doorbell: Arc<Doorbell>, command_stopped: Arc<AtomicBool>) -> io::Result<()> {
-    // SAFETY: no memory is involved.
-    let front_process = unsafe { libc::getppid() };
-    let listen = move || {
+struct Watcher {
+    front: UnixStream,
+    doorbell: Arc<Doorbell>,
+    command: i32,
+    /// No process of the view is left.
+    ended: Arc<AtomicBool>,
+    /// The front has said farewell.
+    parted: Arc<AtomicBool>,
+}
+
+impl Watcher {
+    fn run(mut self) {
+        // SAFETY: a plain number is returned.
+        let front_process = unsafe { libc::getppid() };
         let mut byte = [0];
-        let mut farewell = false;
-        // How many more times it is looked at: it stops a moment after it says so.
-        let mut glances = 0;
         let mut deadline: Option<Instant> = None;
+        // How many more times it is looked at the front: it stops a moment after it says so.
+        let mut glances = 0;
+        let mut command_ran = false;
         loop {
             let patience = if glances > 0 { Some(GLANCE) } else { deadline.map(|_| GRACE) };
-            let _ = front.set_read_timeout(patience);
-            match front.read(&mut byte) {
+            let _ = self.front.set_read_timeout(patience);
+            match self.front.read(&mut byte) {
                 Ok(1) => match byte[0] {
                     // Asked a second time, nobody is waited for.
-                    TERMINATE | HANG_UP if deadline.is_some() => doorbell.ring(Request::End(libc::SIGKILL)),
+                    TERMINATE | HANG_UP if deadline.is_some() => self.doorbell.ring(Request::End(libc::SIGKILL)),
                     request @ (TERMINATE | HANG_UP) => {
                         deadline = Some(Instant::now() + GRACE);
-                        doorbell.ring(Request::End(if request == HANG_UP { libc::SIGHUP } else { libc::SIGTERM }));
+                        let signal = if request == HANG_UP { libc::SIGHUP } else { libc::SIGTERM };
+                        self.doorbell.ring(Request::End(signal));
                     }
                     FAREWELL => {
-                        farewell = true;
-                        doorbell.ring(Request::Farewell);
+                        self.parted.store(true, Ordering::SeqCst);
+                        if self.ended.load(Ordering::SeqCst) {
+                            return;
+                        }
+                        self.doorbell.ring(Request::Farewell);
                     }
                     STOPPED => glances = GLANCES,
                     _ => {}
                 },
                 Err(error) if matches!(error.kind(), io::ErrorKind::Interrupted) => {}
                 Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {}
-                _ if farewell => return,
+                _ if self.parted.load(Ordering::SeqCst) => return,
                 // The front died. No process shall survive with half a view; the kernel ends them with us.
                 _ => process::exit(1),
             }
             if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
-                doorbell.ring(Request::End(libc::SIGKILL));
+                self.doorbell.ring(Request::End(libc::SIGKILL));
             }
             if glances > 0 {
-                let stopped = is_stopped(front_process);
+                let (stopped, alone) = (is_stopped(front_process), !is_stopped(self.command));
                 glances = if stopped { GLANCES } else { glances - 1 };
-                if stopped && !command_stopped.load(Ordering::SeqCst) {
+                // Seen twice: a stopped process may make a call of ours for a moment.
+                if stopped && alone && command_ran {
                     // SAFETY: no memory is involved.
                     unsafe { libc::kill(front_process, libc::SIGCONT) };
                 }
+                command_ran = alone;
             }
         }
-    };
-    thread::Builder::new().name("front".into()).stack_size(64 << 10).spawn(listen).map(drop)
+    }
 }
 
-/// Whether a process is stopped (proc(5), the third field of `stat`).
+/// Whether a process is stopped, by a signal or in tracing (proc(5), the third field of `stat`).
 fn is_stopped(process: i32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
-    stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['T', 't']))
 }

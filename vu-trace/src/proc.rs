@@ -34,11 +34,6 @@ impl Status {
         self.number("PPid").map(Tid)
     }
 
-    /// Whether it is in seccomp's first, strict mode, in which it can read, write and end, and nothing else for ever.
-    pub(crate) fn strict(&self) -> bool {
-        self.number("Seccomp") == Some(1)
-    }
-
     /// Whether a signal is there that is not blocked.
     pub(crate) fn signal_pending(&self) -> bool {
         (self.mask("SigPnd") | self.mask("ShdPnd")) & !self.mask("SigBlk") != 0
@@ -79,6 +74,13 @@ pub(crate) fn last_ran(tid: Tid) -> Option<f64> {
     line.split(':').nth(1)?.trim().parse().ok()
 }
 
+/// The processor on which a thread last ran.
+pub(crate) fn processor(tid: Tid) -> Option<usize> {
+    let stat = fs::read_to_string(format!("/proc/{tid}/stat")).ok()?;
+    // The 39th field; the second may contain anything, so it is counted from the third.
+    stat.rsplit_once(") ")?.1.split(' ').nth(36)?.parse().ok()
+}
+
 /// Where machine instructions of a thread's process lie: its vDSO first, then its other executable memory.
 pub(crate) fn executable_memory(tid: Tid) -> Vec<(u64, usize)> {
     let maps = fs::read_to_string(format!("/proc/{tid}/maps")).unwrap_or_default();
@@ -104,7 +106,6 @@ mod tests {
         assert_eq!(status.process(), Some(Tid(12)));
         assert_eq!(status.parent(), None);
         assert!(status.signal_pending());
-        assert!(!status.strict());
         let status = Status("SigIgn:\t0000000000000001\nSigCgt:\t0000000000010000\n".into());
         assert!(status.ignores(libc::SIGHUP) && !status.ignores(libc::SIGINT) && status.ignores(libc::SIGWINCH));
         assert!(status.catches(libc::SIGCHLD) && !status.ignores(libc::SIGCHLD));

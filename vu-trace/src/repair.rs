@@ -16,6 +16,8 @@ use crate::{
     verdict::{Argument, Rewrite},
     x86_64::{Abi, Registers},
 };
+use ahash::AHashMap;
+use std::mem;
 use vu_api::Errno;
 
 /// Whether a call that failed with `EINTR` has done nothing, so that it may be made again. close(2) has closed the descriptor.
@@ -88,14 +90,48 @@ pub(crate) fn before_ignored<H>(
     Ok(())
 }
 
-/// When a thread began to sleep, on the scheduler's clock.
+/// Since when a thread sleeps in a call with a timeout.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Timeout {
-    /// In milliseconds.
+    /// In milliseconds of `CLOCK_MONOTONIC`.
     since: f64,
-    /// What is to be added to `CLOCK_MONOTONIC` to have the scheduler's clock.
-    offset: f64,
     nr: i64,
+}
+
+/// Translates times of the scheduler, which has a clock for each processor: they differ by what was stolen or spent in interrupts.
+#[derive(Default)]
+pub(crate) struct SchedulerClocks {
+    /// By processor: what is to be added to have `CLOCK_MONOTONIC`, in milliseconds; `None` if it cannot be known.
+    offsets: AHashMap<usize, Option<f64>>,
+}
+
+impl SchedulerClocks {
+    /// When a thread last ran.
+    fn last_ran(&mut self, tid: Tid) -> Option<f64> {
+        let (processor, time) = (proc::processor(tid)?, proc::last_ran(tid)?);
+        Some(time + (*self.offsets.entry(processor).or_insert_with(|| offset_of(processor)))?)
+    }
+}
+
+/// Moves to a processor for a moment, to read its clock.
+fn offset_of(processor: usize) -> Option<f64> {
+    if processor >= libc::CPU_SETSIZE.unsigned_abs() as usize {
+        return None;
+    }
+    // SAFETY: all-zero is an empty set; the kernel reads or writes one set each; the processor is inside of it.
+    unsafe {
+        let size = size_of::<libc::cpu_set_t>();
+        let (mut own, mut one): (libc::cpu_set_t, libc::cpu_set_t) = (mem::zeroed(), mem::zeroed());
+        libc::CPU_SET(processor, &mut one);
+        if libc::sched_getaffinity(0, size, &raw mut own) != 0 || libc::sched_setaffinity(0, size, &raw const one) != 0
+        {
+            return None;
+        }
+        // It was just put on this processor.
+        let offset = proc::last_ran(Tid(libc::gettid())).map(|own| monotonic_milliseconds() - own);
+        libc::sched_setaffinity(0, size, &raw const own);
+        offset
+    }
 }
 
 /// How a call is given its timeout, which is to be finite.
@@ -135,7 +171,7 @@ fn milliseconds(seconds: i64, nanoseconds: i64) -> f64 {
 
 impl Timeout {
     /// To be called before the thread is interrupted: of one that sleeps in such a call.
-    pub(crate) fn of(tid: Tid) -> Option<Timeout> {
+    pub(crate) fn of(tid: Tid, clocks: &mut SchedulerClocks) -> Option<Timeout> {
         let (nr, args) = proc::sleeps_in(tid)?;
         match given(nr)? {
             // An int: −1 is for ever.
@@ -143,16 +179,12 @@ impl Timeout {
             Given::Timespec(at) if args[at] == 0 => return None,
             _ => {}
         }
-        let since = proc::last_ran(tid)?;
-        // The tracer runs now, and ran a moment ago when the scheduler last looked.
-        // SAFETY: a plain number is returned.
-        let own = proc::last_ran(Tid(unsafe { libc::gettid() }))?;
-        Some(Timeout { since, offset: own - monotonic_milliseconds(), nr })
+        Some(Timeout { since: clocks.last_ran(tid)?, nr })
     }
 
     /// The call with what is left of its timeout.
     fn rest(self, tid: Tid, nr: i64, args: [u64; 6]) -> Option<Rewrite> {
-        let passed = monotonic_milliseconds() + self.offset - self.since;
+        let passed = monotonic_milliseconds() - self.since;
         if nr != self.nr || !passed.is_finite() || passed <= 0.0 {
             return None;
         }

@@ -76,11 +76,14 @@ impl<H: Hypervisor> Tracer<H> {
 
     /// A call that waits for its verdict: answers it, and has its caller stop before its program sees the answer.
     pub(crate) fn answer_for_show(&mut self, tid: Tid, listener: &Listener, id: u64, answered: Answered) {
-        let Some(thread) = self.threads.get_mut(&tid).filter(|thread| matches!(thread.phase, Phase::Free)) else {
-            tracing::error!("{tid}: a system call of a thread that is not known, or is in another one");
-            listener.answer(id, Errno::ENOSYS.as_result());
-            return;
+        // Who is not known any more was killed in the meantime.
+        let Some(thread) = self.threads.get_mut(&tid) else {
+            return listener.answer(id, Errno::ENOSYS.as_result());
         };
+        if !matches!(thread.phase, Phase::Free) {
+            tracing::error!("{tid}: a system call out of turn; it fails with ENOSYS");
+            return listener.answer(id, Errno::ENOSYS.as_result());
+        }
         // If it is dying there is nobody to answer. It wakes up interrupted, so it stops before anything else happens to it.
         if interrupt(tid).is_ok() {
             thread.phase = Phase::Answered(answered);

@@ -19,15 +19,7 @@ use crate::{
     x86_64::{Registers, Waited, wait_any},
 };
 use ahash::AHashMap;
-use std::{
-    collections::VecDeque,
-    mem,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Instant,
-};
+use std::{collections::VecDeque, mem, sync::Arc, time::Instant};
 use vu_api::Errno;
 
 /// Where a thread stands.
@@ -109,9 +101,6 @@ pub(crate) struct Tracer<H> {
     /// Killed threads, which may have made a thread and not told.
     pub deceased: VecDeque<(Tid, Instant)>,
     on_farewell: Box<dyn FnMut()>,
-    /// The command's process, and whether it is in a group-stop.
-    command: Tid,
-    command_stopped: Arc<AtomicBool>,
     /// The view is to end: whoever is born is killed.
     pub ending: bool,
 }
@@ -123,7 +112,6 @@ impl<H: Hypervisor> Tracer<H> {
         cookie: u64,
         doorbell: Arc<Doorbell>,
         on_farewell: Box<dyn FnMut()>,
-        command_stopped: Arc<AtomicBool>,
     ) -> Tracer<H> {
         let passing = Arc::new(Passing::default());
         let supervisors = Supervisors::new(hypervisor.clone(), doorbell.clone(), passing.clone());
@@ -140,15 +128,12 @@ impl<H: Hypervisor> Tracer<H> {
             newborn: AHashMap::default(),
             deceased: VecDeque::new(),
             on_farewell,
-            command: Tid(0),
-            command_stopped,
             ending: false,
         }
     }
 
     /// Takes the command's process in, which was just seized.
     pub(crate) fn adopt(&mut self, tid: Tid) {
-        self.command = tid;
         self.threads.insert(tid, Thread::new(tid, 0));
         self.processes.insert(tid, Process { threads: 1, ..Process::default() });
         self.hypervisor.born(Birth { parent: tid, child: tid, process: tid, flags: 0 });
@@ -188,13 +173,6 @@ impl<H: Hypervisor> Tracer<H> {
             }
             Request::Farewell => (self.on_farewell)(),
             Request::LookForOrphans => self.look_for_orphans(),
-        }
-    }
-
-    /// It is in no group-stop any more.
-    pub(crate) fn command_ended(&self, tid: Tid) {
-        if tid == self.command {
-            self.command_stopped.store(false, Ordering::SeqCst);
         }
     }
 
@@ -286,9 +264,6 @@ impl<H: Hypervisor> Tracer<H> {
     /// A stop that we asked for, the first one, or a group-stop or its end.
     fn interrupted(&mut self, stopped: Stopped<Boundary>, group: bool) -> Result<(), Gone> {
         let tid = stopped.tid();
-        if tid == self.command {
-            self.command_stopped.store(group, Ordering::SeqCst);
-        }
         let (target, mark) = (self.required.len(), self.mark());
         let Some(thread) = self.threads.get_mut(&tid) else { return Ok(()) };
         let asked = mem::take(&mut thread.asked);
