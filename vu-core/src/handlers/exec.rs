@@ -23,6 +23,9 @@ use vu_trace::{Argument, Memory, Pointer};
 /// How many interpreters may follow one another (`exec_binprm`, `fs/exec.c`).
 const MAX_DEPTH: usize = 5;
 
+/// `AT_EXECVE_CHECK` (Linux 6.14): the caller only asks whether it could be executed.
+const CHECK: i32 = 0x10000;
+
 /// Where the arguments stand.
 struct Request {
     arg: PathArg,
@@ -42,6 +45,9 @@ pub fn execve(call: &mut Call<'_>) -> Result<Outcome, Errno> {
 /// execveat(2).
 pub fn execveat(call: &mut Call<'_>) -> Result<Outcome, Errno> {
     let flags = call.int(4);
+    if flags & !(libc::AT_EMPTY_PATH | libc::AT_SYMLINK_NOFOLLOW | CHECK) != 0 {
+        return Ok(Outcome::Host);
+    }
     let text = call.read_path(1)?;
     if text.is_empty() {
         // By descriptor (fexecve): it is the file itself, whatever its name.
@@ -185,7 +191,7 @@ fn own_name(call: &Call<'_>, name: &AbsPath) -> Vec<u8> {
 fn by_loader(call: &Call<'_>, request: &Request, place: &Place, loader: &[u8]) -> Result<Outcome, Errno> {
     let mut first = true;
     let mut argv = vec![Pointer::Bytes(terminated(loader))];
-    call.memory().for_each_pointer(request.argv, call.abi.pointer_size(), |pointer| {
+    for_each_argument(call, request, |pointer| {
         if std::mem::take(&mut first) {
             argv.push(Pointer::Bytes(terminated(b"--argv0")));
             argv.push(Pointer::Address(pointer));
@@ -193,12 +199,22 @@ fn by_loader(call: &Call<'_>, request: &Request, place: &Place, loader: &[u8]) -
         } else {
             argv.push(Pointer::Address(pointer));
         }
-        Ok(ControlFlow::Continue(()))
     })?;
     if first {
         argv.push(Pointer::Bytes(terminated(&own_name(call, &place.name))));
     }
     Ok(replaced(call, request, loader, argv, place.name.clone(), Vec::new()))
+}
+
+/// Visits the caller's arguments; NULL is the same as none (execve(2)).
+fn for_each_argument(call: &Call<'_>, request: &Request, mut visit: impl FnMut(u64)) -> Result<(), Errno> {
+    if request.argv == 0 {
+        return Ok(());
+    }
+    call.memory().for_each_pointer(request.argv, call.abi.pointer_size(), |pointer| {
+        visit(pointer);
+        Ok(ControlFlow::Continue(()))
+    })
 }
 
 /// A script: its interpreter, with the script's name in the view behind it.
@@ -240,11 +256,10 @@ fn by_interpreter(call: &Call<'_>, request: &Request, script: &Place, program: P
         }
         // The script's own arguments; its argv[0] gives way to its name.
         let mut first = true;
-        call.memory().for_each_pointer(request.argv, call.abi.pointer_size(), |pointer| {
+        for_each_argument(call, request, |pointer| {
             if !std::mem::take(&mut first) {
                 argv.push(Pointer::Address(pointer));
             }
-            Ok(ControlFlow::Continue(()))
         })?;
         return Ok(replaced(call, request, &path, argv, place.name, held));
     }
@@ -291,7 +306,7 @@ fn replaced(
     args[request.path_index + 1] = Argument::Vector(argv);
     if request.path_index == 1 {
         // What execveat's flags said about the path has been done.
-        args[4] = Argument::Value(0);
+        args[4] = Argument::Value(u64::from((call.int(4) & CHECK).unsigned_abs()));
     }
     call.rewrite_with(call.syscall.nr, args, Some(finish(call, Some(name), held)))
 }

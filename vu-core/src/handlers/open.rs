@@ -47,14 +47,18 @@ pub fn openat(call: &mut Call<'_>) -> Result<Outcome, Errno> {
 
 /// openat2(2).
 pub fn openat2(call: &mut Call<'_>) -> Result<Outcome, Errno> {
-    // struct open_how: flags, mode, resolve, 8 bytes each; longer ones are the kernel's to judge (E2BIG), as are shorter ones and bad flags.
+    // struct open_how: flags, mode, resolve, 8 bytes each. Shorter ones, longer ones with something in them, and bad flags are the kernel's to refuse.
     const SIZE: usize = 24;
-    if call.size(3) < SIZE {
+    const LONGEST: usize = 4096;
+    if !(SIZE..=LONGEST).contains(&call.size(3)) {
         return Ok(Outcome::Host);
     }
-    let memory = call.memory();
-    let word = |index: u64| memory.read_u64(call.arg(2).wrapping_add(8 * index));
-    let (flags, mode, resolve) = (word(0)?, word(1)?, word(2)?);
+    let mut how = vec![0; call.size(3)];
+    if call.memory().read(call.arg(2), &mut how).is_err() || how[SIZE..].iter().any(|&byte| byte != 0) {
+        return Ok(Outcome::Host);
+    }
+    let word = |index: usize| how[8 * index..].first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+    let (flags, mode, resolve) = (word(0), word(1), word(2));
     let Ok(flags) = i32::try_from(flags) else { return Ok(Outcome::Host) };
     let how = OpenHow { flags: OpenFlags::from_bits_retain(flags), mode: crate::call::low(mode) };
     // Stricter than open (`build_open_flags`, `fs/open.c`), and judged before the path is looked at.

@@ -79,7 +79,8 @@ fn unix_path(call: &Call<'_>, address: u64, length: u32) -> Result<Option<Vec<u8
         return Ok(None);
     }
     let mut bytes = vec![0; length];
-    call.memory().read(address, &mut bytes)?;
+    // The kernel cannot read it either, and may find the descriptor bad first.
+    call.memory().read(address, &mut bytes).inspect_err(|errno| call.unreadable.set(*errno == Errno::EFAULT))?;
     if bytes[..NAME_AT] != u16::try_from(libc::AF_UNIX).unwrap_or(1).to_le_bytes() {
         return Ok(None);
     }

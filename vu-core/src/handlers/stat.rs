@@ -13,6 +13,10 @@ use vu_api::{AbsPath, AccessMode, Errno, Filesystem, Location, MountFlags, Stat,
 use vu_path::Follow;
 use vu_trace::{Abi, Memory, Tid};
 
+/// The flags that the kernel takes (`vfs_statx`, `fs/stat.c`); others it refuses before it looks at the path.
+const STAT_FLAGS: i32 =
+    libc::AT_SYMLINK_NOFOLLOW | libc::AT_NO_AUTOMOUNT | libc::AT_EMPTY_PATH | libc::AT_STATX_SYNC_TYPE;
+
 /// What is done with a place: nothing, where the kernel finds it itself.
 fn look(
     call: &mut Call<'_>,
@@ -57,7 +61,7 @@ pub fn newfstatat(call: &mut Call<'_>) -> Result<Outcome, Errno> {
     if flags & libc::AT_EMPTY_PATH != 0 && is_empty(call, 1) {
         return super::fds::stat_of(call, call.int(0), 2);
     }
-    if flags & !(libc::AT_SYMLINK_NOFOLLOW | libc::AT_NO_AUTOMOUNT | libc::AT_EMPTY_PATH) != 0 {
+    if flags & !STAT_FLAGS != 0 {
         return Err(Errno::EINVAL);
     }
     let follow = follow_unless(flags & libc::AT_SYMLINK_NOFOLLOW != 0);
@@ -86,8 +90,7 @@ fn directory_check(place: &Place, stat: libc::stat) -> Result<libc::stat, Errno>
 /// statx(2).
 pub fn statx(call: &mut Call<'_>) -> Result<Outcome, Errno> {
     let flags = call.int(2);
-    let known = libc::AT_SYMLINK_NOFOLLOW | libc::AT_NO_AUTOMOUNT | libc::AT_EMPTY_PATH | libc::AT_STATX_SYNC_TYPE;
-    if flags & !known != 0 {
+    if flags & !STAT_FLAGS != 0 {
         return Err(Errno::EINVAL);
     }
     if flags & libc::AT_EMPTY_PATH != 0 && is_empty(call, 1) {
