@@ -1,6 +1,6 @@
 //! What the tests stand on: an unprivileged user, a place of its own for each test, and commands that run natively and in views.
 
-use nix::sys::signal::{Signal, killpg};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::{Pid, Uid, User, geteuid};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -351,6 +351,15 @@ impl Site {
             lines.insert(path.strip_prefix(&top).unwrap().to_owned(), line);
         }
         lines.iter().fold("--- tree\n".to_owned(), |text, (path, line)| text + &format!("{} {line}\n", path.display()))
+    }
+}
+
+impl Drop for Site {
+    /// Ends what a test that failed has left running.
+    fn drop(&mut self) {
+        for pid in survivors(self) {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
     }
 }
 
