@@ -3,11 +3,11 @@
 //! The question behind every path call is: does the kernel's own look-up lead to the object the view means? If so the call runs as it is, with no difference
 //! to a program outside. Three looks answer it, the cheapest first:
 //!
-//! 1. [`Call::kernel_is_right`]: a relative path that starts at a directory where kernel and view agree, has no `..`, touches no name of a mount point and no
+//! 1. `kernel_is_right`: a relative path that starts at a directory where kernel and view agree, has no `..`, touches no name of a mount point and no
 //!    symbolic link, stays where they agree. At most one system call.
-//! 2. [`Call::by_text`]: a path without symbolic links is its own canonical name, so the text alone says which mount it belongs to; one
+//! 2. `by_text`: a path without symbolic links is its own canonical name, so the text alone says which mount it belongs to; one
 //!    `openat2(RESOLVE_NO_SYMLINKS)` proves it.
-//! 3. [`Call::by_walk`]: component by component (`vu-path`), through symbolic links, magic links and mounts.
+//! 3. `by_walk`: component by component (`vu-path`), through symbolic links, magic links and mounts.
 
 use crate::{
     call::Call,

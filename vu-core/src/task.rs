@@ -40,6 +40,9 @@ pub struct Task {
     held: OnceLock<Result<OwnedFd, Errno>>,
 }
 
+/// A host object: device and inode number.
+pub type Object = (u64, u64);
+
 /// A process of the view.
 pub struct Process {
     /// Its id.
@@ -48,7 +51,7 @@ pub struct Process {
     /// The name in the view of the program it executes, if the host's differs.
     executable: Mutex<Option<AbsPath>>,
     /// The routes of directories opened with `O_PATH`, whose descriptions have no room for a tag, by device and inode number; oldest first.
-    path_routes: Mutex<Vec<((u64, u64), Arc<Route>)>>,
+    path_routes: Mutex<Vec<(Object, Arc<Route>)>>,
     /// The same of the program it is about to execute.
     next_executable: Mutex<Option<AbsPath>>,
 }
@@ -266,7 +269,7 @@ impl Process {
     }
 
     /// Notes by which route an object was opened with `O_PATH`. Only the last few are kept; what is forgotten goes by the host's name.
-    pub fn note_path_route(&self, object: (u64, u64), route: Route) {
+    pub fn note_path_route(&self, object: Object, route: Route) {
         const MOST: usize = 64;
         let mut routes = self.path_routes.lock();
         routes.retain(|(known, _)| *known != object);
@@ -278,7 +281,7 @@ impl Process {
 
     /// That route, if it is known.
     #[must_use]
-    pub fn path_route(&self, object: (u64, u64)) -> Option<Arc<Route>> {
+    pub fn path_route(&self, object: Object) -> Option<Arc<Route>> {
         self.path_routes.lock().iter().find(|(known, _)| *known == object).map(|(_, route)| route.clone())
     }
 

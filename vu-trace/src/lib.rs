@@ -2,9 +2,9 @@
 //!
 //! Two mechanisms, each for what it does best (ARCHITECTURE.md has the measurements):
 //!
-//! * [ptrace] is attached to every thread of the view from its birth to its death, and asks for no stops at system calls. It gives exact inheritance
+//! * *ptrace* is attached to every thread of the view from its birth to its death, and asks for no stops at system calls. It gives exact inheritance
 //!   (births are events), exact signals and group-stops, injection and replacement of calls, and nothing outlives the hypervisor.
-//! * [seccomp notification](notify) hands over the calls that carry paths and the like; the kernel passes the core from the caller to the supervisor
+//! * *seccomp notification* hands over the calls that carry paths and the like; the kernel passes the core from the caller to the supervisor
 //!   and back, which no ptrace-stop does.
 //!
 //! With nothing mounted only the base filter is there, and no path call stops. [`Required::add`] says that a further filter is
