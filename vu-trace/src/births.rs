@@ -25,6 +25,12 @@ impl<H: Hypervisor> Tracer<H> {
         let child = Tid(i32::try_from(stopped.event_message()?).unwrap_or(0));
         let regs = stopped.registers()?;
         let flags = clone_flags(&stopped, &regs);
+        if let Some(changed) = self.threads.get_mut(&parent).and_then(|thread| thread.changed.take())
+            && changed.belongs_to(&regs, stopped.abi(&regs))
+        {
+            changed.put_back(parent);
+            changed.put_back(child);
+        }
         self.birth(parent, child, flags);
         self.seen(parent);
         self.resume(stopped);

@@ -312,7 +312,10 @@ impl Watcher {
                         if self.ended.load(Ordering::SeqCst) {
                             return;
                         }
-                        self.doorbell.ring(Request::Farewell);
+                        // If the view is to end, the front waits for that.
+                        if deadline.is_none() {
+                            self.doorbell.ring(Request::Farewell);
+                        }
                     }
                     STOPPED => glances = GLANCES,
                     _ => {}

@@ -8,6 +8,7 @@
 
 use crate::{
     doorbell::{Doorbell, Request},
+    fence::{self, Fenced},
     filters::Required,
     inject::Injection,
     ptrace::{Boundary, Delivery, Entry, Event, Gone, Resume, Stopped, Tid, decode, interrupt},
@@ -57,8 +58,10 @@ pub(crate) struct Thread<H> {
     pub repaired: Option<Box<Registers>>,
     /// Where the last call of ours was made: the program's own filter may answer it by a signal.
     pub injected_at: Option<u64>,
-    /// When a call that sleeps with a timeout is interrupted: what is left of it.
+    /// When a call that sleeps with a timeout is interrupted: since when it does.
     pub timeout: Option<repair::Timeout>,
+    /// In the program's memory, until the call that it is in has made its thread.
+    pub changed: Option<fence::Changed>,
 }
 
 impl<H> Thread<H> {
@@ -74,6 +77,7 @@ impl<H> Thread<H> {
             repaired: None,
             injected_at: None,
             timeout: None,
+            changed: None,
         }
     }
 }
@@ -396,7 +400,10 @@ impl<H: Hypervisor> Tracer<H> {
         }
         let regs = stopped.registers()?;
         let abi = stopped.abi(&regs);
-        if crate::fence::keep_inside(&stopped, regs, abi)? {
+        if let Fenced::Yes(changed) = fence::keep_inside(&stopped, regs, abi)? {
+            if let Some(thread) = self.threads.get_mut(&tid) {
+                thread.changed = changed;
+            }
             self.resume(stopped);
             return Ok(());
         }

@@ -112,6 +112,14 @@ fn terminated_in_order(house: &House) {
         assert_eq!(view.wait().unwrap().code(), Some(128 + signal));
         gone_within(house, Duration::from_secs(1));
     }
+    // All are gone when the front is.
+    let mut view = house.view(&["sh", "-c", "(trap '' TERM; echo ready; sleep 9; sleep 9) & wait"]);
+    let mut view = view.stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(view.stdout.take().unwrap()).lines();
+    assert_eq!(lines.next().unwrap().unwrap(), "ready");
+    kill(id(&view), libc::SIGTERM);
+    assert_eq!(view.wait().unwrap().code(), Some(128 + libc::SIGTERM));
+    assert!(lines.next().is_none());
     // Who does not want to is given two seconds.
     let script = "trap 'echo asked' TERM; echo ready; while :; do sleep 0.1; done";
     let mut view = house.view(&["sh", "-c", script]).stdout(Stdio::piped()).spawn().unwrap();

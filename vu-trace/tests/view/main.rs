@@ -43,6 +43,7 @@ const SCENARIOS: &[&str] = &[
     "own_filters",
     "compat",
     "births",
+    "births3",
     "unreadable",
 ];
 

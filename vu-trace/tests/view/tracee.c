@@ -665,6 +665,20 @@ static void births(void) {
         if (!(flags[i] & CLONE_PARENT)) reap(child);
     }
 }
+/* The same by clone3, which also makes threads and posix_spawn's children. */
+static void births3(void) {
+    const long hypervisor = control(HYPERVISOR);
+    CHECK(control(MOUNT) == 0);
+    for (int i = 0; i < 40; i++) {
+        struct { uint64_t flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls; } args = {.exit_signal = SIGCHLD};
+        args.flags = i % 2 ? CLONE_UNTRACED : 0;
+        pid_t child = syscall(SYS_clone3, &args, sizeof args);
+        if (!child) _exit(!(tracer() == hypervisor && in_force() && args.flags == (i % 2 ? CLONE_UNTRACED : 0)));
+        CHECK(child > 0 && args.flags == (i % 2 ? CLONE_UNTRACED : 0));
+        reap(child);
+    }
+    CHECK(syscall(SYS_clone3, 1, 64) == -1 && errno == EFAULT);
+}
 /* A program that may not be read. */
 static void unreadable(void) {
     char program[256];
@@ -696,7 +710,7 @@ int main(int count, char **words) {
         {"stopped_spread", stopped_spread}, {"kills", kills}, {"orphans", orphans}, {"thread_exec", thread_exec},
         {"thread_spread", thread_spread}, {"vfork_spread", vfork_spread}, {"tiny_stack", tiny_stack}, {"no_leak", no_leak},
         {"descriptors", descriptors}, {"no_memory", no_memory}, {"many", many}, {"own_filters", own_filters}, {"compat", compat},
-        {"births", births}, {"unreadable", unreadable},
+        {"births", births}, {"births3", births3}, {"unreadable", unreadable},
     };
     for (unsigned i = 0; i < sizeof all / sizeof *all; i++)
         if (!strcmp(scenario, all[i].name)) { all[i].run(); return 0; }
