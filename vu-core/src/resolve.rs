@@ -358,8 +358,11 @@ impl Call<'_> {
     fn opened_from_cwd(&self, fd: BorrowedFd<'_>, host: &AbsPath) -> Option<Arc<Route>> {
         let route = self.task.fs().cwd_route.read().clone();
         let in_proc = host.components().next() == Some(b"proc");
-        let untagged =
-            !route.is_host() && !in_proc && matches!(sys::file_type(fd), Ok(FileType::Regular | FileType::Symlink));
+        // Terminals and other devices are inherited rather than opened.
+        let kind = sys::file_type(fd);
+        let untagged = !route.is_host()
+            && !in_proc
+            && matches!(kind, Ok(FileType::Regular | FileType::Symlink | FileType::Fifo | FileType::Socket));
         let name = if untagged { self.name_by(&route, host)? } else { return None };
         let same = self.layer.locate(&name, Purpose::Read).ok()? == Location::Host(host.clone());
         same.then_some(route)

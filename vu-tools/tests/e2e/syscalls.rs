@@ -96,9 +96,9 @@ fn is_known(inside: bool, flavour: Flavour, call: &str, host: &str, view: &str) 
     let empty = call.starts_with("linkat") && call.contains("EMPTY") && view.starts_with("ENOENT");
     // A name above a removed directory, of which only the kernel knows where it was.
     let removed = call.contains("removed dir:..");
-    // The status is told as a word of its own line; both are told by their errno elsewhere.
-    let status = call.starts_with("execveat NOFOLLOW /proc/self/cwd status")
-        || call.starts_with("exec of what is open for writing");
+    // A link of /proc that is not to be followed, and a script that is open for writing: see the README.
+    let status =
+        call.starts_with("execveat NOFOLLOW /proc/self/cwd") || call.starts_with("exec of what is open for writing");
     socket_name || socketcall || root || order || empty || removed || status
 }
 
