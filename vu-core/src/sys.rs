@@ -114,12 +114,12 @@ pub fn identity(path: &[u8]) -> Result<(u64, u64), Errno> {
     Ok((stat.st_dev, stat.st_ino))
 }
 
-/// The type of an open object.
+/// The type of an open object. What has none (epoll, eventfd and the like) is a stream: neither directory nor file.
 ///
 /// # Errors
 /// Those of fstat(2).
 pub fn file_type(fd: BorrowedFd<'_>) -> Result<FileType, Errno> {
-    FileType::from_mode(fstat(fd)?.st_mode).ok_or(Errno::EIO)
+    Ok(FileType::from_mode(fstat(fd)?.st_mode).unwrap_or(FileType::Fifo))
 }
 
 /// statx(2) of an open object, as the kernel fills it.

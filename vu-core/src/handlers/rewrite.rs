@@ -76,7 +76,7 @@ pub fn paths(call: &mut Call<'_>) -> Result<Outcome, Errno> {
             if matches!(&from.meaning, Meaning::Place(place) if !place.found && !place.native) {
                 return Err(Errno::ENOENT);
             }
-            if matches!(&to.meaning, Meaning::Place(place) if place.found && place.handle.is_some()) {
+            if matches!(&to.meaning, Meaning::Place(place) if place.found && place.handle.is_some() && !place.native) {
                 return Err(Errno::EEXIST);
             }
         }

@@ -4,8 +4,8 @@
  *
  * The input is batches: a 32-bit count, and as many records of 32 bytes. Every record means something, whatever its bytes: its number is
  * chosen from the known calls, mostly; each argument from what arguments can be: good and bad descriptors, paths, pointers to every kind of
- * memory. A batch runs in a child of its own, in the directory SCRATCH, which is put back in order before it; every fourth call or so is
- * made by the 32-bit entry. A count of 0 runs /bin/true and tells its status. After each batch a line "." is printed.
+ * memory. A batch runs in a child of its own, in a directory deep below SCRATCH, all of which is put back in order before it; every fourth call
+ * or so is made by the 32-bit entry. A count of 0 runs /bin/true and tells its status. After each batch a line "." is printed.
  *
  * Never made are calls that may harm others than the caller (kill, System V IPC, keys), that only wait, or that take the caller apart
  * (exit, rt_sigreturn, arch_prctl); -s and -i name further ones of x86_64 and of i386, separated by commas. Paths that are changed lie
@@ -29,6 +29,7 @@
 #include <sys/eventfd.h>
 #include <sys/inotify.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -39,7 +40,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { RECORD = 32, BATCH_MAX = 4096, PAGE = 4096, UNKNOWN = -1 };
+enum { RECORD = 32, BATCH_MAX = 4096, PAGE = 4096 };
 /* How long one call may take, in milliseconds. */
 enum { PATIENCE = 5000 };
 
@@ -67,9 +68,13 @@ static struct shared *shared;
 
 static const char *paths[128];
 static int path_count;
-static const char *scratch;
+/* SCRATCH, and the working directory: so deep that ".." hardly leads out of SCRATCH. */
+static const char *top, *scratch;
+static const char *const levels = "/1/2/3/4/5/6/7/8";
 
-/* Tells the length of what the structures point to. */
+/* Where mounts may be made, below SCRATCH; they are removed after the batch. */
+static const char *const mountable[] = {"/file", "/dir", "/missing", "/dir/new"};
+
 static int struct_count;
 
 /* ---- The two entries into the kernel. Calls that make a process return in the parent only: the child ends at once, without a stack. */
@@ -100,10 +105,13 @@ __asm__(".text\n"
         "  pop %r15\n  pop %r14\n  pop %r13\n  pop %r12\n  pop %rbp\n  pop %rbx\n"
         "  ret\n");
 
-static long raw(long nr, long a, long b, long c, long d, long e, long f)
+/* As syscall(2), without errno, which is thread-local. */
+static long raw(long nr, long a, long b, long c, long d)
 {
-    unsigned long args[6] = {a, b, c, d, e, f};
-    return call64(nr, args);
+    register long r10 __asm__("r10") = d;
+    long result;
+    __asm__ volatile("syscall" : "=a"(result) : "a"(nr), "D"(a), "S"(b), "d"(c), "r"(r10) : "rcx", "r11", "memory");
+    return result;
 }
 
 /* ---- The calls whose arguments are known: the number on x86_64 and i386 (-1: not there) and a letter for each argument. */
@@ -153,6 +161,9 @@ static const short never[] = {
     SYS_process_vm_writev, SYS_process_madvise, SYS_process_mrelease, SYS_pidfd_getfd, SYS_prlimit64, SYS_setpriority, SYS_ioprio_set,
     SYS_sched_setparam, SYS_sched_setscheduler, SYS_sched_setaffinity, SYS_sched_setattr, SYS_migrate_pages, SYS_move_pages, SYS_kcmp,
     SYS_setpgid, SYS_setsid,
+    /* which others there are, at the time */
+    SYS_getpgid, SYS_getsid, SYS_getpriority, SYS_ioprio_get, SYS_sched_getparam, SYS_sched_getscheduler, SYS_sched_getaffinity,
+    SYS_sched_rr_get_interval, SYS_sched_getattr, SYS_get_robust_list, SYS_pidfd_open,
     /* things that outlive the caller */
     SYS_shmget, SYS_shmat, SYS_shmctl, SYS_shmdt, SYS_semget, SYS_semop, SYS_semctl, SYS_semtimedop, SYS_msgget, SYS_msgsnd, SYS_msgrcv,
     SYS_msgctl, SYS_mq_open, SYS_mq_unlink, SYS_add_key, SYS_request_key, SYS_keyctl, SYS_bpf, SYS_perf_event_open, SYS_userfaultfd,
@@ -166,13 +177,10 @@ static const short never[] = {
     SYS_vhangup, SYS_fallocate,
 };
 
-static bool skip64[512], skip80[512];
+enum { NUMBERS = 1 << 16 };
+static bool skip64[NUMBERS], skip80[NUMBERS];
 
 /* ---- What arguments can be. */
-
-struct source {
-    const unsigned char *bytes; /* of this argument: kind, a, and b in two bytes */
-};
 
 static unsigned long string_at(unsigned index) { return STRINGS + (unsigned long)index * SLOT; }
 
@@ -209,7 +217,6 @@ static unsigned long path_at(unsigned a, unsigned b)
     case 0: return end_at(b % path_count);
     case 1: return ENDS + (unsigned long)(path_count + 1) * 2 * PAGE - PAGE - b % PAGE; /* not terminated */
     case 2: return wild(b);
-    case 3: return buffer_at(b >> 8, b);
     default: return string_at(b % path_count);
     }
 }
@@ -289,18 +296,39 @@ static bool is_exec(int abi, long nr)
     return abi == 64 ? nr == SYS_execve || nr == SYS_execveat : nr == 11 || nr == 358;
 }
 
+/* Whether a pointer leads to the name of an object in SCRATCH by an absolute path without links. */
+static bool is_inside(unsigned long pointer)
+{
+    if (pointer < STRINGS || pointer >= STRINGS + (unsigned long)path_count * SLOT || (pointer - STRINGS) % SLOT)
+        return false;
+    const char *path = paths[(pointer - STRINGS) / SLOT];
+    size_t length = strlen(scratch);
+    if (strncmp(path, scratch, length))
+        return false;
+    for (unsigned i = 0; i < sizeof mountable / sizeof *mountable; i++)
+        if (!strcmp(path + length, mountable[i]))
+            return true;
+    return false;
+}
+
+/* mount(2), umount2(2), umount(2). */
+static bool is_mount(const struct outcome *o)
+{
+    return o->abi == 64 ? o->nr == SYS_mount || o->nr == SYS_umount2 : o->nr == 21 || o->nr == 22 || o->nr == 52;
+}
+
 /* Mends the arguments that could do harm, or wait for ever; false: not to be made at all. */
 static bool harmless(struct outcome *o)
 {
     unsigned long *args = o->args;
     if (o->abi == 80) {
         /* The 32-bit entry's child could not be told from the parent; the rest is as on x86_64, or harmless. */
-        if (is_birth(80, o->nr) || (o->nr >= 0 && o->nr < 512 && skip80[o->nr]))
+        if (is_birth(80, o->nr) || (o->nr >= 0 && o->nr < NUMBERS && skip80[o->nr]))
             return false;
         for (unsigned i = 0; i < 6; i++)
             args[i] = (uint32_t)args[i];
     } else {
-        if (o->nr >= 0 && o->nr < 512 && skip64[o->nr])
+        if (o->nr >= 0 && o->nr < NUMBERS && skip64[o->nr])
             return false;
         for (unsigned i = 0; i < sizeof never / sizeof *never; i++)
             if (o->nr == never[i])
@@ -309,7 +337,11 @@ static bool harmless(struct outcome *o)
         if ((int)o->nr != o->nr && (int)o->nr >= 0 && (int)o->nr != 2)
             return false;
     }
-    unsigned nr = 0;
+    if (is_mount(o)) {
+        unsigned long target = args[o->nr == SYS_mount || o->nr == 21 ? 1 : 0];
+        return is_inside(target) || target < STRINGS;
+    }
+    unsigned nr = UINT32_MAX;
     for (unsigned i = 0; i < KNOWN; i++)
         if ((o->abi == 64 ? known[i].nr : known[i].i386) == o->nr && known[i].nr >= 0)
             nr = known[i].nr;
@@ -335,6 +367,10 @@ static bool harmless(struct outcome *o)
     }
     case SYS_ioctl: return (unsigned)args[1] != 0x8901 && (unsigned)args[1] != 0x8902;
     case SYS_clone: args[0] = (args[0] & ~0xfful) | (args[0] & 0xff ? SIGCHLD : 0); break;
+    /* Allowed to the only thread: one that was made may not be gone yet. */
+    case SYS_unshare: args[0] &= ~(unsigned long)(CLONE_VM | CLONE_SIGHAND | CLONE_THREAD); break;
+    /* A death that comes at some time; no memory for the hypervisor's doings. */
+    case SYS_setrlimit: return (unsigned)args[0] != RLIMIT_CPU && (unsigned)args[0] != RLIMIT_AS;
     /* A filter of its own. */
     case SYS_prctl: return (unsigned)args[0] != 22;
     case SYS_seccomp: return false;
@@ -372,23 +408,553 @@ static void decode(const unsigned char *record, struct outcome *o)
 
 /* ---- The child. */
 
+enum { EXIT_STATUS = 1000, EXIT_SIGNAL = 2000, NOT_EXECUTED = 253 };
+
 static long make(const struct outcome *o)
 {
     return o->abi == 80 ? call80(o->nr, o->args) : call64(o->nr, o->args);
 }
 
 /* An exec that succeeds ends the caller: it is made by a child. */
-static long make_in_child(const struct outcome *o)
+static long make_in_child(struct outcome *o)
 {
-    long pid = raw(SYS_clone, SIGCHLD, 0, 0, 0, 0, 0x7777);
+    int status = 0;
+    long waited, pid = raw(SYS_clone, SIGCHLD, 0, 0, 0);
+    if (pid == 0) {
+        o->result = make(o);
+        raw(SYS_exit_group, NOT_EXECUTED, 0, 0, 0);
+    }
     if (pid < 0)
         return pid;
-    int status = 0;
-    long waited;
     do
-        waited = raw(SYS_wait4, pid, (long)&status, 0, 0, 0, 0);
+        waited = raw(SYS_wait4, pid, (long)&status, 0, 0);
     while (waited == -EINTR);
     if (waited < 0)
         return waited;
-    return WIFSIGNALED(status) ? 2000 + WTERMSIG(status) : WEXITSTATUS(status) == 253 ? shared->outcomes[shared->at].result : 1000 + WEXITSTATUS(status);
+    if (WIFSIGNALED(status))
+        return EXIT_SIGNAL + WTERMSIG(status);
+    return WEXITSTATUS(status) == NOT_EXECUTED ? o->result : EXIT_STATUS + WEXITSTATUS(status);
+}
+
+static void limit(int what, unsigned long to)
+{
+    struct rlimit limit = {to, to};
+    setrlimit(what, &limit);
+}
+
+static int at_number(int want, int fd)
+{
+    if (fd >= 0 && fd != want) {
+        dup2(fd, want);
+        close(fd);
+    }
+    return want;
+}
+
+/* The descriptors from 10 on, the same in every run; nothing waits on any of them. */
+static void open_descriptors(int extras, char **extra)
+{
+    int pair[2], n = 10;
+    at_number(n++, open("file", O_RDWR));
+    at_number(n++, open("dir", O_RDONLY | O_DIRECTORY));
+    at_number(n++, open(".", O_RDONLY | O_DIRECTORY));
+    at_number(n++, open("dir", O_PATH));
+    at_number(n++, open("link", O_PATH | O_NOFOLLOW));
+    at_number(n++, open("/", O_RDONLY | O_DIRECTORY));
+    at_number(n++, open("/dev/null", O_RDWR));
+    at_number(n++, open("/proc/self", O_RDONLY | O_DIRECTORY));
+    if (pipe2(pair, O_NONBLOCK) == 0) {
+        at_number(n++, pair[0]);
+        at_number(n++, pair[1]);
+    }
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair) == 0) {
+        at_number(n++, pair[0]);
+        at_number(n++, pair[1]);
+    }
+    at_number(n++, socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0));
+    at_number(n++, memfd_create("random", 0));
+    at_number(n++, epoll_create1(0));
+    at_number(n++, eventfd(0, EFD_NONBLOCK));
+    at_number(n++, inotify_init1(IN_NONBLOCK));
+    for (int i = 0; i < extras && n < 32; i++)
+        at_number(n++, open(extra[i], O_RDONLY | O_NONBLOCK));
+}
+
+static void child(int extras, char **extra)
+{
+    static const int ignored[] = {SIGXFSZ, SIGPIPE, SIGIO, SIGURG};
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    for (unsigned i = 0; i < sizeof ignored / sizeof *ignored; i++)
+        signal(ignored[i], SIG_IGN);
+    setpgid(0, 0);
+    for (int fd = 0; fd < 3; fd++) {
+        close(fd);
+        if (open("/dev/null", O_RDWR) != fd)
+            _exit(254);
+    }
+    if (chdir(scratch) < 0)
+        _exit(254);
+    open_descriptors(extras, extra);
+    close_range(100, ~0u, 0);
+    limit(RLIMIT_FSIZE, 1 << 20);
+    limit(RLIMIT_AS, 1ul << 31);
+    limit(RLIMIT_CORE, 0);
+    limit(RLIMIT_NOFILE, 1024);
+    limit(RLIMIT_CPU, 20);
+    int count = shared->count;
+    for (int i = 0; i < count; i++) {
+        struct outcome *o = &shared->outcomes[i];
+        shared->at = i;
+        if (!o->skipped)
+            o->result = is_exec(o->abi, o->nr) ? make_in_child(o) : make(o);
+        o->done = 1;
+    }
+    raw(SYS_exit_group, 0, 0, 0, 0);
+}
+
+/* ---- The parent. */
+
+static void die(const char *what)
+{
+    perror(what);
+    exit(2);
+}
+
+static void empty(int dir)
+{
+    fchmod(dir, 0700);
+    DIR *list = fdopendir(dir);
+    struct dirent *entry;
+    while (list && (entry = readdir(list))) {
+        if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, ".."))
+            continue;
+        if (unlinkat(dirfd(list), entry->d_name, 0) == 0 || unlinkat(dirfd(list), entry->d_name, AT_REMOVEDIR) == 0)
+            continue;
+        fchmodat(dirfd(list), entry->d_name, 0700, 0);
+        int sub = openat(dirfd(list), entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+        if (sub >= 0)
+            empty(sub);
+        unlinkat(dirfd(list), entry->d_name, AT_REMOVEDIR);
+    }
+    if (list)
+        closedir(list);
+}
+
+static void fill(const char *name, const char *text, int mode)
+{
+    int fd = open(name, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    if (fd < 0 || write(fd, text, strlen(text)) < 0 || fchmod(fd, mode) < 0)
+        die(name);
+    close(fd);
+}
+
+/* Directories that the calls could lock: those of the PATHs, and what they lie in. */
+static int kept[64], kept_count;
+
+static void keep(const char *path)
+{
+    char parent[PAGE];
+    snprintf(parent, sizeof parent, "%s/..", path);
+    for (int i = 0; i < 2 && kept_count < 64; i++) {
+        int fd = open(i ? parent : path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (fd >= 0)
+            kept[kept_count++] = fcntl(fd, F_DUPFD_CLOEXEC, 100);
+    }
+}
+
+/* Puts the directory back in order. */
+static void tidy(bool mounted)
+{
+    char path[PAGE];
+    for (int i = 0; i < kept_count; i++)
+        fchmod(kept[i], 0755);
+    for (unsigned i = 0; mounted && i < sizeof mountable / sizeof *mountable; i++) {
+        snprintf(path, sizeof path, "%s%s", scratch, mountable[i]);
+        for (int times = 0; times < 100 && umount2(path, MNT_DETACH) == 0; times++)
+            ;
+    }
+    int dir = open(top, O_RDONLY | O_DIRECTORY);
+    if (dir < 0 || fchdir(dir) < 0)
+        die(top);
+    empty(dir);
+    for (const char *level = levels; *level; level += 2) {
+        char name[2] = {level[1]};
+        if (mkdir(name, 0755) < 0 || chdir(name) < 0)
+            die(scratch);
+    }
+    umask(022);
+    fill("file", "content\n", 0644);
+    fill("script", "#!/bin/true x\n", 0755);
+    fill("script2", "#!missing\n", 0755);
+    fill("script3", "#!script\n", 0755);
+    fill("elf", "\177ELF\2\1\1", 0755);
+    fill("unreadable", "#!/bin/true\n", 0111);
+    if (mkdir("dir", 0755) < 0 || mkdir("dir/sub", 0755) < 0)
+        die("mkdir");
+    fill("dir/file", "inner\n", 0600);
+    snprintf(path, sizeof path, "%s/dir", scratch);
+    if (symlink("file", "link") < 0 || symlink("dir", "dirlink") < 0 || symlink("missing", "dangling") < 0 || symlink("loop", "loop") < 0 ||
+        symlink("/proc/self/fd/10", "magic") < 0 || symlink(path, "absolute") < 0)
+        die("symlink");
+}
+
+static void print_path(const char *path)
+{
+    putchar('"');
+    for (int i = 0; path[i] && i < 80; i++)
+        if (path[i] > ' ' && path[i] < 127)
+            putchar(path[i]);
+        else
+            printf("\\x%02x", (unsigned char)path[i]);
+    putchar('"');
+}
+
+static void print_argument(unsigned long value)
+{
+    if (value >= STRINGS && value < STRINGS + (unsigned long)path_count * SLOT) {
+        unsigned index = (value - STRINGS) / SLOT, offset = (value - STRINGS) % SLOT;
+        print_path(paths[index]);
+        if (offset)
+            printf("+%#x", offset);
+    } else if (value >= ENDS && value < ENDS + (unsigned long)(path_count + 2) * 2 * PAGE) {
+        unsigned index = (value - ENDS) / (2 * PAGE);
+        printf("end:");
+        print_path(index < (unsigned)path_count ? paths[index] : "unterminated");
+    } else if (value >= STRUCTS && value < STRUCTS + (unsigned long)struct_count * STRUCT_SLOT) {
+        printf("struct%lu+%#lx", (value - STRUCTS) / STRUCT_SLOT, (value - STRUCTS) % STRUCT_SLOT);
+    } else if (value >= BUFFER && value <= BUFFER + BUFFER_SIZE) {
+        printf("buffer+%#lx", value - BUFFER);
+    } else {
+        printf("%#lx", value);
+    }
+}
+
+static void print_outcome(const struct outcome *o, const char *instead)
+{
+    printf("%s %ld(", o->abi == 80 ? "i386" : "x86_64", o->nr);
+    for (int i = 0; i < 6; i++) {
+        if (i)
+            printf(", ");
+        print_argument(o->args[i]);
+    }
+    printf(") = ");
+    if (instead)
+        printf("%s\n", instead);
+    else if (o->skipped)
+        printf("skipped\n");
+    else if (o->result < 0 && o->result >= -4095)
+        printf("%s\n", strerrorname_np(-o->result) ? strerrorname_np(-o->result) : "unknown errno");
+    else if (!is_exec(o->abi, o->nr))
+        printf("ok\n");
+    else if (o->result >= EXIT_SIGNAL)
+        printf("killed by %ld\n", o->result - EXIT_SIGNAL);
+    else
+        printf("exited with %ld\n", o->result - EXIT_STATUS);
+}
+
+/* Waits for the child's end; what is said of the call it was at. */
+static const char *watch(pid_t pid)
+{
+    static char said[32];
+    sigset_t chld;
+    sigemptyset(&chld);
+    sigaddset(&chld, SIGCHLD);
+    int last = -1, waited = 0, killed = 0;
+    for (;;) {
+        int status;
+        pid_t ended;
+        /* CLONE_PARENT makes others our children, too. */
+        while ((ended = waitpid(-1, &status, WNOHANG | __WALL)) > 0) {
+            if (ended != pid)
+                continue;
+            kill(-pid, SIGKILL);
+            if (killed)
+                return "hangs";
+            if (!WIFSIGNALED(status))
+                return NULL;
+            snprintf(said, sizeof said, "killed by %d", WTERMSIG(status));
+            return said;
+        }
+        struct timespec tick = {0, 10 * 1000 * 1000};
+        if (sigtimedwait(&chld, NULL, &tick) >= 0)
+            continue;
+        waited = shared->at == last ? waited + 10 : 0;
+        last = shared->at;
+        if (waited > PATIENCE && !killed) {
+            killed = 1;
+            waited = 0;
+            kill(-pid, SIGKILL);
+            kill(pid, SIGKILL);
+        } else if (waited > PATIENCE) {
+            print_outcome(&shared->outcomes[last < 0 ? 0 : last], "cannot be killed");
+            fflush(stdout);
+            _exit(3);
+        }
+    }
+}
+
+static void *region(unsigned long at, size_t size)
+{
+    void *got = mmap((void *)at, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+    if (got != (void *)at)
+        die("mmap");
+    return got;
+}
+
+static void add_path(const char *text)
+{
+    if (path_count == (int)(sizeof paths / sizeof *paths))
+        die("too many paths");
+    paths[path_count++] = text;
+}
+
+static void add_below(const char *base, const char *name)
+{
+    char *text;
+    if (asprintf(&text, "%s%s", base, name) < 0)
+        die("asprintf");
+    add_path(text);
+}
+
+static void add_repeated(const char *piece, int length)
+{
+    char *text = malloc(length + 1);
+    for (int i = 0; i < length; i++)
+        text[i] = piece[i % strlen(piece)];
+    text[length] = 0;
+    add_path(text);
+}
+
+static void make_paths(int extras, char **extra)
+{
+    /* The first 16 are names of attributes and the like. */
+    static const char *const texts[] = {"user.x", "user.", "security.capability", "trusted.x", "system.posix_acl_access", "", "vufs", "vufusenull", "vudevnull",
+                                        "bind", "a=b,\"c", "except=/sub", "tmpfs", "none", "file"};
+    static const char *const relative[] = {
+        ".", "..", "../..", "/", "//", "/.", "/..", "dir", "dir/", "dir/file", "dir/.", "dir/..", "dir/sub/../file", "./file", "link", "link/", "dirlink",
+        "dirlink/", "dirlink/file", "dirlink/..", "dirlink/../file", "dangling", "dangling/", "loop", "loop/x", "missing", "missing/x", "missing/", "file/",
+        "file/.", "file/x", "file/..", "script", "script2", "script3", "elf", "unreadable", "magic", "absolute", "absolute/file", "new", "new/",
+        "/etc/passwd", "/etc", "/proc/self", "/proc/self/exe", "/proc/self/cwd", "/proc/self/cwd/file", "/proc/self/fd/10", "/proc/self/fd/11/file",
+        "/proc/self/fd/13", "/proc/self/root/etc", "/proc/thread-self/cwd/file", "/proc/self/maps", "/proc/1/cwd", "/dev/null", "/dev/fd/11", "/bin/true",
+        "/missing/x"};
+    static const char *const absolute[] = {"", "/", "/file", "/dir", "/dir/", "/dir/file", "/missing", "/dir/new", "/dirlink/file", "/dir/../file"};
+    for (unsigned i = 0; i < sizeof texts / sizeof *texts; i++)
+        add_path(texts[i]);
+    add_repeated("user.x", 256);
+    for (unsigned i = 0; i < sizeof relative / sizeof *relative; i++)
+        add_path(relative[i]);
+    for (unsigned i = 0; i < sizeof absolute / sizeof *absolute; i++)
+        add_below(scratch, absolute[i]);
+    add_repeated("x", 255);
+    add_repeated("./", 4095);
+    add_repeated("./", 4096);
+    add_repeated("/", 4094);
+    add_repeated("x", 5000);
+    add_repeated("dir/../", 4088);
+    add_path("\xff\x01\n");
+    for (int i = 0; i < extras; i++) {
+        add_below(extra[i], "");
+        add_below(extra[i], "/file");
+        add_below(extra[i], "/..");
+    }
+    char *strings = region(STRINGS, (size_t)path_count * SLOT);
+    char *ends = region(ENDS, (size_t)(path_count + 2) * 2 * PAGE);
+    for (int i = 0; i < path_count; i++) {
+        strcpy(strings + (size_t)i * SLOT, paths[i]);
+        size_t length = strnlen(paths[i], PAGE - 1);
+        char *end = ends + (size_t)i * 2 * PAGE + PAGE;
+        memcpy(end - length - 1, paths[i], length);
+        munmap(end, PAGE);
+    }
+    memset(ends + (size_t)path_count * 2 * PAGE, 'a', PAGE);
+    munmap(ends + (size_t)path_count * 2 * PAGE + PAGE, 3 * PAGE);
+    mprotect(strings, (size_t)path_count * SLOT, PROT_READ);
+}
+
+static char *structs;
+
+static void *next_struct(void) { return structs + (size_t)struct_count++ * STRUCT_SLOT; }
+
+static void vectors(int count, unsigned long base, unsigned long step, unsigned long length)
+{
+    struct iovec *v = next_struct();
+    for (int i = 0; i < count; i++)
+        v[i] = (struct iovec){(void *)(base + i * step), length};
+}
+
+static void address(int family, const char *name, size_t length)
+{
+    struct sockaddr_un *a = next_struct();
+    a->sun_family = family;
+    memcpy(a->sun_path, name, length < 200 ? length : 200);
+}
+
+static void how(uint64_t flags, uint64_t mode, uint64_t resolve, uint64_t behind)
+{
+    uint64_t *h = next_struct();
+    h[0] = flags, h[1] = mode, h[2] = resolve, h[3] = behind;
+}
+
+static void times(long a, long b, long c, long d)
+{
+    long *t = next_struct();
+    t[0] = a, t[1] = b, t[2] = c, t[3] = d;
+}
+
+static void words(const unsigned long *from, unsigned count, unsigned repeat)
+{
+    unsigned long *to = next_struct();
+    for (unsigned i = 0; i < count * repeat; i++)
+        to[i] = from[i % count];
+}
+
+static void make_structs(void)
+{
+    enum { SLOTS = 40 };
+    structs = region(STRUCTS, (size_t)SLOTS * STRUCT_SLOT);
+    vectors(8, BUFFER, 64, 16);
+    vectors(1, BUFFER + BUFFER_SIZE - 8, 0, 64);
+    vectors(8, 0xdead0000, 8, 64);
+    vectors(1024, BUFFER, 1, 1);
+    vectors(1025, BUFFER, 1, 1);
+    vectors(4, BUFFER, 0, 0x7fffffff);
+    vectors(4, BUFFER, 0, ~0ul);
+    vectors(4, string_at(3), SLOT, 8);
+    address(AF_UNIX, "sock", 5);
+    address(AF_UNIX, "dir/sock", 9);
+    address(AF_UNIX, scratch, strlen(scratch) + 1);
+    address(AF_UNIX, "dirlink/../file", 16);
+    address(AF_UNIX, "\0abstract", 10);
+    address(AF_UNIX, "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx", 125);
+    address(AF_UNIX, "", 1);
+    address(AF_UNSPEC, "file", 5);
+    address(0x7fff, "file", 5);
+    how(O_NONBLOCK, 0, 0, 0);
+    how(O_NONBLOCK | O_RDWR | O_CREAT, 0600, RESOLVE_IN_ROOT, 0);
+    how(O_NONBLOCK, 0, RESOLVE_BENEATH, 0);
+    how(O_NONBLOCK | O_PATH, 0, RESOLVE_NO_SYMLINKS, 0);
+    how(O_NONBLOCK, 0, RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV, 0);
+    how(O_NONBLOCK, 0, RESOLVE_BENEATH | RESOLVE_IN_ROOT, 0);
+    how(~0ul, 0, 0, 0);
+    how(O_NONBLOCK, ~0ul, ~0ul, 0);
+    how(O_NONBLOCK, 0, 0, 1);
+    times(0, 0, 0, 0);
+    times(1000000000, 5, 1000000001, 999999999);
+    times(0, UTIME_NOW, 0, UTIME_OMIT);
+    times(0, 1000000000, -1, -1);
+    words((unsigned long[]){string_at(14), string_at(5), string_at(9), 0}, 4, 1);
+    words((unsigned long[]){string_at(14), 0xdead0000, 0}, 3, 1);
+    words((unsigned long[]){string_at(14)}, 1, STRUCT_SLOT / 8);
+    words((unsigned long[]){0, 0, 0, 0, SIGCHLD, 0, 0, 0, 0, 0, 0}, 11, 1);
+    words((unsigned long[]){CLONE_VM | CLONE_VFORK, 0, 0, 0, SIGCHLD, 0, 0, 0, 0, 0, 0}, 11, 1);
+    words((unsigned long[]){CLONE_UNTRACED | CLONE_PIDFD, BUFFER, 0, 0, 0, 0, 0, 0, 0, 0, 0}, 11, 1);
+    words((unsigned long[]){CLONE_VM | CLONE_SIGHAND | CLONE_THREAD, 0, BUFFER, BUFFER + 8, 0, BUFFER, 4096, 0, 0, 0, 0}, 11, 1);
+    words((unsigned long[]){~0ul, ~0ul, ~0ul, ~0ul, SIGCHLD, ~0ul, ~0ul, ~0ul, ~0ul, ~0ul, ~0ul}, 11, 1);
+    uint32_t *narrow = next_struct();
+    narrow[0] = string_at(14), narrow[1] = string_at(5), narrow[2] = 0;
+    struct msghdr *message = next_struct();
+    message->msg_name = (void *)(STRUCTS + 8ul * STRUCT_SLOT);
+    message->msg_namelen = sizeof(struct sockaddr_un);
+    message->msg_iov = (void *)STRUCTS;
+    message->msg_iovlen = 1;
+    if (struct_count != SLOTS)
+        die("SLOTS is wrong");
+    mprotect(structs, (size_t)SLOTS * STRUCT_SLOT, PROT_READ);
+}
+
+static void skip(bool *which, char *numbers)
+{
+    for (char *number = strtok(numbers, ","); number; number = strtok(NULL, ","))
+        if (atoi(number) >= 0 && atoi(number) < NUMBERS)
+            which[atoi(number)] = true;
+}
+
+/* Reads all; false at the end of the input. */
+static bool take(void *to, size_t length)
+{
+    size_t got = fread(to, 1, length, stdin);
+    if (got != 0 && got != length)
+        die("the input ends early");
+    return got == length;
+}
+
+int main(int argc, char **argv)
+{
+    static unsigned char record[RECORD];
+    int option;
+    while ((option = getopt(argc, argv, "s:i:")) != -1) {
+        if (option != 's' && option != 'i')
+            return 2;
+        skip(option == 's' ? skip64 : skip80, optarg);
+    }
+    if (optind == argc)
+        return 2;
+    top = argv[optind];
+    char *below;
+    if (asprintf(&below, "%s%s", top, levels) < 0)
+        die("asprintf");
+    scratch = below;
+    int extras = argc - optind - 1;
+    char **extra = argv + optind + 1;
+    keep(top);
+    for (int i = 0; i < extras; i++)
+        keep(extra[i]);
+    make_paths(extras, extra);
+    make_structs();
+    region(BUFFER, BUFFER_SIZE + PAGE);
+    munmap((void *)(BUFFER + BUFFER_SIZE), PAGE);
+    shared = mmap((void *)SHARED, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+    if (shared == MAP_FAILED)
+        die("mmap");
+    sigset_t chld;
+    sigemptyset(&chld);
+    sigaddset(&chld, SIGCHLD);
+    sigprocmask(SIG_BLOCK, &chld, NULL);
+    uint32_t count;
+    while (take(&count, sizeof count)) {
+        if (count > BATCH_MAX) {
+            fputs("a batch is too long\n", stderr);
+            return 2;
+        }
+        shared->count = count;
+        shared->at = 0;
+        bool mounts = false;
+        for (uint32_t i = 0; i < count; i++) {
+            if (!take(record, sizeof record))
+                return 2;
+            decode(record, &shared->outcomes[i]);
+            mounts |= !shared->outcomes[i].skipped && is_mount(&shared->outcomes[i]);
+        }
+        tidy(false);
+        fflush(NULL);
+        pid_t pid = fork();
+        if (pid == 0 && count == 0) {
+            execl("/bin/true", "true", NULL);
+            _exit(127);
+        }
+        if (pid == 0)
+            child(extras, extra);
+        if (pid < 0)
+            die("fork");
+        if (count == 0) {
+            int status;
+            if (waitpid(pid, &status, 0) != pid || status != 0) {
+                printf("/bin/true gives %#x\n", status);
+                return 2;
+            }
+        } else {
+            const char *said = watch(pid);
+            uint32_t i = 0;
+            for (; i < count && shared->outcomes[i].done; i++)
+                print_outcome(&shared->outcomes[i], NULL);
+            if (i < count)
+                print_outcome(&shared->outcomes[i], said ? said : "ends the caller");
+            tidy(mounts);
+        }
+        puts(".");
+        fflush(stdout);
+    }
+    return 0;
 }

@@ -429,7 +429,7 @@ pub fn differential_with(shell: &str, script: &str, compare: Compare) {
 }
 
 /// The lines in which two texts differ, shortened to what a person reads.
-fn difference(native: &str, seen: &str) -> String {
+pub fn difference(native: &str, seen: &str) -> String {
     let mut counts: BTreeMap<&str, i64> = BTreeMap::new();
     for line in native.lines() {
         *counts.entry(line).or_default() += 1;

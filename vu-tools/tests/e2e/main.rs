@@ -8,6 +8,7 @@ mod harness;
 mod lifetime;
 mod mounts;
 mod programs;
+mod random_calls;
 mod refusals;
 mod session;
 mod syscalls;
