@@ -12,7 +12,7 @@
 //!
 //! Who decides about calls implements [`Hypervisor`]; [`launch`] starts it.
 //!
-//! **Invariant:** this crate does not know what any system call means, but for the six the tracer makes in tracees itself. It knows neither paths nor mounts.
+//! **Invariant:** this crate does not know what any system call means, but for the few that the tracer makes in tracees itself, and those that make threads. It knows neither paths nor mounts.
 
 mod births;
 mod check;

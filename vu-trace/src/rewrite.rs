@@ -3,8 +3,8 @@
 //! A notification cannot change a call, only answer it. So the caller is interrupted, the notification answered for show
 //! ([`Phase::Answered`]), and the caller stops before it is back in its program. There it is made to issue the very same call again, watched for
 //! system calls ([`Phase::Reissuing`]). Only at the stop at the entry of that call are number and arguments exchanged ([`Phase::Inside`]), and at its
-//! exit the argument registers restored. Whatever signal handler runs in between thus sees the tracee's own registers, and a handler that never
-//! returns leaves nothing behind.
+//! exit the argument registers restored. Signals are held back until that entry, or a program with a fast timer would never get there. From
+//! then on they do what they do to any call, and a handler sees the tracee's own registers.
 
 use crate::{
     Listener,
@@ -41,6 +41,8 @@ pub(crate) struct Reissue {
     /// The registers with which the call is made again.
     own: Registers,
     scratch: Option<Lease>,
+    /// The tracee's own blocked signals, while all are.
+    mask: Option<u64>,
 }
 
 /// A call that is made in place of the tracee's own.
@@ -57,7 +59,7 @@ impl Reissue {
     pub(crate) fn without_memory(rewrite: Rewrite, own: Registers, abi: Abi) -> Reissue {
         let (values, _) = arrange(&rewrite.args, own.args(abi), abi, 0);
         let Rewrite { nr, cookie, finish, .. } = rewrite;
-        Reissue { nr, values, cookie, finish, abi, own, scratch: None }
+        Reissue { nr, values, cookie, finish, abi, own, scratch: None, mask: None }
     }
 }
 
@@ -132,7 +134,7 @@ impl<H: Hypervisor> Tracer<H> {
                 let (values, bytes) = arrange(&rewrite.args, own.args(abi), abi, lease.address());
                 ProcessMemory(stopped.tid()).write(lease.address(), &bytes)?;
                 let Rewrite { nr, cookie, finish, .. } = rewrite;
-                Ok(Reissue { nr, values, cookie, finish, abi, own, scratch: Some(lease) })
+                Ok(Reissue { nr, values, cookie, finish, abi, own, scratch: Some(lease), mask: None })
             });
             match placed {
                 Ok(reissue) => tracer.reissue(stopped, reissue),
@@ -149,25 +151,30 @@ impl<H: Hypervisor> Tracer<H> {
     fn reissue(&mut self, stopped: Stopped<Boundary>, mut reissue: Reissue) -> Result<(), Gone> {
         reissue.own.reissue();
         stopped.set_registers(&reissue.own)?;
+        reissue.mask = Some(stopped.signal_mask()?);
+        stopped.set_signal_mask(!0)?;
         self.set_phase(stopped.tid(), Phase::Reissuing(Box::new(reissue)));
         self.go_on(stopped)
     }
 
     /// At the entry of the first call behind that.
     pub(crate) fn enter(&mut self, stopped: Stopped<Entry>, mut reissue: Reissue) -> Result<(), Gone> {
+        if let Some(mask) = reissue.mask {
+            stopped.set_signal_mask(mask)?;
+        }
         let now = stopped.registers()?;
         if now.enters(&reissue.own, reissue.abi) {
             reissue.own = now;
             return self.substitute(stopped, reissue);
         }
-        // A signal handler came first, and this is a call of its own. The other one will be made, and notified, anew.
+        // Somebody else changed the registers. The call will be made, and notified, anew, if it is made at all.
         self.resume(stopped);
         Ok(())
     }
 
     /// At the entry to a call, whose registers are `reissue.own`: puts the other one in its place.
     pub(crate) fn substitute(&mut self, stopped: Stopped<Entry>, reissue: Reissue) -> Result<(), Gone> {
-        let Reissue { nr, mut values, cookie, finish, abi, own, scratch } = reissue;
+        let Reissue { nr, mut values, cookie, finish, abi, own, scratch, mask: _ } = reissue;
         let tid = stopped.tid();
         if cookie && abi == Abi::X86_64 {
             values[5] = self.cookie;

@@ -193,7 +193,7 @@ static void ignored(void) {
 static void signals_with(int flags) {
     struct sigaction action = {.sa_handler = on_alarm, .sa_flags = flags};
     sigaction(SIGALRM, &action, NULL);
-    struct itimerval timer = {{0, 300}, {0, 300}};
+    struct itimerval timer = {{0, 150}, {0, 150}};
     setitimer(ITIMER_REAL, &timer, NULL);
     const double end = now() + 1;
     long rounds = 0;
