@@ -62,14 +62,18 @@ fn random_calls_have_the_results_of_the_host() {
         let site = Site::new();
         fs::write(site.path().join("calls"), input(seed)).unwrap();
         let script = format!("mkdir -p \"$W/r\" && exec {} {} \"$W/r\" < \"$D/calls\"", program.display(), skipped());
-        let native = site.script_in(None, "sh", &script).ok();
-        check_output(seed, &native);
         // Inside a bind, names lie in two mounts where they lay in one file system (EXDEV), and are longer.
         for view in [View::Nothing, View::Beside, View::Root] {
-            let ran = site.script_in(Some(view), "sh", &script);
-            let seen = ran.stdout();
-            if seen != native || !ran.status.success() || !ran.stderr.is_empty() {
-                let difference = difference(&native, &seen);
+            // Some results are the machine's of the moment (memory, timing, what other tests do): a true difference stays when both are asked again.
+            let attempt = || {
+                let native = site.script_in(None, "sh", &script).ok();
+                check_output(seed, &native);
+                let ran = site.script_in(Some(view), "sh", &script);
+                let seen = ran.stdout();
+                let same = seen == native && ran.status.success() && ran.stderr.is_empty();
+                if same { Ok(()) } else { Err((difference(&native, &seen), ran)) }
+            };
+            if let Err((difference, ran)) = attempt().or_else(|_| attempt()).or_else(|_| attempt()) {
                 failures.push(format!("seed {seed}, {view:?}, {}:\n{difference}{}", ran.status, ran.stderr()));
             }
         }
