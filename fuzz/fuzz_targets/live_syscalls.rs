@@ -47,7 +47,8 @@ exec "$2" "$1/view" "$1/m$1/src" "$1/tree/sub" "$1/outer/sub" "$1/src/file" "$1/
 /// A directory of the user's with umvu and the helper, removed when this process is gone.
 static PLACE: LazyLock<PathBuf> = LazyLock::new(|| {
     let project = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("fuzz/ lies in the project");
-    let built = env::var_os("UMVU").map_or_else(|| project.join("target/release/umvu"), PathBuf::from);
+    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| project.join("target"), PathBuf::from);
+    let built = env::var_os("UMVU").map_or_else(|| target.join("release/umvu"), PathBuf::from);
     let place = env::temp_dir().join(format!("umvu-fuzz-{}", std::process::id()));
     let bin = place.join("bin");
     fs::create_dir_all(&bin).expect("a temporary directory");

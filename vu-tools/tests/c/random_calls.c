@@ -42,7 +42,7 @@
 
 enum { RECORD = 32, BATCH_MAX = 4096, PAGE = 4096 };
 /* How long one call may take, in milliseconds. */
-enum { PATIENCE = 5000 };
+enum { PATIENCE = 3000 };
 
 /* ---- The memory that pointers lead to: at fixed addresses below 4 GiB, for the 32-bit entry, and the same in every run. */
 
