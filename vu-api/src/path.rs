@@ -15,8 +15,15 @@ pub const PATH_MAX: usize = 4096;
 ///
 /// Its length is not bounded here; what came from a tracee was bounded by `PATH_MAX` when it was read, and
 /// what is handed to the host is judged by the host.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AbsPath(SmallVec<[u8; 64]>);
+
+impl Clone for AbsPath {
+    fn clone(&self) -> AbsPath {
+        // SmallVec's own clones byte by byte.
+        AbsPath(SmallVec::from_slice(&self.0))
+    }
+}
 
 /// Why bytes are no [`AbsPath`]: they do not begin with `/`, or hold a NUL or a `..` component.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,6 +101,15 @@ impl AbsPath {
         let mut path = self.clone();
         path.pop();
         path
+    }
+
+    /// The text of the directory that holds the last component: [`parent`](Self::parent) without a copy.
+    #[must_use]
+    pub fn directory(&self) -> &[u8] {
+        match self.0.iter().rposition(|&b| b == b'/') {
+            Some(slash) => &self.0[..slash.max(1)],
+            None => &self.0,
+        }
     }
 
     /// The last component; `None` for the root.

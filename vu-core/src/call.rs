@@ -30,6 +30,8 @@ pub struct Call<'a> {
     pub view: Arc<View>,
     /// The view's newest layer: what the task sees.
     pub layer: Layer,
+    /// The state of the mounts of all views when the call was looked at.
+    pub generation: u64,
     /// The hypervisor.
     pub core: &'a Core,
     intercepted: &'a Intercepted<'a>,
@@ -69,6 +71,8 @@ impl<'a> Call<'a> {
     /// The call of a task.
     #[must_use]
     pub fn new(core: &'a Core, task: Arc<Task>, intercepted: &'a Intercepted<'a>) -> Call<'a> {
+        // Before the mounts are looked at: what is noted under this number is never newer than what was seen.
+        let generation = core.generation();
         let view = task.view();
         let layer = Layer::top(view.clone());
         let syscall = Syscall { nr: intercepted.nr, args: intercepted.args };
@@ -80,6 +84,7 @@ impl<'a> Call<'a> {
             task,
             view,
             layer,
+            generation,
             core,
             intercepted,
             meant,

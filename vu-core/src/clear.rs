@@ -4,6 +4,9 @@
 //! symbolic link stands on the way. The proof is kept for a few milliseconds, and no longer than until a process of the view renames, links or mounts
 //! something. What it decides is only that the kernel may look the path up by itself, which it then does anew: all that a change from outside the
 //! view in just that time could do is that a link into a mount is followed on the host for once.
+//!
+//! The same holds for paths *with* links that were walked and led to where the kernel's own look-up leads (`/lib/x86_64-linux-gnu/libc.so.6`): they are kept
+//! by their text, for one view and as long as no mount comes or goes.
 
 use ahash::AHashMap;
 use nix::time::{ClockId, clock_gettime};
@@ -24,10 +27,39 @@ pub struct ClearPaths(Mutex<Known>);
 #[derive(Default)]
 struct Known {
     until: AHashMap<Box<[u8]>, Duration>,
+    agreed: AHashMap<Box<[u8]>, (Duration, Seen)>,
     unrest_until: Duration,
 }
 
+/// For whom kernel and view agree: a view with its mounts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seen {
+    /// The view's address.
+    pub view: usize,
+    /// Changes whenever a mount comes or goes, or a view is made.
+    pub generation: u64,
+}
+
 impl ClearPaths {
+    /// Whether the kernel's own look-up of an absolute path led to what the view means by it.
+    pub fn agree(&self, text: &[u8], seen: Seen) -> bool {
+        let known = self.0.lock();
+        known.agreed.get(text).is_some_and(|&(until, by)| by == seen && now() < until)
+    }
+
+    /// Notes that it did.
+    pub fn note_agreed(&self, text: &[u8], seen: Seen) {
+        let now = now();
+        let mut known = self.0.lock();
+        if now < known.unrest_until {
+            return;
+        }
+        if known.agreed.len() >= MOST {
+            known.agreed.clear();
+        }
+        known.agreed.insert(text.into(), (now + LIFETIME, seen));
+    }
+
     /// Whether neither the path nor anything on the way is a symbolic link.
     pub fn knows(&self, path: &[u8]) -> bool {
         let known = self.0.lock();
@@ -54,6 +86,7 @@ impl ClearPaths {
     pub fn forget(&self) {
         let mut known = self.0.lock();
         known.until.clear();
+        known.agreed.clear();
         known.unrest_until = now() + UNREST;
     }
 }
@@ -83,11 +116,26 @@ mod tests {
     }
 
     #[test]
+    fn agreement_is_that_of_a_view() {
+        let clear = ClearPaths::default();
+        let seen = Seen { view: 1, generation: 1 };
+        clear.note_agreed(b"/lib/x", seen);
+        assert!(clear.agree(b"/lib/x", seen));
+        assert!(
+            !clear.agree(b"/lib/x", Seen { view: 2, ..seen })
+                && !clear.agree(b"/lib/x", Seen { generation: 2, ..seen })
+        );
+        clear.forget();
+        assert!(!clear.agree(b"/lib/x", seen));
+    }
+
+    #[test]
     fn they_are_bounded() {
         let clear = ClearPaths::default();
         for i in 0..3 * MOST {
             clear.note(format!("/{i}").as_bytes());
+            clear.note_agreed(format!("/{i}").as_bytes(), Seen { view: 1, generation: 1 });
         }
-        assert!(clear.0.lock().until.len() <= MOST);
+        assert!(clear.0.lock().until.len() <= MOST && clear.0.lock().agreed.len() <= MOST);
     }
 }

@@ -4,6 +4,7 @@ use crate::{
     call::{Call, Outcome},
     clear::ClearPaths,
     debug::{Override, Tag},
+    program::Programs,
     route::Routes,
     table::{self, Filter, Printed},
     task::Tasks,
@@ -32,6 +33,8 @@ pub struct Core {
     pub nodes: Arc<Nodes>,
     /// Paths that were looked at a moment ago.
     pub clear: ClearPaths,
+    /// How programs begin that were executed a while ago.
+    pub programs: Programs,
     /// Under which names host directories are open.
     pub routes: Arc<Routes>,
     required: Arc<Required>,
@@ -40,6 +43,7 @@ pub struct Core {
     virtual_files: AtomicBool,
     listed: AtomicBool,
     read_only: AtomicBool,
+    no_exec: AtomicBool,
     generation: AtomicU64,
     first: Arc<View>,
     debug: Override,
@@ -61,6 +65,7 @@ impl Core {
             tasks: Tasks::default(),
             nodes,
             clear: ClearPaths::default(),
+            programs: Programs::default(),
             routes: Arc::default(),
             required,
             cookie,
@@ -68,6 +73,7 @@ impl Core {
             virtual_files: AtomicBool::new(false),
             listed: AtomicBool::new(false),
             read_only: AtomicBool::new(false),
+            no_exec: AtomicBool::new(false),
             generation: AtomicU64::new(1),
             first,
             debug: Override::default(),
@@ -84,6 +90,12 @@ impl Core {
     #[must_use]
     pub fn has_listed_mounts(&self) -> bool {
         self.listed.load(Ordering::Acquire)
+    }
+
+    /// Whether there may be mounts whose programs are not executed (`noexec`).
+    #[must_use]
+    pub fn has_mounts_without_programs(&self) -> bool {
+        self.no_exec.load(Ordering::Acquire)
     }
 
     /// A number that changes whenever a mount comes or goes in any view.
@@ -107,11 +119,14 @@ impl Core {
         if virtual_files {
             self.virtual_files.store(true, Ordering::Release);
         }
+        if mount.flags.contains(MountFlags::NOEXEC) {
+            self.no_exec.store(true, Ordering::Release);
+        }
         let read_only = mount.flags.contains(MountFlags::RDONLY);
         if read_only {
             self.read_only.store(true, Ordering::Release);
         }
-        self.unmounted();
+        self.mounts_changed();
         let mut installed = self.installed.lock();
         let mut wanted = Vec::new();
         if !installed.path {
@@ -146,8 +161,8 @@ impl Core {
         }
     }
 
-    /// A mount went, or a task changed its view.
-    pub fn unmounted(&self) {
+    /// A mount came or went, or a task changed its view.
+    pub fn mounts_changed(&self) {
         self.clear.forget();
         self.generation.fetch_add(1, Ordering::AcqRel);
     }

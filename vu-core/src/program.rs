@@ -1,10 +1,14 @@
 //! How a program file begins: `#!` lines and ELF headers. Untrusted input.
 
+use crate::sys;
+use ahash::AHashMap;
+use parking_lot::Mutex;
 use std::{
     fs::File,
     os::{fd::OwnedFd, unix::fs::FileExt},
+    sync::Arc,
 };
-use vu_api::Errno;
+use vu_api::{Errno, FileType};
 
 /// How much the kernel reads of a file to find out what it is (`BINPRM_BUF_SIZE`, `include/uapi/linux/binfmts.h`).
 const BEGINNING: usize = 256;
@@ -33,6 +37,40 @@ pub enum Interpreter {
     },
     /// The loader of an ELF program.
     Loader(Vec<u8>),
+}
+
+/// How programs of the host begin, as read before, by what tells that a file is the same and unchanged.
+#[derive(Default)]
+pub struct Programs(Mutex<AHashMap<Version, Arc<Option<Interpreter>>>>);
+
+/// Device and inode number, size, and the time of the last change.
+type Version = (u64, u64, i64, (i64, i64));
+
+impl Programs {
+    /// How many are kept.
+    const MOST: usize = 256;
+
+    /// What interprets the program of a path of the host, all links followed; `None` if that cannot be said: it is no regular file, or may not be read.
+    pub fn interpreter(&self, path: &[u8]) -> Option<Arc<Option<Interpreter>>> {
+        let version = |stat: &libc::stat| (stat.st_dev, stat.st_ino, stat.st_size, (stat.st_ctime, stat.st_ctime_nsec));
+        let stat = sys::stat(path).ok()?;
+        if FileType::from_mode(stat.st_mode) != Some(FileType::Regular) {
+            return None;
+        }
+        let known = self.0.lock().get(&version(&stat)).cloned();
+        if known.is_some() {
+            return known;
+        }
+        let file = sys::open(path, libc::O_RDONLY | libc::O_NOCTTY | libc::O_NONBLOCK).ok()?;
+        let interpreter = Arc::new(Header::read(file).ok()?.interpreter());
+        let mut programs = self.0.lock();
+        if programs.len() >= Self::MOST {
+            programs.clear();
+        }
+        // Under the version from before it was read: if it was changed meanwhile, nobody finds this.
+        programs.insert(version(&stat), interpreter.clone());
+        Some(interpreter)
+    }
 }
 
 impl Header {

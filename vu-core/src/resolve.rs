@@ -11,12 +11,14 @@
 
 use crate::{
     call::Call,
+    clear::Seen,
     debug::Tag,
     route::Route,
     sys::{self, At, Final},
-    task::{Cwd, Task, host_name},
+    task::{Cwd, Object, Task, host_name},
     tree::ViewTree,
 };
+use smallvec::SmallVec;
 use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::Arc,
@@ -109,6 +111,25 @@ struct Failure {
 impl From<Errno> for Failure {
     fn from(errno: Errno) -> Failure {
         Failure { errno, kernel_agrees: false }
+    }
+}
+
+/// The way from a directory to the last component of a path, as a key of [`ClearPaths`](crate::clear::ClearPaths).
+struct Way(SmallVec<[u8; 128]>);
+
+impl Way {
+    fn new((device, inode): Object, path: &[u8]) -> Way {
+        let mut key = SmallVec::new();
+        // No absolute path begins so.
+        key.push(0);
+        key.extend_from_slice(&device.to_ne_bytes());
+        key.extend_from_slice(&inode.to_ne_bytes());
+        key.extend_from_slice(path.iter().rposition(|&b| b == b'/').map_or(b"", |slash| &path[..slash]));
+        Way(key)
+    }
+
+    fn key(&self) -> &[u8] {
+        &self.0
     }
 }
 
@@ -265,7 +286,7 @@ impl Call<'_> {
                 return false;
             }
             let elsewhere = need.opens() && !fs.cwd_route.read().is_host();
-            return (one_name && !elsewhere) || no_links(cwd.fd.as_fd(), arg, elsewhere);
+            return (one_name && !elsewhere) || self.no_links(cwd.fd.as_fd(), cwd.object, arg, elsewhere);
         }
         if one_name && !need.opens() {
             return true;
@@ -273,7 +294,38 @@ impl Call<'_> {
         // A bad descriptor is the kernel's to refuse.
         let Ok(dir) = self.task.descriptor(arg.dirfd) else { return true };
         let elsewhere = need.opens() && sys::tag(dir.as_fd()) != Ok(0);
-        (one_name && !elsewhere) || no_links(dir.as_fd(), arg, elsewhere)
+        if one_name && !elsewhere {
+            return true;
+        }
+        sys::fstat(dir.as_fd()).is_ok_and(|stat| self.no_links(dir.as_fd(), (stat.st_dev, stat.st_ino), arg, elsewhere))
+    }
+
+    /// Whether no symbolic link stands on the way of a relative path. With `elsewhere`, the object must not be a directory either: its descriptor
+    /// would need a route.
+    fn no_links(&self, dir: BorrowedFd<'_>, object: Object, arg: &PathArg, elsewhere: bool) -> bool {
+        let last = if arg.follow == Follow::Last { Final::Refuse } else { Final::Itself };
+        let way = Way::new(object, &arg.path);
+        if !elsewhere
+            && self.core.clear.knows(way.key())
+            && (last == Final::Itself || sys::is_no_link(At::Dir(dir), &arg.path))
+        {
+            return true;
+        }
+        match sys::look_at(At::Dir(dir), &arg.path, last) {
+            Ok(handle) => {
+                self.core.clear.note(way.key());
+                !elsewhere || sys::file_type(handle.as_fd()).is_ok_and(|t| t != FileType::Directory)
+            }
+            Err(Errno::ELOOP) => false,
+            // Any other error comes before a link could: the kernel will find the same.
+            Err(errno) => {
+                if errno == Errno::ENOENT {
+                    // What is missing on the way can become a link only by what makes all proofs forgotten.
+                    self.core.clear.note(way.key());
+                }
+                true
+            }
+        }
     }
 
     /// The working directory, held, with the knowledge whether kernel and view mean the same by it.
@@ -289,9 +341,23 @@ impl Call<'_> {
         let host = self.task.cwd_host_path()?;
         let view = self.name_by(&fs.cwd_route.read(), &host).unwrap_or_else(|| host.clone());
         let natural = self.layer.locate(&view, Purpose::Read)? == Location::Host(host);
-        let cwd = Cwd { fd, epoch, natural };
+        let in_proc = sys::is_procfs(fd.as_fd());
+        let stat = sys::fstat(fd.as_fd())?;
+        let cwd = Cwd { fd, epoch, natural, in_proc, object: (stat.st_dev, stat.st_ino) };
         fs.set_cwd(cwd.clone());
         Ok(cwd)
+    }
+
+    /// Whether a relative path may lead to a magic link of `/proc`, whose text is another one in the view.
+    pub(crate) fn may_be_magic(&self, arg: &PathArg) -> bool {
+        if arg.is_absolute() {
+            return false;
+        }
+        let begins_in_proc = match arg.dirfd {
+            libc::AT_FDCWD => self.cwd().is_ok_and(|cwd| cwd.in_proc),
+            dirfd => self.task.descriptor(dirfd).is_ok_and(|fd| sys::is_procfs(fd.as_fd())),
+        };
+        begins_in_proc || arg.components().any(|name| name == b"proc")
     }
 
     /// The route by which a name of the view leads to a name of the host.
@@ -377,16 +443,19 @@ impl Call<'_> {
     /// The second look; `None` if a symbolic link stands on the way.
     fn by_text(&self, arg: &PathArg, base: &Base, need: Need) -> Result<Option<Place>, Errno> {
         let mut name = base.view.clone();
-        // What the kernel would reach, as long as it is known.
-        let mut kernel = base.host.clone();
+        // What the kernel would reach, as long as it is known and not the same.
+        let mut kernel = base.host.clone().filter(|host| *host != name);
+        let known = base.host.is_some();
         let mut dots = false;
         for component in arg.components() {
             if component == b".." {
                 dots = true;
                 // Only where kernel and view agree on the directory do they agree on what is above it.
-                let here = kernel.as_ref().is_some_and(|kernel| {
-                    self.layer.locate(&name, Purpose::Read).is_ok_and(|l| l == Location::Host(kernel.clone()))
-                });
+                let here = known
+                    && self
+                        .layer
+                        .locate(&name, Purpose::Read)
+                        .is_ok_and(|l| matches!(&l, Location::Host(host) if host == kernel.as_ref().unwrap_or(&name)));
                 if !here || name.is_root() {
                     return Ok(None);
                 }
@@ -410,7 +479,7 @@ impl Call<'_> {
         let root = self.task.fs().root.read().is_root();
         match self.layer.locate(&name, Purpose::Read)? {
             Location::Host(host) => {
-                let native = root && kernel.as_ref() == Some(&host);
+                let native = root && known && *kernel.as_ref().unwrap_or(&name) == host;
                 let place = |found, handle| {
                     let location = Location::Host(host.clone());
                     Place { name: name.clone(), location, found, handle, must_be_dir, native, opaque: false }
@@ -418,6 +487,9 @@ impl Call<'_> {
                 let same_name = native && host == name;
                 if same_name && need != Need::Name && !dots && self.is_clear(&name, last) {
                     // Whether it exists, the kernel will say.
+                    return Ok(Some(place(true, None)));
+                }
+                if same_name && self.agreed(arg, need) {
                     return Ok(Some(place(true, None)));
                 }
                 let looked = if dots && native {
@@ -442,7 +514,12 @@ impl Call<'_> {
                         Ok(Some(place(true, Some(handle))))
                     }
                     Err(Errno::ELOOP) => Ok(None),
-                    Err(Errno::ENOENT) => Ok(Some(place(false, None))),
+                    Err(Errno::ENOENT) => {
+                        if same_name && !dots {
+                            self.note_clear(&name, Final::Itself);
+                        }
+                        Ok(Some(place(false, None)))
+                    }
                     // The kernel finds the same, and knows best which error comes first.
                     Err(_) if native => Ok(Some(place(false, None))),
                     Err(errno) => Err(errno),
@@ -476,19 +553,40 @@ impl Call<'_> {
         }
     }
 
-    /// Whether a path was found free of links a moment ago, as far as it matters.
+    /// Whether no symbolic link stands on the way, as far as it matters: the way was found clear a moment ago, and the last component is no link, or
+    /// is not followed.
     fn is_clear(&self, name: &AbsPath, last: Final) -> bool {
+        let clear = &self.core.clear;
         match last {
-            Final::Itself => self.core.clear.knows(name.parent().as_bytes()),
-            Final::Refuse => self.core.clear.knows(name.as_bytes()),
+            Final::Itself => clear.knows(name.directory()),
+            Final::Refuse => {
+                clear.knows(name.as_bytes())
+                    || clear.knows(name.directory()) && sys::is_no_link(At::Root, name.as_bytes())
+            }
         }
+    }
+
+    /// Whether an absolute path, with the links on its way, was found to lead the kernel to what the view means. Its name is not known then.
+    fn agreed(&self, arg: &PathArg, need: Need) -> bool {
+        self.can_agree(arg)
+            && matches!(need, Need::Object | Need::Open)
+            && !self.core.has_listed_mounts()
+            && self.core.clear.agree(&arg.path, self.seen())
+    }
+
+    fn can_agree(&self, arg: &PathArg) -> bool {
+        arg.is_absolute() && arg.follow == Follow::Last && arg.resolve.is_empty()
+    }
+
+    fn seen(&self) -> Seen {
+        Seen { view: Arc::as_ptr(&self.view).addr(), generation: self.generation }
     }
 
     fn note_clear(&self, name: &AbsPath, last: Final) {
         if last == Final::Refuse {
             self.core.clear.note(name.as_bytes());
         }
-        self.core.clear.note(name.parent().as_bytes());
+        self.core.clear.note(name.directory());
     }
 
     /// The third look.
@@ -504,6 +602,9 @@ impl Call<'_> {
         let found = resolved.state != State::Missing;
         let location = self.layer.locate(&resolved.path, Purpose::Read)?;
         let native = tree.kernel_agrees() && location == Location::Host(resolved.path.clone());
+        if native && !tree.is_personal() && self.can_agree(arg) {
+            self.core.clear.note_agreed(&arg.path, self.seen());
+        }
         let handle = match (&location, resolved.handle) {
             (Location::Host(host), None) if found && !resolved.opaque => {
                 Some(sys::look_at(At::Root, host.as_bytes(), Final::Itself)?)
@@ -570,16 +671,5 @@ impl Call<'_> {
             Ok(host) => self.name_of(fd.as_fd(), &host),
             Err(_) => self.placeholder(fd.as_fd()).map(|base| base.view),
         }
-    }
-}
-
-/// Whether no symbolic link stands on the way of a relative path. With `elsewhere`, the object must not be a directory either: its descriptor
-/// would need a route.
-fn no_links(dir: BorrowedFd<'_>, arg: &PathArg, elsewhere: bool) -> bool {
-    let last = if arg.follow == Follow::Last { Final::Refuse } else { Final::Itself };
-    match sys::look_at(At::Dir(dir), &arg.path, last) {
-        Ok(handle) => !elsewhere || sys::file_type(handle.as_fd()).is_ok_and(|t| t != FileType::Directory),
-        // Any other error comes before a link could: the kernel will find the same.
-        Err(errno) => errno != Errno::ELOOP,
     }
 }

@@ -114,6 +114,20 @@ pub fn identity(path: &[u8]) -> Result<(u64, u64), Errno> {
     Ok((stat.st_dev, stat.st_ino))
 }
 
+/// stat(2): all links are followed.
+///
+/// # Errors
+/// Those of stat(2).
+pub fn stat(path: &[u8]) -> Result<libc::stat, Errno> {
+    let path = c_path(path)?;
+    let mut stat = MaybeUninit::<libc::stat>::zeroed();
+    // SAFETY: a C string; the kernel fills the struct, of which all zeros are a valid value, too.
+    unsafe {
+        check(libc::stat(path.as_ptr(), stat.as_mut_ptr()).into())?;
+        Ok(stat.assume_init())
+    }
+}
+
 /// The type of an open object. What has none (epoll, eventfd and the like) is a stream: neither directory nor file.
 ///
 /// # Errors
@@ -172,6 +186,22 @@ pub fn read_link(dir: BorrowedFd<'_>, name: &str) -> Result<Vec<u8>, Errno> {
             as i64)?;
     target.truncate(usize::try_from(length).unwrap_or(0));
     Ok(target)
+}
+
+/// Whether an object lies in a `/proc`.
+#[must_use]
+pub fn is_procfs(fd: BorrowedFd<'_>) -> bool {
+    fstatfs(fd).is_ok_and(|stat| stat.f_type == libc::PROC_SUPER_MAGIC)
+}
+
+/// Whether the last component of a path is known not to be a symbolic link: it is something else, or missing. Half as dear as opening it.
+#[must_use]
+pub fn is_no_link(from: At<'_>, path: &[u8]) -> bool {
+    let Ok(path) = c_path(path) else { return false };
+    let mut target = [0u8; 1];
+    // SAFETY: an open descriptor or AT_FDCWD, a C string, and a buffer of the length that is told.
+    let read = unsafe { libc::readlinkat(from.raw(), path.as_ptr(), target.as_mut_ptr().cast(), target.len()) };
+    read < 0 && matches!(Errno::last(), Errno::EINVAL | Errno::ENOENT)
 }
 
 /// The extended attribute `name` of the object of an absolute path, no final link followed; with an empty name, the list of names. A `size` of 0 asks for

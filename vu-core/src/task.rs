@@ -84,6 +84,10 @@ pub struct Cwd {
     pub epoch: u64,
     /// Whether the view means by this directory what the kernel holds.
     pub natural: bool,
+    /// Which object it is.
+    pub object: Object,
+    /// Whether it lies in `/proc`.
+    pub in_proc: bool,
 }
 
 fn host_route() -> Arc<Route> {

@@ -15,17 +15,24 @@ pub struct ViewTree<'a> {
     call: &'a Call<'a>,
     /// Whether all that was looked at is what the kernel would have come by, too.
     agrees: Cell<bool>,
+    /// Whether a link of `/proc` was met, which leads each task elsewhere.
+    personal: Cell<bool>,
 }
 
 impl<'a> ViewTree<'a> {
     /// `agrees`: whether kernel and view begin at the same directory.
     pub fn new(call: &'a Call<'a>, agrees: bool) -> ViewTree<'a> {
-        ViewTree { call, agrees: Cell::new(agrees) }
+        ViewTree { call, agrees: Cell::new(agrees), personal: Cell::new(false) }
     }
 
     /// Whether the kernel's own walk would have led to the same place.
     pub fn kernel_agrees(&self) -> bool {
         self.agrees.get()
+    }
+
+    /// Whether the same path may mean something else for another task of the view.
+    pub fn is_personal(&self) -> bool {
+        self.personal.get()
     }
 
     /// The links of `/proc` that lead a task to itself, and those that lead to objects (proc(5)).
@@ -126,6 +133,7 @@ impl Tree for ViewTree<'_> {
             self.agrees.set(false);
         }
         if let Some(look) = self.proc_link(&host) {
+            self.personal.set(true);
             return Ok(look);
         }
         let handle = sys::look_at(At::Root, host.as_bytes(), Final::Itself)?;

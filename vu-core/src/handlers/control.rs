@@ -45,7 +45,7 @@ pub fn control(call: &mut Call<'_>) -> Result<Outcome, Errno> {
         }
         Served::Enter(view) => {
             call.task.set_view(view);
-            call.core.unmounted();
+            call.core.mounts_changed();
             Vec::new()
         }
     };

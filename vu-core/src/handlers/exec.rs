@@ -58,11 +58,57 @@ pub fn execveat(call: &mut Call<'_>) -> Result<Outcome, Errno> {
     exec(call, &Request { arg, text, argv: call.arg(2), path_index: 1 })
 }
 
+/// Whether the kernel by itself finds a program of the host, and all its interpreters, as the view means them. False only means that it takes a
+/// closer look to say so.
+fn kernel_runs(call: &Call<'_>, program: &[u8], depth: usize) -> bool {
+    match call.core.programs.interpreter(program).as_deref() {
+        None => false,
+        Some(None) => true,
+        Some(Some(Interpreter::Loader(loader))) => kernel_finds(call, loader),
+        Some(Some(Interpreter::Script { path, .. })) => {
+            depth < MAX_DEPTH
+                && path.starts_with(b"/")
+                && kernel_finds(call, path)
+                && kernel_runs(call, path, depth + 1)
+        }
+    }
+}
+
+/// Whether a path leads the kernel to the object of the view, and under the same name.
+fn kernel_finds(call: &Call<'_>, path: &[u8]) -> bool {
+    match call.meaning(&PathArg::at_cwd(path.to_vec(), Follow::Last), Need::Object) {
+        Ok(Meaning::Place(place)) => is_natural(&place),
+        _ => false,
+    }
+}
+
+/// Whether kernel and view find the same object, and call it the same.
+fn is_natural(place: &Place) -> bool {
+    place.native && !place.opaque && place.host() == Some(&place.name)
+}
+
 fn exec(call: &Call<'_>, request: &Request) -> Result<Outcome, Errno> {
-    let place = match call.meaning(&request.arg, Need::Name)? {
-        Meaning::Kernel => return Ok(Outcome::Host),
-        Meaning::Place(place) => place,
+    let mut place = match call.meaning(&request.arg, Need::Object)? {
+        Meaning::Place(place) => Some(place),
+        Meaning::Kernel => None,
     };
+    if let Some(place) = &place
+        && is_natural(place)
+        && request.text.starts_with(b"/")
+        && request.arg.follow == Follow::Last
+        && !call.core.has_mounts_without_programs()
+        && kernel_runs(call, &request.text, 0)
+    {
+        return Ok(Outcome::Host);
+    }
+    // Where it was only clear that the kernel finds it, its name is to be found out.
+    if place.as_ref().is_none_or(|place| place.found && place.handle.is_none()) {
+        place = match call.meaning(&request.arg, Need::Name)? {
+            Meaning::Place(place) => Some(place),
+            Meaning::Kernel => None,
+        };
+    }
+    let Some(place) = place else { return Ok(Outcome::Host) };
     if !place.found {
         return if place.native { Ok(Outcome::Host) } else { Err(Errno::ENOENT) };
     }
@@ -75,7 +121,7 @@ fn exec(call: &Call<'_>, request: &Request) -> Result<Outcome, Errno> {
     }
     let program = Program::open(call, &place)?;
     let natural = place.native && place.host() == Some(&place.name);
-    match program.interpreter() {
+    match program.interpreter.clone() {
         None if natural => Ok(Outcome::Host),
         None => Ok(by_path(call, request, &place, &program.path)),
         Some(Interpreter::Loader(loader)) => match other_loader(call, &loader)? {
@@ -84,7 +130,7 @@ fn exec(call: &Call<'_>, request: &Request) -> Result<Outcome, Errno> {
             Some(loader) => by_loader(call, request, &place, &loader),
         },
         Some(Interpreter::Script { .. }) => {
-            if natural && kernel_runs_script(call, program.header.as_ref())? {
+            if natural && kernel_runs_script(call, program.interpreter.clone())? {
                 return Ok(Outcome::Host);
             }
             by_interpreter(call, request, &place, program)
@@ -108,7 +154,7 @@ fn executable_here(call: &Call<'_>, place: &Place) -> bool {
 struct Program {
     /// The path by which the tracee executes it.
     path: Vec<u8>,
-    header: Option<Header>,
+    interpreter: Option<Interpreter>,
     /// Kept open until the tracee has executed it, if it is reached by this descriptor.
     held: Option<OwnedFd>,
 }
@@ -122,8 +168,8 @@ impl Program {
                 }
                 let path = host.as_bytes().to_vec();
                 // A program that may not be read may still be executed; then it cannot be a script.
-                let header = sys::open(&path, libc::O_RDONLY | libc::O_NOCTTY | libc::O_NONBLOCK).ok();
-                Ok(Program { header: header.and_then(|fd| Header::read(fd).ok()), path, held: None })
+                let interpreter = call.core.programs.interpreter(&path).and_then(|known| (*known).clone());
+                Ok(Program { interpreter, path, held: None })
             }
             Location::Own => {
                 let stat = call.layer.stat(&place.name)?;
@@ -135,14 +181,10 @@ impl Program {
                 let Opened::Host(fd) = call.layer.open(&place.name, &how, &*call.task)? else {
                     return Err(Errno::EACCES);
                 };
-                let header = Header::read(fd.try_clone()?).ok();
-                Ok(Program { path: own_descriptor(&fd), header, held: Some(fd) })
+                let interpreter = Header::read(fd.try_clone()?).ok().and_then(|header| header.interpreter());
+                Ok(Program { path: own_descriptor(&fd), interpreter, held: Some(fd) })
             }
         }
-    }
-
-    fn interpreter(&self) -> Option<Interpreter> {
-        self.header.as_ref().and_then(Header::interpreter)
     }
 }
 
@@ -222,7 +264,7 @@ fn by_interpreter(call: &Call<'_>, request: &Request, script: &Place, program: P
     let mut held = vec![program.held];
     let mut front: Vec<Vec<u8>> = Vec::new();
     let mut name = call_name(request, script);
-    let mut interpreter = program.header.as_ref().and_then(Header::interpreter);
+    let mut interpreter = program.interpreter;
     for _ in 0..MAX_DEPTH {
         let Some(Interpreter::Script { path, argument }) = interpreter else { break };
         let place = call.place(&PathArg::at_cwd(path.clone(), Follow::Last))?.existing()?;
@@ -233,7 +275,7 @@ fn by_interpreter(call: &Call<'_>, request: &Request, script: &Place, program: P
         words.extend(front.into_iter().skip(1));
         front = words;
         name = path;
-        let following = next.interpreter();
+        let following = next.interpreter;
         let loader = match &following {
             Some(Interpreter::Script { .. }) => {
                 interpreter = following;
@@ -273,8 +315,7 @@ fn call_name(request: &Request, script: &Place) -> Vec<u8> {
 }
 
 /// Whether the kernel finds all interpreters of a script of the host as the view does.
-fn kernel_runs_script(call: &Call<'_>, header: Option<&Header>) -> Result<bool, Errno> {
-    let mut interpreter = header.and_then(Header::interpreter);
+fn kernel_runs_script(call: &Call<'_>, mut interpreter: Option<Interpreter>) -> Result<bool, Errno> {
     for _ in 0..MAX_DEPTH {
         let path = match interpreter {
             None => return Ok(true),
@@ -285,7 +326,7 @@ fn kernel_runs_script(call: &Call<'_>, header: Option<&Header>) -> Result<bool, 
             Meaning::Kernel => return Ok(true),
             // What does not exist, or is no program, is the kernel's to refuse.
             Meaning::Place(place) if place.native && (!place.found || place.opaque) => return Ok(true),
-            Meaning::Place(place) if place.native => interpreter = Program::open(call, &place)?.interpreter(),
+            Meaning::Place(place) if place.native => interpreter = Program::open(call, &place)?.interpreter,
             Meaning::Place(_) => return Ok(false),
         }
     }

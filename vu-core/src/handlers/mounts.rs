@@ -64,7 +64,7 @@ pub fn umount2(call: &mut Call<'_>) -> Result<Outcome, Errno> {
     let point = mount_point(call, call.read_path(0)?, follow)?;
     match call.view.umount(&point, flags) {
         Ok(mount) => {
-            call.core.unmounted();
+            call.core.mounts_changed();
             call.debug(Tag::Mounts, format_args!("umount {mount}"));
             Ok(Outcome::Done(0))
         }

@@ -9,7 +9,7 @@ use crate::{
     sys, table,
 };
 use std::os::fd::AsFd;
-use vu_api::{Errno, FileType, Filesystem, Location, Purpose};
+use vu_api::{AbsPath, Errno, FileType, Filesystem, Location, Purpose};
 use vu_path::Follow;
 use vu_trace::{Abi, Argument};
 
@@ -71,16 +71,22 @@ pub fn paths(call: &mut Call<'_>) -> Result<Outcome, Errno> {
     if let [from, to] = &meant[..]
         && is_link_or_rename(name)
     {
-        if name.starts_with("link") {
-            // Whether both names are right is said before whether they are of one file system (`do_linkat`, `fs/namei.c`).
-            if matches!(&from.meaning, Meaning::Place(place) if !place.found && !place.native) {
-                return Err(Errno::ENOENT);
-            }
-            if matches!(&to.meaning, Meaning::Place(place) if place.found && place.handle.is_some() && !place.native) {
-                return Err(Errno::EEXIST);
-            }
+        // Whether both names are right is said before whether they are of one file system (`do_linkat`, `fs/namei.c`).
+        let link = name.starts_with("link");
+        if link && matches!(&from.meaning, Meaning::Place(place) if !place.found && !place.native) {
+            return Err(Errno::ENOENT);
         }
-        one_file_system(call, from, to)?;
+        if !one_file_system(call, from, to) {
+            let taken = link && is_taken(call, to);
+            return match meant.iter().all(kernel_finds) {
+                true if taken => Ok(Outcome::Host),
+                false if taken => Err(Errno::EEXIST),
+                _ => Err(Errno::EXDEV),
+            };
+        }
+        if link && !kernel_finds(to) && is_taken(call, to) {
+            return Err(Errno::EEXIST);
+        }
     }
     if meant.iter().all(kernel_finds) {
         return Ok(Outcome::Host);
@@ -173,33 +179,34 @@ fn is_mount_point(call: &Call<'_>, place: &Place) -> bool {
 }
 
 /// Two names of one file system: both of the same mount, or both of the host.
-fn one_file_system(call: &Call<'_>, from: &Meant, to: &Meant) -> Result<(), Errno> {
-    if matches!((&from.meaning, &to.meaning), (Meaning::Kernel, Meaning::Kernel)) {
-        return Ok(());
-    }
-    let mount_of = |m: &Meant| -> Option<Option<u64>> {
-        let name = match &m.meaning {
-            Meaning::Place(place) => place.name.clone(),
-            Meaning::Kernel => {
-                let dirfd = m.dirfd.map_or(libc::AT_FDCWD, |at| call.int(at));
-                match call.place(&PathArg::at(dirfd, m.text.clone(), Follow::Entry)) {
-                    Ok(place) => place.name,
-                    // It is the kernel's to refuse.
-                    Err(_) => return None,
-                }
-            }
-        };
-        Some(call.layer.mount_for(&name).map(|(mount, _)| mount.epoch.0))
-    };
+fn one_file_system(call: &Call<'_>, from: &Meant, to: &Meant) -> bool {
     // A file without a name (an O_TMPFILE's descriptor in /proc) has no mount that could be compared.
-    let opaque = |m: &Meant| matches!(&m.meaning, Meaning::Place(place) if place.opaque);
-    if opaque(from) || from.text.is_empty() {
-        return Ok(());
+    let opaque = matches!(&from.meaning, Meaning::Place(place) if place.opaque);
+    if opaque || from.text.is_empty() || matches!((&from.meaning, &to.meaning), (Meaning::Kernel, Meaning::Kernel)) {
+        return true;
     }
+    let mount_of = |m| name_of(call, m).map(|name| call.layer.mount_for(&name).map(|(mount, _)| mount.epoch));
     match (mount_of(from), mount_of(to)) {
-        (Some(from), Some(to)) if from != to => Err(Errno::EXDEV),
-        _ => Ok(()),
+        (Some(from), Some(to)) => from == to,
+        _ => true,
     }
+}
+
+/// The name of an entry in the view; `None` if what is wrong with its path is the kernel's to say.
+fn name_of(call: &Call<'_>, m: &Meant) -> Option<AbsPath> {
+    match &m.meaning {
+        Meaning::Place(place) => Some(place.name.clone()),
+        Meaning::Kernel => {
+            let dirfd = m.dirfd.map_or(libc::AT_FDCWD, |at| call.int(at));
+            call.place(&PathArg::at(dirfd, m.text.clone(), Follow::Entry)).ok().map(|place| place.name)
+        }
+    }
+}
+
+/// Whether there is an entry of this name.
+fn is_taken(call: &Call<'_>, m: &Meant) -> bool {
+    // That a place was found may only mean that the kernel may look itself.
+    name_of(call, m).is_some_and(|name| call.layer.stat(&name).is_ok())
 }
 
 /// The type of what a path means, if it is there.

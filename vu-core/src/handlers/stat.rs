@@ -179,7 +179,9 @@ fn read_link_at(call: &Call<'_>, dirfd: i32, path_index: usize) -> Result<Outcom
         return Err(Errno::EINVAL);
     }
     let path = call.read_path(path_index)?;
-    let place = match call.meaning(&PathArg::at(dirfd, path, Follow::Never), Need::Name)? {
+    let arg = PathArg::at(dirfd, path, Follow::Never);
+    let need = if call.may_be_magic(&arg) { Need::Name } else { Need::Object };
+    let place = match call.meaning(&arg, need)? {
         Meaning::Kernel => return Ok(Outcome::Host),
         Meaning::Place(place) => place,
     };
@@ -262,14 +264,20 @@ pub fn statfs(call: &mut Call<'_>) -> Result<Outcome, Errno> {
 
 /// getxattr(2).
 pub fn getxattr(call: &mut Call<'_>) -> Result<Outcome, Errno> {
-    let name = attribute_name(call)?;
-    look(call, libc::AT_FDCWD, 0, Follow::Last, |call, place| attribute(call, place, 1, &name))
+    look_for_attribute(call, Follow::Last)
 }
 
 /// lgetxattr(2).
 pub fn lgetxattr(call: &mut Call<'_>) -> Result<Outcome, Errno> {
-    let name = attribute_name(call)?;
-    look(call, libc::AT_FDCWD, 0, Follow::Never, |call, place| attribute(call, place, 1, &name))
+    look_for_attribute(call, Follow::Never)
+}
+
+fn look_for_attribute(call: &mut Call<'_>, follow: Follow) -> Result<Outcome, Errno> {
+    let looked = look(call, libc::AT_FDCWD, 0, follow, |call, place| attribute(call, place, 1, &attribute_name(call)?));
+    if looked.is_err() {
+        attribute_name(call)?;
+    }
+    looked
 }
 
 /// listxattr(2).
