@@ -37,6 +37,8 @@ pub struct Task {
     debug: RwLock<Override>,
     /// Whether the last call that was let run may sleep in the kernel, so that a signal may interrupt it.
     may_sleep: AtomicBool,
+    /// Whether its ids for files may differ from its effective ones.
+    own_fs_ids: AtomicBool,
     held: OnceLock<Result<OwnedFd, Errno>>,
 }
 
@@ -247,7 +249,27 @@ impl Task {
         if sys::effective_uid() != 0 {
             return true;
         }
-        self.credentials().is_ok_and(|who| who.uid == 0)
+        if self.own_fs_ids.load(Ordering::Relaxed) {
+            return self.credentials().is_ok_and(|who| who.uid == 0);
+        }
+        // Its directory in /proc belongs to its effective user, at any moment (`pid_getattr`, `fs/proc/base.c`); /proc/TID/status would tell the same
+        // at twenty times the cost.
+        self.proc().and_then(sys::fstat).is_ok_and(|stat| stat.st_uid == 0)
+    }
+
+    /// Whether its real user, for whom access(2) asks, is the hypervisor's.
+    #[must_use]
+    pub fn is_really_same_user(&self) -> bool {
+        let real = |status: String| {
+            let ids = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+            ids.split_whitespace().next()?.parse::<u32>().ok()
+        };
+        sys::effective_uid() != 0 || self.status().is_ok_and(|status| real(status) == Some(0))
+    }
+
+    /// Notes that it has ids of its own for files, apart from the effective ones (setfsuid(2)).
+    pub fn set_own_fs_ids(&self) {
+        self.own_fs_ids.store(true, Ordering::Relaxed);
     }
 }
 
@@ -358,6 +380,7 @@ impl Tasks {
             stacks: RwLock::default(),
             debug: RwLock::new(debug),
             may_sleep: AtomicBool::new(false),
+            own_fs_ids: AtomicBool::new(false),
             held: OnceLock::new(),
         };
         self.0.write().insert(tid, Arc::new(task));
@@ -384,6 +407,7 @@ impl Tasks {
             stacks: RwLock::new(parent.stacks.read().clone()),
             debug: RwLock::new(parent.debug()),
             may_sleep: AtomicBool::new(false),
+            own_fs_ids: AtomicBool::new(parent.own_fs_ids.load(Ordering::Relaxed)),
             held: OnceLock::new(),
         };
         self.0.write().insert(birth.child, Arc::new(task));
@@ -404,6 +428,7 @@ impl Tasks {
                 stacks: RwLock::new(old.stacks.read().clone()),
                 debug: RwLock::new(old.debug()),
                 may_sleep: AtomicBool::new(false),
+                own_fs_ids: AtomicBool::new(old.own_fs_ids.load(Ordering::Relaxed)),
                 held: OnceLock::new(),
             };
             tasks.insert(process, Arc::new(task));

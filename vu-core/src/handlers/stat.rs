@@ -23,7 +23,7 @@ fn look(
     dirfd: i32,
     path_index: usize,
     follow: Follow,
-    answer: impl FnOnce(&Call<'_>, &Place) -> Result<Outcome, Errno>,
+    answer: impl FnOnce(&mut Call<'_>, &Place) -> Result<Outcome, Errno>,
 ) -> Result<Outcome, Errno> {
     let path = call.read_path(path_index)?;
     match call.meaning(&PathArg::at(dirfd, path, follow), Need::Object)? {
@@ -142,7 +142,11 @@ fn access_mode(call: &Call<'_>, index: usize) -> Result<i32, Errno> {
     if mode & !(libc::R_OK | libc::W_OK | libc::X_OK) == 0 { Ok(mode) } else { Err(Errno::EINVAL) }
 }
 
-fn accessible(call: &Call<'_>, place: &Place, mode: i32, flags: i32) -> Result<Outcome, Errno> {
+fn accessible(call: &mut Call<'_>, place: &Place, mode: i32, flags: i32) -> Result<Outcome, Errno> {
+    // It is the real user that access(2) asks for; the hypervisor's own is not always the same.
+    if place.host().is_some() && flags & libc::AT_EACCESS == 0 && !call.task.is_really_same_user() {
+        return rewrite::paths(call);
+    }
     if mode & libc::W_OK != 0 {
         call.may_write(place)?;
     }

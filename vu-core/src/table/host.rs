@@ -227,8 +227,6 @@ pub(super) const IDENTITY: &[Row] = &[
     Row::host(118, "getresuid", IDS),
     Row::host(119, "setresgid", IDS),
     Row::host(120, "getresgid", IDS),
-    Row::host(122, "setfsuid", IDS),
-    Row::host(123, "setfsgid", IDS),
     Row::host(115, "getgroups", IDS),
     Row::host(116, "setgroups", IDS),
     Row::host(125, "capget", IDS),

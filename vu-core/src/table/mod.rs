@@ -171,6 +171,7 @@ pub const GROUPS: &[Group] = &[
     Group { title: "Executing programs", rows: handled::EXEC },
     Group { title: "Mounts", rows: handled::MOUNTS },
     Group { title: "Sockets", rows: handled::SOCKETS },
+    Group { title: "File system ids", rows: handled::FILE_SYSTEM_IDS },
     Group { title: "Namespaces", rows: handled::NAMESPACES },
     Group { title: "Descriptors of virtual files", rows: handled::DESCRIPTORS },
     Group { title: "Calls that only i386 has", rows: i386::ROWS },
