@@ -16,7 +16,7 @@ use std::sync::{LazyLock, mpsc};
 use std::time::{Duration, Instant};
 
 /// How long a command may take before it counts as hanging.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// The account the commands run as when the tests run as root.
 const ACCOUNT: &str = "umvu-test";

@@ -25,10 +25,10 @@ pub const TESTS: &[(&str, Test)] = &[
 ];
 
 fn exit_status(house: &House) {
-    assert_eq!(finish(&mut house.view(&["sh", "-c", "exit 7"]), 10).status.code(), Some(7));
-    assert_eq!(finish(&mut house.view(&["sh", "-c", "kill -SEGV $$"]), 10).status.code(), Some(128 + libc::SIGSEGV));
-    assert_eq!(finish(&mut house.view(&["timeout", "0.2", "sleep", "9"]), 10).status.code(), Some(124));
-    assert_eq!(finish(&mut house.view(&["setsid", "--wait", "sh", "-c", "exit 5"]), 10).status.code(), Some(5));
+    assert_eq!(finish(&mut house.view(&["sh", "-c", "exit 7"]), 60).status.code(), Some(7));
+    assert_eq!(finish(&mut house.view(&["sh", "-c", "kill -SEGV $$"]), 60).status.code(), Some(128 + libc::SIGSEGV));
+    assert_eq!(finish(&mut house.view(&["timeout", "0.2", "sleep", "9"]), 60).status.code(), Some(124));
+    assert_eq!(finish(&mut house.view(&["setsid", "--wait", "sh", "-c", "exit 5"]), 60).status.code(), Some(5));
 }
 
 /// The processes that run the house's scenario `sleep`, or are its hypervisor.
@@ -84,7 +84,7 @@ fn background_outlives_the_command(house: &House) {
     let script = format!("(sleep 0.5; echo done > {}) >/dev/null 2>&1 & exit 3", mark.display());
     let begin = Instant::now();
     // It lets go of both outputs, although a process of the view still runs.
-    assert_eq!(finish(&mut house.view(&["sh", "-c", &script]), 10).status.code(), Some(3));
+    assert_eq!(finish(&mut house.view(&["sh", "-c", &script]), 60).status.code(), Some(3));
     assert!(begin.elapsed() < Duration::from_millis(450));
     sleep(Duration::from_secs(1));
     assert_eq!(fs::read_to_string(&mark).unwrap(), "done\n");
@@ -205,7 +205,7 @@ fn stopped_and_continued(house: &House) {
 /// A command that stops itself and is continued by its child.
 fn command_continued_alone(house: &House) {
     let script = "(sleep 0.3; kill -CONT $$) & kill -STOP $$; echo goes on; exit 4";
-    let output = finish(&mut house.view(&["sh", "-c", script]), 10);
+    let output = finish(&mut house.view(&["sh", "-c", script]), 60);
     assert_eq!(output.status.code(), Some(4));
     assert_eq!(output.stdout, b"goes on\n");
 }
@@ -222,7 +222,7 @@ fn terminal(house: &House) {
     if let Some(user) = house.who {
         terminal.uid(user).gid(user);
     }
-    let output = finish(&mut terminal, 20);
+    let output = finish(&mut terminal, 60);
     let text = String::from_utf8_lossy(&output.stdout);
     let stopped = format!("status {}", 128 + libc::SIGSTOP);
     assert!(text.contains(&stopped) && text.contains("Stopped"), "{text}");
