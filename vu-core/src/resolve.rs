@@ -14,7 +14,7 @@ use crate::{
     clear::Seen,
     debug::Tag,
     route::Route,
-    sys::{self, At, Final},
+    sys::{self, At, Final, Reach},
     task::{Cwd, Object, Task, host_name},
     tree::ViewTree,
 };
@@ -42,8 +42,10 @@ pub struct PathArg {
 /// What the caller needs to know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Need {
-    /// Only whether the kernel's own look-up is right.
+    /// Only whether the kernel's own look-up is right; the object is held if not.
     Object,
+    /// The same, but where the way is known to be clear, an object of the host need not be held, and may be missing after all.
+    Path,
     /// The same, and the object, or what it is called, is to be changed.
     Change,
     /// Also whether it is a directory that is known by another name in the view: its descriptor must be given its route.
@@ -174,6 +176,13 @@ impl Place {
             Some(handle) => sys::file_type(handle.as_fd()),
             None => Ok(call.layer.stat(&self.name)?.file_type()),
         }
+    }
+
+    /// How the host's object is reached; `None` if it is none.
+    #[must_use]
+    pub fn reach(&self) -> Option<Reach<'_>> {
+        let by_path = self.host().map(|host| Reach::Path(host.as_bytes()));
+        by_path.map(|by_path| self.handle.as_ref().map_or(by_path, |handle| Reach::Held(handle.as_fd())))
     }
 
     /// The host's name, if it is a host object.
@@ -485,7 +494,8 @@ impl Call<'_> {
                     Place { name: name.clone(), location, found, handle, must_be_dir, native, opaque: false }
                 };
                 let same_name = native && host == name;
-                if same_name && need != Need::Name && !dots && self.is_clear(&name, last) {
+                let unheld = if native { need != Need::Name && host == name } else { need == Need::Path };
+                if unheld && !dots && !must_be_dir && self.is_clear(&host, last) {
                     // Whether it exists, the kernel will say.
                     return Ok(Some(place(true, None)));
                 }
@@ -508,15 +518,15 @@ impl Call<'_> {
                 };
                 match looked {
                     Ok(handle) => {
-                        if same_name && !dots {
-                            self.note_clear(&name, last);
+                        if !dots {
+                            self.note_clear(&host, last);
                         }
                         Ok(Some(place(true, Some(handle))))
                     }
                     Err(Errno::ELOOP) => Ok(None),
                     Err(Errno::ENOENT) => {
-                        if same_name && !dots {
-                            self.note_clear(&name, Final::Itself);
+                        if !dots {
+                            self.note_clear(&host, Final::Itself);
                         }
                         Ok(Some(place(false, None)))
                     }
@@ -553,8 +563,8 @@ impl Call<'_> {
         }
     }
 
-    /// Whether no symbolic link stands on the way, as far as it matters: the way was found clear a moment ago, and the last component is no link, or
-    /// is not followed.
+    /// Whether no symbolic link stands on the way to a path of the host, as far as it matters: the way was found clear a moment ago, and the last
+    /// component is no link, or is not followed.
     fn is_clear(&self, name: &AbsPath, last: Final) -> bool {
         let clear = &self.core.clear;
         match last {
@@ -569,7 +579,7 @@ impl Call<'_> {
     /// Whether an absolute path, with the links on its way, was found to lead the kernel to what the view means. Its name is not known then.
     fn agreed(&self, arg: &PathArg, need: Need) -> bool {
         self.can_agree(arg)
-            && matches!(need, Need::Object | Need::Open)
+            && matches!(need, Need::Object | Need::Path | Need::Open)
             && !self.core.has_listed_mounts()
             && self.core.clear.agree(&arg.path, self.seen())
     }

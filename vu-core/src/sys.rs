@@ -92,6 +92,39 @@ pub fn open_link(dir: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Errno> {
     own(unsafe { libc::openat(dir.as_raw_fd(), name.as_ptr(), libc::O_PATH | libc::O_CLOEXEC) }.into())
 }
 
+/// How an object of the host is reached.
+#[derive(Debug, Clone, Copy)]
+pub enum Reach<'a> {
+    /// It is held.
+    Held(BorrowedFd<'a>),
+    /// By an absolute path on which no symbolic link stands. A link at its end is meant itself.
+    Path(&'a [u8]),
+}
+
+impl Reach<'_> {
+    /// The first arguments of an `…at` call, and its flags.
+    fn at(self) -> Result<(RawFd, CString, i32), Errno> {
+        match self {
+            Reach::Held(fd) => Ok((fd.as_raw_fd(), CString::default(), libc::AT_EMPTY_PATH)),
+            Reach::Path(path) => Ok((libc::AT_FDCWD, c_path(path)?, libc::AT_SYMLINK_NOFOLLOW)),
+        }
+    }
+}
+
+/// newfstatat(2), as the kernel fills it.
+///
+/// # Errors
+/// Those of fstatat(2).
+pub fn stat_at(object: Reach<'_>) -> Result<libc::stat, Errno> {
+    let (at, path, flags) = object.at()?;
+    let mut stat = MaybeUninit::<libc::stat>::zeroed();
+    // SAFETY: a C string, and room for one struct; zeroed, it is valid whatever the kernel fills in.
+    unsafe {
+        check(libc::fstatat(at, path.as_ptr(), stat.as_mut_ptr(), flags).into())?;
+        Ok(stat.assume_init())
+    }
+}
+
 /// fstat(2), as the kernel fills it.
 ///
 /// # Errors
@@ -136,16 +169,16 @@ pub fn file_type(fd: BorrowedFd<'_>) -> Result<FileType, Errno> {
     Ok(FileType::from_mode(fstat(fd)?.st_mode).unwrap_or(FileType::Fifo))
 }
 
-/// statx(2) of an open object, as the kernel fills it.
+/// statx(2), as the kernel fills it.
 ///
 /// # Errors
 /// Those of statx(2).
-pub fn statx(fd: BorrowedFd<'_>, flags: i32, mask: u32) -> Result<libc::statx, Errno> {
+pub fn statx(object: Reach<'_>, flags: i32, mask: u32) -> Result<libc::statx, Errno> {
+    let (at, path, reach) = object.at()?;
     let mut stat = MaybeUninit::<libc::statx>::zeroed();
-    let flags = flags | libc::AT_EMPTY_PATH;
-    // SAFETY: as in `fstat`.
+    // SAFETY: as in `stat_at`.
     unsafe {
-        check(libc::statx(fd.as_raw_fd(), c"".as_ptr(), flags, mask, stat.as_mut_ptr()).into())?;
+        check(libc::statx(at, path.as_ptr(), flags | reach, mask, stat.as_mut_ptr()).into())?;
         Ok(stat.assume_init())
     }
 }
@@ -163,14 +196,14 @@ pub fn fstatfs(fd: BorrowedFd<'_>) -> Result<libc::statfs64, Errno> {
     }
 }
 
-/// faccessat2(2) of an open object.
+/// faccessat2(2).
 ///
 /// # Errors
 /// Those of faccessat2(2).
-pub fn access(fd: BorrowedFd<'_>, mode: i32, flags: i32) -> Result<(), Errno> {
-    let flags = flags | libc::AT_EMPTY_PATH;
+pub fn access(object: Reach<'_>, mode: i32, flags: i32) -> Result<(), Errno> {
+    let (at, path, reach) = object.at()?;
     // SAFETY: a C string and plain numbers.
-    check(unsafe { libc::syscall(libc::SYS_faccessat2, fd.as_raw_fd(), c"".as_ptr(), mode, flags) }).map(drop)
+    check(unsafe { libc::syscall(libc::SYS_faccessat2, at, path.as_ptr(), mode, flags | reach) }).map(drop)
 }
 
 /// readlinkat(2), whole. An empty name reads an open link itself.

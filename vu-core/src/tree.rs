@@ -2,7 +2,7 @@
 
 use crate::{
     call::Call,
-    sys::{self, At, Final},
+    sys::{self, At, Final, Reach},
     task::{Task, host_name},
 };
 use std::{cell::Cell, os::fd::AsFd, sync::Arc};
@@ -167,7 +167,7 @@ impl Tree for ViewTree<'_> {
     fn search(&self, directory: &AbsPath) -> Result<(), Errno> {
         let Location::Host(host) = self.call.layer.locate(directory, Purpose::Read)? else { return Ok(()) };
         let handle = sys::look_at(At::Root, host.as_bytes(), Final::Itself)?;
-        sys::access(handle.as_fd(), libc::X_OK, libc::AT_EACCESS)
+        sys::access(Reach::Held(handle.as_fd()), libc::X_OK, libc::AT_EACCESS)
     }
 }
 

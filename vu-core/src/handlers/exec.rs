@@ -10,7 +10,7 @@ use crate::{
     handlers::open::own_descriptor,
     program::{Header, Interpreter},
     resolve::{Meaning, Need, PathArg, Place},
-    sys,
+    sys::{self, Reach},
 };
 use std::{
     ops::ControlFlow,
@@ -146,7 +146,8 @@ fn host_of(place: &Place) -> Result<Vec<u8>, Errno> {
 fn executable_here(call: &Call<'_>, place: &Place) -> bool {
     place.handle.as_ref().is_some_and(|handle| {
         sys::file_type(handle.as_fd()) == Ok(FileType::Regular)
-            && (!call.task.same_credentials() || sys::access(handle.as_fd(), libc::X_OK, libc::AT_EACCESS).is_ok())
+            && (!call.task.same_credentials()
+                || sys::access(Reach::Held(handle.as_fd()), libc::X_OK, libc::AT_EACCESS).is_ok())
     })
 }
 

@@ -9,7 +9,7 @@ use crate::{
     view::Mount,
 };
 use std::{os::fd::AsFd, sync::Arc};
-use vu_api::{AbsPath, AccessMode, Errno, Filesystem, Location, MountFlags, Stat, StatFs};
+use vu_api::{AbsPath, AccessMode, Errno, Filesystem, MountFlags, Stat, StatFs};
 use vu_path::Follow;
 use vu_trace::{Abi, Memory, Tid};
 
@@ -17,7 +17,7 @@ use vu_trace::{Abi, Memory, Tid};
 const STAT_FLAGS: i32 =
     libc::AT_SYMLINK_NOFOLLOW | libc::AT_NO_AUTOMOUNT | libc::AT_EMPTY_PATH | libc::AT_STATX_SYNC_TYPE;
 
-/// What is done with a place: nothing, where the kernel finds it itself.
+/// What is done with a place: nothing, where the kernel finds it itself. A host's object may have to be reached by its path.
 fn look(
     call: &mut Call<'_>,
     dirfd: i32,
@@ -26,13 +26,13 @@ fn look(
     answer: impl FnOnce(&mut Call<'_>, &Place) -> Result<Outcome, Errno>,
 ) -> Result<Outcome, Errno> {
     let path = call.read_path(path_index)?;
-    match call.meaning(&PathArg::at(dirfd, path, follow), Need::Object)? {
+    match call.meaning(&PathArg::at(dirfd, path, follow), Need::Path)? {
         Meaning::Kernel => Ok(Outcome::Host),
         Meaning::Place(place) if place.native => Ok(Outcome::Host),
         Meaning::Place(place) => {
             let place = place.existing()?;
             let host = place.host().is_some();
-            if host && (place.handle.is_none() || call.abi != Abi::X86_64 || !call.task.same_credentials()) {
+            if host && (place.opaque || call.abi != Abi::X86_64 || !call.task.same_credentials()) {
                 return rewrite::paths(call);
             }
             answer(call, &place)
@@ -74,9 +74,9 @@ fn is_empty(call: &Call<'_>, index: usize) -> bool {
 }
 
 fn tell(call: &Call<'_>, place: &Place, buffer: usize) -> Result<Outcome, Errno> {
-    let stat = match (&place.location, &place.handle) {
-        (Location::Host(_), Some(handle)) => directory_check(place, sys::fstat(handle.as_fd())?)?,
-        _ => encode_stat(&call.layer.stat(&place.name)?),
+    let stat = match place.reach() {
+        Some(object) => directory_check(place, sys::stat_at(object)?)?,
+        None => encode_stat(&call.layer.stat(&place.name)?),
     };
     call.write(call.arg(buffer), sys::bytes(&stat))?;
     Ok(Outcome::Done(0))
@@ -99,15 +99,15 @@ pub fn statx(call: &mut Call<'_>) -> Result<Outcome, Errno> {
     let follow = follow_unless(flags & libc::AT_SYMLINK_NOFOLLOW != 0);
     look(call, call.int(0), 1, follow, |call, place| {
         let (flags, mask) = (call.int(2), call.uint(3));
-        let stat = match (&place.location, &place.handle) {
-            (Location::Host(_), Some(handle)) => {
-                let stat = sys::statx(handle.as_fd(), flags & libc::AT_STATX_SYNC_TYPE, mask)?;
+        let stat = match place.reach() {
+            Some(object) => {
+                let stat = sys::statx(object, flags & libc::AT_STATX_SYNC_TYPE, mask)?;
                 if place.must_be_dir && u32::from(stat.stx_mode) & libc::S_IFMT != libc::S_IFDIR {
                     return Err(Errno::ENOTDIR);
                 }
                 stat
             }
-            _ => encode_statx(&call.layer.stat(&place.name)?),
+            None => encode_statx(&call.layer.stat(&place.name)?),
         };
         call.write(call.arg(4), sys::bytes(&stat))?;
         Ok(Outcome::Done(0))
@@ -153,14 +153,14 @@ fn accessible(call: &mut Call<'_>, place: &Place, mode: i32, flags: i32) -> Resu
     if mode & libc::X_OK != 0 {
         call.layer.locate(&place.name, vu_api::Purpose::Execute)?;
     }
-    match (&place.location, &place.handle) {
-        (Location::Host(_), Some(handle)) => {
+    match place.reach() {
+        Some(object) => {
             if place.must_be_dir {
-                directory_check(place, sys::fstat(handle.as_fd())?)?;
+                directory_check(place, sys::stat_at(object)?)?;
             }
-            sys::access(handle.as_fd(), mode, flags)?;
+            sys::access(object, mode, flags)?;
         }
-        _ => call.layer.access(&place.name, AccessMode::from_bits_retain(mode), &*call.task)?,
+        None => call.layer.access(&place.name, AccessMode::from_bits_retain(mode), &*call.task)?,
     }
     Ok(Outcome::Done(0))
 }
@@ -250,16 +250,19 @@ const ST_RDONLY: i64 = 1;
 /// statfs(2).
 pub fn statfs(call: &mut Call<'_>) -> Result<Outcome, Errno> {
     look(call, libc::AT_FDCWD, 0, Follow::Last, |call, place| {
-        let stat = match (&place.location, &place.handle) {
-            (Location::Host(_), Some(handle)) => {
-                let mut stat = sys::fstatfs(handle.as_fd())?;
+        let stat = match place.host() {
+            Some(host) => {
+                let mut stat = match &place.handle {
+                    Some(handle) => sys::fstatfs(handle.as_fd())?,
+                    None => sys::fstatfs(sys::look_at(sys::At::Root, host.as_bytes(), sys::Final::Itself)?.as_fd())?,
+                };
                 let read_only = |(mount, _): (Arc<Mount>, _)| mount.flags.contains(MountFlags::RDONLY);
                 if call.layer.mount_for(&place.name).is_some_and(read_only) {
                     stat.f_flags |= ST_RDONLY;
                 }
                 stat
             }
-            _ => encode_statfs(&call.layer.statfs(&place.name)?),
+            None => encode_statfs(&call.layer.statfs(&place.name)?),
         };
         call.write(call.arg(1), sys::bytes(&stat))?;
         Ok(Outcome::Done(0))
