@@ -95,6 +95,8 @@ impl Required {
 
 const SECCOMP_SET_MODE_FILTER: u64 = 1;
 const FLAG_TSYNC: u64 = 1;
+/// A filter is no sandbox here: it is not to bring the mitigation of speculative stores along, which the program would not have outside.
+pub(crate) const FLAG_SPEC_ALLOW: u64 = 1 << 2;
 const FLAG_NEW_LISTENER: u64 = 1 << 3;
 const FLAG_TSYNC_ESRCH: u64 = 1 << 4;
 /// Linux 5.19.
@@ -175,7 +177,7 @@ impl<H: Hypervisor> Tracer<H> {
                 return tracer.give_up(stopped, errno);
             }
             let listener = if filter.notifies { FLAG_NEW_LISTENER | FLAG_WAIT_KILLABLE_RECV } else { 0 };
-            let flags = FLAG_TSYNC | FLAG_TSYNC_ESRCH | listener;
+            let flags = FLAG_SPEC_ALLOW | FLAG_TSYNC | FLAG_TSYNC_ESRCH | listener;
             let job = Installation { filter, index, abi, flags, address, place, promised: false, limit: None };
             tracer.set_filter(stopped, job)
         })

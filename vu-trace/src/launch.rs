@@ -13,7 +13,7 @@ use crate::{
     check::Hindrance,
     doorbell::{Doorbell, Request},
     fence,
-    filters::Required,
+    filters::{FLAG_SPEC_ALLOW, Required},
     front::{mirror, set_signal, take_signals, wait},
     ptrace::{Tid, seize},
     tracer::Tracer,
@@ -184,7 +184,9 @@ fn install(filter: &[libc::sock_filter]) -> Result<(), Errno> {
     };
     let set = || {
         // SAFETY: `program` describes `filter`, which the kernel copies.
-        let result = unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const program) };
+        let result = unsafe {
+            libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, FLAG_SPEC_ALLOW, &raw const program)
+        };
         if result == 0 { Ok(()) } else { Err(Errno::last()) }
     };
     // Who may administrate the system needs no promise; all others promise to gain no rights by an exec, which a traced
