@@ -9,12 +9,26 @@ use std::{fmt, os::fd::OwnedFd, sync::Arc};
 /// Why a path is located: what the caller is about to do with the object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Purpose {
-    /// Look at it: stat, open for reading, list, read a link, watch.
+    /// Look at it: stat, open for reading, read a link, watch.
     Read,
+    /// Open it as a directory, or work in it.
+    List,
     /// Run it, or map it for execution.
     Execute,
-    /// Change it or what it is called: write, truncate, chmod, create, unlink, rename.
+    /// Change what it is called or its attributes: create, unlink, rename, link, chmod. Only asks whether and where: nothing happens to it yet.
     Change,
+    /// Write to it under its name on the host, or make it there: a file system that keeps changes elsewhere prepares the place where they go.
+    Write,
+    /// The same, and the content is not needed any more: `O_TRUNC`.
+    Replace,
+}
+
+impl Purpose {
+    /// Whether something is to be changed.
+    #[must_use]
+    pub fn changes(self) -> bool {
+        matches!(self, Purpose::Change | Purpose::Write | Purpose::Replace)
+    }
 }
 
 /// Where the object behind a path lives.
@@ -80,10 +94,12 @@ pub trait Filesystem: Send + Sync {
     /// Where the object of this path lives. For a [`Location::Host`] none of the other
     /// operations is asked: the tracee works on the host's object itself.
     ///
-    /// The object need not exist; its name's place must be told then, too.
+    /// The object need not exist; its name's place must be told then, too. The answer may depend on the purpose: what a file system
+    /// shows of two directories of the host is the host's for reading, its own where names come and go.
     ///
     /// # Errors
-    /// `EROFS` for [`Purpose::Change`] on a read-only mount, `EACCES` for [`Purpose::Execute`] on a `noexec` one.
+    /// `EROFS` for a [purpose that changes](Purpose::changes) on a read-only mount, `EACCES` for [`Purpose::Execute`] on a `noexec` one. For
+    /// [`Purpose::Write`] and [`Purpose::Replace`] also what hinders the preparation: `ENOENT` without a directory to make it in, `ENOSPC`, ….
     fn locate(&self, _path: &AbsPath, _purpose: Purpose) -> Result<Location, Errno> {
         Ok(Location::Own)
     }

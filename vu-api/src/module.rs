@@ -52,9 +52,9 @@ pub trait Module: Send + Sync {
         fs_type == self.name() || submodules(self.name()).any(|s| s.types().contains(&fs_type))
     }
 
-    /// Whether its mounts hand out [`Opened::Virtual`](crate::Opened::Virtual) files, so that the calls on descriptors
+    /// Whether a mount with these words hands out [`Opened::Virtual`](crate::Opened::Virtual) files, so that the calls on descriptors
     /// (fstat, getdents64, …) of the view's processes must be looked at.
-    fn virtual_files(&self) -> bool {
+    fn virtual_files(&self, _words: &MountWords) -> bool {
         true
     }
 

@@ -238,7 +238,7 @@ impl Filesystem for Layer {
         };
         self.tell(mount, "locate", path);
         match purpose {
-            Purpose::Change if mount.flags.contains(MountFlags::RDONLY) => Err(Errno::EROFS),
+            purpose if purpose.changes() && mount.flags.contains(MountFlags::RDONLY) => Err(Errno::EROFS),
             Purpose::Execute if mount.flags.contains(MountFlags::NOEXEC) => Err(Errno::EACCES),
             _ => mount.shielded("locate", |fs| fs.locate(&rest, purpose)),
         }

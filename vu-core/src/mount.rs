@@ -65,7 +65,7 @@ impl Mount {
     /// Whether its files may be such that the calls on descriptors must be looked at.
     #[must_use]
     pub fn virtual_files(&self) -> bool {
-        self.module.virtual_files()
+        self.module.virtual_files(&self.words)
     }
 
     /// The options, as the list of mounts shows them.

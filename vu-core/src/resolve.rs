@@ -495,7 +495,9 @@ impl Call<'_> {
                 };
                 let same_name = native && host == name;
                 let unheld = if native { need != Need::Name && host == name } else { need == Need::Path };
-                if unheld && !dots && !must_be_dir && self.is_clear(&host, last) {
+                // What is to be changed may be changed elsewhere, so what is there must be known.
+                let looks = need.changes() && self.core.has_virtual_files();
+                if unheld && !looks && !dots && !must_be_dir && self.is_clear(&host, last) {
                     // Whether it exists, the kernel will say.
                     return Ok(Some(place(true, None)));
                 }
@@ -637,10 +639,10 @@ impl Call<'_> {
     ///
     /// # Errors
     /// `EROFS`.
-    pub fn may_write(&self, place: &Place) -> Result<(), Errno> {
+    pub fn may_write(&self, place: &Place) -> Result<Location, Errno> {
         match self.layer.locate(&place.name, Purpose::Change) {
-            Err(Errno::EROFS) if place.found && self.is_special(place) => Ok(()),
-            located => located.map(drop),
+            Err(Errno::EROFS) if place.found && self.is_special(place) => Ok(place.location.clone()),
+            located => located,
         }
     }
 

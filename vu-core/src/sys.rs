@@ -237,6 +237,19 @@ pub fn is_no_link(from: At<'_>, path: &[u8]) -> bool {
     read < 0 && matches!(Errno::last(), Errno::EINVAL | Errno::ENOENT)
 }
 
+/// readlink(2) of an absolute path, whole.
+///
+/// # Errors
+/// Those of readlink(2).
+pub fn read_link_at(path: &[u8]) -> Result<Vec<u8>, Errno> {
+    let path = c_path(path)?;
+    let mut target = vec![0u8; 4096];
+    // SAFETY: a C string, and a buffer of the length that is told.
+    let length = check(unsafe { libc::readlink(path.as_ptr(), target.as_mut_ptr().cast(), target.len()) } as i64)?;
+    target.truncate(usize::try_from(length).unwrap_or(0));
+    Ok(target)
+}
+
 /// The extended attribute `name` of the object of an absolute path, no final link followed; with an empty name, the list of names. A `size` of 0 asks for
 /// the length only.
 ///

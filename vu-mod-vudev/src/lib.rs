@@ -12,7 +12,7 @@ mod special;
 pub use attributes::{Attributes, Known, WordError};
 pub use special::{Device, SpecialFile};
 
-use vu_api::Module;
+use vu_api::{Module, MountWords};
 
 /// The module.
 pub struct Vudev;
@@ -29,7 +29,7 @@ impl Module for Vudev {
     }
 
     /// Every device so far is backed by a device of the layer below.
-    fn virtual_files(&self) -> bool {
+    fn virtual_files(&self, _words: &MountWords) -> bool {
         false
     }
 }

@@ -1,6 +1,6 @@
 //! `vufs`: file system patchworking. `mount -t vufs A B` puts one part of the tree over another.
 //!
-//! What it does with the two is its *mode*. Of the modes this crate has [`bind`](Bind): A takes B's place.
+//! What it does with the two is its *mode*: with [`bind`](Bind) A takes B's place; with `merge`, `cow` and `mincow` both are shown as one ([`Union`]).
 //!
 //! It never touches the host itself: everything goes through the layer below, so A may be a directory of the host, of
 //! another vufs mount, or of an image.
@@ -8,12 +8,14 @@
 
 mod bind;
 mod options;
+mod union;
 
 pub use bind::Bind;
 pub use options::{Mode, Options};
+pub use union::{Kind, Union};
 
 use std::sync::Arc;
-use vu_api::{Errno, Module, MountRequest, Mounted};
+use vu_api::{Errno, Module, MountRequest, MountWords, Mounted};
 
 /// The module.
 pub struct Vufs;
@@ -29,9 +31,9 @@ impl Module for Vufs {
         "vu filesystem patchworking"
     }
 
-    /// What vufs opens is the backing file itself.
-    fn virtual_files(&self) -> bool {
-        false
+    /// What vufs opens is the backing file itself, but for directories that two trees have a part in.
+    fn virtual_files(&self, words: &MountWords) -> bool {
+        Options::parse(words).is_ok_and(|options| options.mode != Mode::Bind)
     }
 
     fn mount(&self, request: &MountRequest<'_>) -> Result<Mounted, Errno> {
@@ -43,8 +45,19 @@ impl Module for Vufs {
             tracing::warn!("vufs on {}: the source {} does not exist", request.target, request.source.escape_ascii());
             return Err(Errno::ENOENT);
         };
-        Ok(Mounted::Filesystem(match mode {
-            Mode::Bind => Arc::new(Bind::new(request.below.clone(), source, except)),
+        let below = request.below.clone();
+        Ok(Mounted::Filesystem(match Kind::of(mode) {
+            None => Arc::new(Bind::new(below, source, except)),
+            Some(kind) => {
+                let target = request.target.clone();
+                let union = Union::new(below, source, target, kind, except).inspect_err(|errno| {
+                    tracing::warn!(
+                        "vufs on {}: both the source and the mount point must be directories: {errno}",
+                        request.target
+                    );
+                })?;
+                Arc::new(union)
+            }
         }))
     }
 }
@@ -67,7 +80,8 @@ mod tests {
         let module = vu_api::modules().into_iter().find(|m| m.name() == "vufs").unwrap();
         assert_eq!(module.description(), "vu filesystem patchworking");
         assert!(module.claims("vufs") && !module.claims("vufsx") && !module.claims("vufuse"));
-        assert!(!module.virtual_files());
+        let virtual_files = |words: &str| module.virtual_files(&MountWords::parse(words.as_bytes()).unwrap());
+        assert!(!virtual_files("") && !virtual_files("bind,except=/x") && virtual_files("cow"));
     }
 
     #[test]
@@ -82,7 +96,7 @@ mod tests {
         for words in ["", "bind", "move", "bind,except=/a,except='/b,c'"] {
             assert!(mount("/", words).is_ok(), "{words}");
         }
-        for words in ["bogus", "merge", "cow", "mincow", "bind,cow", "except", "except=a", "except=/", "bind=1"] {
+        for words in ["bogus", "bind,cows", "except", "except=a", "except=/", "bind=1"] {
             assert_eq!(mount("/", words).err(), Some(Errno::EINVAL), "{words}");
         }
     }

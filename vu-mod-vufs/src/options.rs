@@ -17,6 +17,12 @@ pub struct Options {
 pub enum Mode {
     /// A takes B's place; the word `move` means the same.
     Bind,
+    /// A's entries are added to B's and are read-only.
+    Merge,
+    /// A over B; every change is made in A.
+    Cow,
+    /// The same, for changes that B refuses.
+    Mincow,
 }
 
 /// A word that is refused, and why.
@@ -24,8 +30,6 @@ pub enum Mode {
 pub enum OptionError {
     /// No such word.
     Unknown(String),
-    /// A mode that does not exist yet.
-    NotYet(String),
     /// The value of `except` is no path below the mount point.
     Exception(String),
 }
@@ -40,7 +44,9 @@ impl Options {
         for word in words.iter() {
             match word {
                 ("bind" | "move", None) => options.mode = Mode::Bind,
-                (mode @ ("merge" | "cow" | "mincow"), None) => return Err(OptionError::NotYet(mode.to_owned())),
+                ("merge", None) => options.mode = Mode::Merge,
+                ("cow", None) => options.mode = Mode::Cow,
+                ("mincow", None) => options.mode = Mode::Mincow,
                 ("except", Some(path)) => match AbsPath::new(path) {
                     // A mount that declines its own root would decline everything.
                     Ok(path) if !path.is_root() => options.except.push(path),
@@ -57,9 +63,8 @@ impl fmt::Display for OptionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             OptionError::Unknown(name) => {
-                write!(f, "unknown mount option {name:?}; there are bind, move and except=/PATH")
+                write!(f, "unknown mount option {name:?}; there are bind, move, merge, cow, mincow and except=/PATH")
             }
-            OptionError::NotYet(mode) => write!(f, "the mode {mode} is not there yet; use bind"),
             OptionError::Exception(path) => {
                 write!(f, "except={path:?}: must be an absolute path below the mount point, without '..'")
             }
@@ -92,7 +97,7 @@ mod tests {
     #[test]
     fn the_refused_word_is_named() {
         assert_eq!(parse("bind,bogus,cow"), Err(OptionError::Unknown("bogus".into())));
-        assert_eq!(parse("cow"), Err(OptionError::NotYet("cow".into())));
+        assert_eq!(parse("cow,merge").map(|options| options.mode), Ok(Mode::Merge), "the last one counts");
         for bad in ["", "a", "/", "/a/../b", ".."] {
             assert_eq!(parse(&format!("except={bad}")), Err(OptionError::Exception(bad.into())));
         }

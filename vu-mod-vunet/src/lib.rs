@@ -9,7 +9,7 @@ pub mod null;
 
 pub use families::Families;
 
-use vu_api::Module;
+use vu_api::{Module, MountWords};
 
 /// The module.
 pub struct Vunet;
@@ -26,7 +26,7 @@ impl Module for Vunet {
     }
 
     /// Sockets are never placeholders: a stack gives out real ones, or ends of socket pairs.
-    fn virtual_files(&self) -> bool {
+    fn virtual_files(&self, _words: &MountWords) -> bool {
         false
     }
 }

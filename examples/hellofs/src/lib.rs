@@ -5,7 +5,7 @@
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use std::{fs::File, fs::Permissions, io::Write, os::fd::AsRawFd, os::unix::fs::PermissionsExt, sync::Arc};
-use vu_api::{AbsPath, AccessMode, Caller, Errno, FileType, Filesystem, Module, MountRequest, Mounted};
+use vu_api::{AbsPath, AccessMode, Caller, Errno, FileType, Filesystem, Module, MountRequest, MountWords, Mounted};
 use vu_api::{OpenHow, Opened, Probe, Stat};
 
 struct Hello;
@@ -22,7 +22,7 @@ impl Module for Hello {
     }
 
     /// What it opens is a kernel object.
-    fn virtual_files(&self) -> bool {
+    fn virtual_files(&self, _words: &MountWords) -> bool {
         false
     }
 

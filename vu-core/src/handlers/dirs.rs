@@ -22,7 +22,7 @@ pub fn chdir(call: &mut Call<'_>) -> Result<Outcome, Errno> {
     let place = match call.meaning(&PathArg::at_cwd(path, Follow::Last), Need::Open)? {
         // By a route of the same kind: the kernel's directory changes, its route does not. A bind's directories are never among these.
         Meaning::Kernel => return Ok(natural_change(call, Route::of_host())),
-        Meaning::Place(place) => place,
+        Meaning::Place(place) => call.for_listing(place)?,
     };
     match place.location.clone() {
         Location::Host(host) => {

@@ -9,7 +9,7 @@ use std::{
     os::fd::{AsFd, OwnedFd},
     sync::Arc,
 };
-use vu_api::{DirEntry, Errno, Filesystem, XattrFlags};
+use vu_api::{AbsPath, DirEntry, Errno, Filesystem, XattrFlags};
 use vu_fd::Node;
 use vu_trace::{Abi, Memory};
 
@@ -45,9 +45,12 @@ fn with(call: &Call<'_>, act: impl FnOnce(&Node, &OwnedFd) -> Result<Outcome, Er
 }
 
 /// The same for a call that changes attributes: the kernel refuses it for files of read-only mounts however they are open.
-fn change(call: &Call<'_>, act: impl FnOnce(&Node, &OwnedFd) -> Result<Outcome, Errno>) -> Result<Outcome, Errno> {
+fn change(call: &Call<'_>, act: impl FnOnce(&AbsPath) -> Result<(), Errno>) -> Result<Outcome, Errno> {
     call.may_change_descriptor(call.int(0))?;
-    with(call, act)
+    match call.changed_by_name(call.int(0))? {
+        Some(name) => act(&name).map(|()| Outcome::Done(0)),
+        None => Ok(Outcome::Host),
+    }
 }
 
 /// fstat(2).
@@ -184,17 +187,13 @@ pub fn fsync(call: &mut Call<'_>) -> Result<Outcome, Errno> {
 
 /// fchmod(2).
 pub fn fchmod(call: &mut Call<'_>) -> Result<Outcome, Errno> {
-    change(call, |node, _| {
-        call.layer.chmod(&node.view_path, call.uint(1) & 0o7777, &*call.task).map(|()| Outcome::Done(0))
-    })
+    change(call, |name| call.layer.chmod(name, call.uint(1) & 0o7777, &*call.task))
 }
 
 /// fchown(2).
 pub fn fchown(call: &mut Call<'_>) -> Result<Outcome, Errno> {
     let id = |value: u32| (value != u32::MAX).then_some(value);
-    change(call, |node, _| {
-        call.layer.chown(&node.view_path, id(call.uint(1)), id(call.uint(2)), &*call.task).map(|()| Outcome::Done(0))
-    })
+    change(call, |name| call.layer.chown(name, id(call.uint(1)), id(call.uint(2)), &*call.task))
 }
 
 /// ftruncate(2): a placeholder is a directory, which is not open for writing.
@@ -242,7 +241,7 @@ pub fn flistxattr(call: &mut Call<'_>) -> Result<Outcome, Errno> {
 /// fsetxattr(2).
 pub fn fsetxattr(call: &mut Call<'_>) -> Result<Outcome, Errno> {
     const XATTR_SIZE_MAX: usize = 65536;
-    change(call, |node, _| {
+    change(call, |file| {
         if call.size(3) > XATTR_SIZE_MAX {
             return Err(Errno::E2BIG);
         }
@@ -250,13 +249,11 @@ pub fn fsetxattr(call: &mut Call<'_>) -> Result<Outcome, Errno> {
         call.memory().read(call.arg(2), &mut value)?;
         let flags = XattrFlags::from_bits_retain(call.int(4));
         let name = xattr_name(call)?;
-        call.layer.set_xattr(&node.view_path, &name, &value, flags, &*call.task).map(|()| Outcome::Done(0))
+        call.layer.set_xattr(file, &name, &value, flags, &*call.task)
     })
 }
 
 /// fremovexattr(2).
 pub fn fremovexattr(call: &mut Call<'_>) -> Result<Outcome, Errno> {
-    change(call, |node, _| {
-        call.layer.remove_xattr(&node.view_path, &xattr_name(call)?, &*call.task).map(|()| Outcome::Done(0))
-    })
+    change(call, |file| call.layer.remove_xattr(file, &xattr_name(call)?, &*call.task))
 }

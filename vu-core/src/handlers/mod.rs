@@ -10,6 +10,7 @@ pub mod fds;
 pub mod mounts;
 pub mod open;
 mod own;
+mod prepare;
 pub mod process;
 pub mod rewrite;
 pub mod sockets;

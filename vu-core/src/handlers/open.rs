@@ -8,6 +8,7 @@ use crate::{
     mount_list,
     resolve::{Meaning, Need, PathArg, Place},
     sys,
+    task::host_name,
 };
 use std::{
     os::fd::{AsFd, OwnedFd},
@@ -136,6 +137,11 @@ fn open_at(call: &Call<'_>, request: &Request) -> Result<Outcome, Errno> {
     if creates && slash && !place.native {
         return Err(Errno::EISDIR);
     }
+    if place.opaque && creates_or_writes(flags) && call.core.has_virtual_files() {
+        if let Some(path) = reopened_elsewhere(call, &place)? {
+            return Ok(by_name(call, request, &path));
+        }
+    }
     if creates_or_writes(flags) {
         call.may_write(&place)?;
         if place.opaque
@@ -145,6 +151,7 @@ fn open_at(call: &Call<'_>, request: &Request) -> Result<Outcome, Errno> {
             call.layer.locate(&name, Purpose::Change)?;
         }
     }
+    let place = call.for_opening(place, flags)?;
     if let Some(path) = place.host()
         && !flags.writes()
         && !flags.contains(OpenFlags::PATH)
@@ -162,6 +169,31 @@ fn open_at(call: &Call<'_>, request: &Request) -> Result<Outcome, Errno> {
         Location::Host(host) => open_host(call, request, &place, &host),
         Location::Own => open_own(call, request, &place),
     }
+}
+
+/// Where an open file is to be written to that is opened once more by its magic link, if that is another object than the one which is open.
+fn reopened_elsewhere(call: &Call<'_>, place: &Place) -> Result<Option<AbsPath>, Errno> {
+    let Some(link) = place.host() else { return Ok(None) };
+    let Ok(open) = sys::open(link.as_bytes(), libc::O_PATH) else { return Ok(None) };
+    if sys::file_type(open.as_fd())? != FileType::Regular {
+        return Ok(None);
+    }
+    let Ok(target) = host_name(sys::read_link_at(link.as_bytes())?) else { return Ok(None) };
+    let name = magic_name(call, link).unwrap_or_else(|| target.clone());
+    match call.layer.locate(&name, Purpose::Read)? {
+        Location::Host(host) if host == target => match call.layer.locate(&name, Purpose::Write)? {
+            Location::Host(host) if host != target => Ok(Some(host)),
+            _ => Ok(None),
+        },
+        _ => Ok(None),
+    }
+}
+
+/// The tracee opens this path of the host.
+fn by_name(call: &Call<'_>, request: &Request, host: &AbsPath) -> Outcome {
+    let mut args: [Argument; 6] = Default::default();
+    args[request.path_index] = path_argument(host.as_bytes());
+    call.rewrite(args)
 }
 
 /// Whether a slash follows the last component, which is a name, not `.` or `..`.

@@ -13,9 +13,37 @@ const XATTR_SIZE_MAX: usize = 65536;
 /// The longest name of one, its NUL included.
 const XATTR_NAME_MAX: usize = 256;
 
+/// Whether what the call asks for is an operation of file systems.
+pub(super) fn has_operation(name: &str) -> bool {
+    !matches!(
+        name,
+        "truncate"
+            | "inotify_add_watch"
+            | "name_to_handle_at"
+            | "getxattrat"
+            | "setxattrat"
+            | "listxattrat"
+            | "removexattrat"
+            | "file_getattr"
+            | "file_setattr"
+            | "acct"
+            | "swapon"
+            | "swapoff"
+    )
+}
+
 /// Does what call `name` asks, at least one of whose paths means an object of a mount.
 pub(super) fn operate(call: &Call<'_>, name: &str, meant: &[Meant]) -> Result<Outcome, Errno> {
     call.still_waits()?;
+    // What unlinkat is told by its flags.
+    let kind = match name {
+        "unlinkat" if call.int(2) & libc::AT_REMOVEDIR != 0 => "rmdir",
+        "unlinkat" => "unlink",
+        name => name,
+    };
+    if let Some(errno) = meant.iter().filter(|m| m.entry).find_map(|m| dot_entry(kind, &m.text)) {
+        return Err(errno);
+    }
     let place = |index: usize| match meant.get(index).map(|m| &m.meaning) {
         Some(Meaning::Place(place)) => Ok(place),
         _ => Err(Errno::EXDEV),
@@ -107,6 +135,23 @@ pub(super) fn operate(call: &Call<'_>, name: &str, meant: &[Meant]) -> Result<Ou
         _ => return Err(if call.abi == Abi::I386 { Errno::EOPNOTSUPP } else { Errno::EACCES }),
     }
     Ok(Outcome::Done(0))
+}
+
+/// What is said of a name that is `.` or `..` (`do_rmdir`, `do_unlinkat`, `do_renameat2`, `fs/namei.c`).
+fn dot_entry(name: &str, text: &[u8]) -> Option<Errno> {
+    let end = text.iter().rposition(|&b| b != b'/')?;
+    let last = text[..=end].rsplit(|&b| b == b'/').next()?;
+    let (dot, dots) = (last == b".", last == b"..");
+    if !dot && !dots {
+        return None;
+    }
+    match name {
+        "rmdir" if dot => Some(Errno::EINVAL),
+        "rmdir" => Some(Errno::ENOTEMPTY),
+        "unlink" => Some(Errno::EISDIR),
+        _ if name.starts_with("rename") => Some(Errno::EBUSY),
+        _ => Some(Errno::EEXIST),
+    }
 }
 
 fn present(place: &Place) -> Result<(), Errno> {

@@ -41,20 +41,34 @@ pub fn paths(call: &mut Call<'_>) -> Result<Outcome, Errno> {
                 && argument.purpose == Purpose::Change
             {
                 call.may_change_descriptor(call.int(dirfd))?;
+                meant.extend(by_descriptor(call, argument.index, dirfd)?);
             }
             continue;
         }
         let text = call.read_path(argument.index)?;
         let dirfd = argument.dirfd.map_or(libc::AT_FDCWD, |at| call.int(at));
         let need = if argument.purpose == Purpose::Change { Need::Change } else { Need::Object };
-        let meaning = call.meaning(&PathArg::at(dirfd, text.clone(), argument.follow), need)?;
+        let mut meaning = call.meaning(&PathArg::at(dirfd, text.clone(), argument.follow), need)?;
         if text.is_empty() && argument.purpose == Purpose::Change {
             call.may_change_descriptor(dirfd)?;
+            if let Some(at) = argument.dirfd
+                && let Some(of_mount) = by_descriptor(call, argument.index, at)?
+            {
+                meant.push(of_mount);
+                continue;
+            }
         }
-        if let Meaning::Place(place) = &meaning
+        if let Meaning::Place(place) = &mut meaning
             && argument.purpose == Purpose::Change
+            && permit(call, argument.follow == Follow::Entry, makes, place)? == Location::Own
+            && !place.opaque
         {
-            permit(call, argument.follow == Follow::Entry, makes, place)?;
+            // The mount's to do, wherever the object is now.
+            place.location = Location::Own;
+            place.native = false;
+        }
+        if let Meaning::Place(place) = meaning {
+            meaning = Meaning::Place(placed(call, name, argument.follow, place)?);
         }
         meant.push(Meant {
             index: argument.index,
@@ -90,6 +104,10 @@ pub fn paths(call: &mut Call<'_>) -> Result<Outcome, Errno> {
     }
     if meant.iter().all(kernel_finds) {
         return Ok(Outcome::Host);
+    }
+    if name.starts_with("link") && unnamed(&meant) {
+        let [from, to] = &mut meant[..] else { return Ok(Outcome::Host) };
+        into_mount(call, from, to)?;
     }
     if meant.iter().any(|m| matches!(&m.meaning, Meaning::Place(place) if place.location == Location::Own)) {
         return own::operate(call, name, &meant);
@@ -162,16 +180,74 @@ fn makes_a_name(name: &str) -> bool {
     matches!(name, "mkdir" | "mkdirat" | "mknod" | "mknodat" | "symlink" | "symlinkat" | "link" | "linkat")
 }
 
-/// Read-only mounts, and the names of mount points.
-fn permit(call: &Call<'_>, entry: bool, makes: bool, place: &Place) -> Result<(), Errno> {
+/// Whether a link is to be made to an open file rather than to a name: `linkat(fd, "", …, AT_EMPTY_PATH)`, or by its magic link.
+fn unnamed(meant: &[Meant]) -> bool {
+    meant.first().is_some_and(|from| match &from.meaning {
+        Meaning::Kernel => from.text.is_empty(),
+        Meaning::Place(place) => place.opaque,
+    })
+}
+
+/// A link to an open file, made by the tracee itself in a directory that the mount prepares. Only one that has no name yet (`O_TMPFILE`) was surely
+/// made there; another could be an object that the mount does not change.
+fn into_mount(call: &Call<'_>, from: &Meant, to: &mut Meant) -> Result<(), Errno> {
+    let Meaning::Place(place) = &to.meaning else { return Ok(()) };
+    if place.location != Location::Own || place.found {
+        return Ok(());
+    }
+    let file = match &from.meaning {
+        Meaning::Place(Place { location: Location::Host(link), .. }) => sys::open(link.as_bytes(), libc::O_PATH)?,
+        _ => call.task.descriptor(from.dirfd.map_or(libc::AT_FDCWD, |at| call.int(at)))?,
+    };
+    if sys::fstat(file.as_fd())?.st_nlink > 0 {
+        return Err(Errno::EXDEV);
+    }
+    let place = Place { name: place.name.clone(), location: Location::Own, handle: None, ..*place };
+    to.meaning = Meaning::Place(call.for_writing(place, Purpose::Write)?);
+    Ok(())
+}
+
+/// What a call on a descriptor alone means, if the kernel would change another object.
+fn by_descriptor(call: &Call<'_>, index: usize, dirfd: usize) -> Result<Option<Meant>, Errno> {
+    let Some(name) = call.changed_by_name(call.int(dirfd))? else { return Ok(None) };
+    let place = Place {
+        name,
+        location: Location::Own,
+        found: true,
+        handle: None,
+        must_be_dir: false,
+        native: false,
+        opaque: false,
+    };
+    Ok(Some(Meant { index, dirfd: Some(dirfd), entry: false, text: Vec::new(), meaning: Meaning::Place(place) }))
+}
+
+/// Where the call is to happen: one that no operation of a file system corresponds to needs a name on the host.
+fn placed(call: &Call<'_>, name: &str, follow: Follow, place: Place) -> Result<Place, Errno> {
+    if place.location != Location::Own || !place.found || own::has_operation(name) || follow == Follow::Entry {
+        return Ok(place);
+    }
+    if name == "truncate" {
+        return match type_of(call, &place) {
+            Some(FileType::Regular) => {
+                call.for_writing(place, if call.arg(1) == 0 { Purpose::Replace } else { Purpose::Write })
+            }
+            _ => Ok(place),
+        };
+    }
+    call.with_host_name(place)
+}
+
+/// Read-only mounts, and the names of mount points. Tells where the change is to happen.
+fn permit(call: &Call<'_>, entry: bool, makes: bool, place: &Place) -> Result<Location, Errno> {
     // That the name is taken is said before the file system is found to be read-only; `mkdir -p` lives on it.
     if entry && makes && place.found {
-        return Ok(());
+        return Ok(place.location.clone());
     }
     if entry && !makes && is_mount_point(call, place) {
         return Err(Errno::EBUSY);
     }
-    call.layer.locate(&place.name, Purpose::Change).map(drop)
+    call.layer.locate(&place.name, Purpose::Change)
 }
 
 fn is_mount_point(call: &Call<'_>, place: &Place) -> bool {

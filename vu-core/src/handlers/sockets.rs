@@ -7,7 +7,7 @@ use crate::{
     sys::{self, At, Final},
 };
 use std::os::fd::{AsRawFd, OwnedFd};
-use vu_api::{AbsPath, Errno, Family, Filesystem, Opened, Purpose};
+use vu_api::{AbsPath, Errno, Family, Opened, Purpose};
 use vu_path::Follow;
 use vu_trace::{Argument, Memory};
 
@@ -95,15 +95,15 @@ fn address(call: &Call<'_>, index: usize, follow: Follow, sleeps: bool) -> Resul
     let Some(path) = unix_path(call, call.arg(index), call.uint(index + 1))? else { return Ok(host()) };
     let place = match call.meaning(&PathArg::at_cwd(path, follow), Need::Object)? {
         Meaning::Kernel => return Ok(host()),
-        Meaning::Place(place) if place.native => return Ok(host()),
         Meaning::Place(place) => place,
     };
     let binds = follow == Follow::Entry;
-    if binds {
-        if place.found {
-            return Err(Errno::EADDRINUSE);
-        }
-        call.layer.locate(&place.name, Purpose::Change)?;
+    let place = if binds && !place.found { call.for_writing(place, Purpose::Write)? } else { place };
+    if place.native {
+        return Ok(host());
+    }
+    if binds && place.found {
+        return Err(Errno::EADDRINUSE);
     }
     let Some(name) = place.host() else {
         // No mount keeps sockets of its own.

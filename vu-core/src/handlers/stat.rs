@@ -117,13 +117,13 @@ pub fn statx(call: &mut Call<'_>) -> Result<Outcome, Errno> {
 /// access(2).
 pub fn access(call: &mut Call<'_>) -> Result<Outcome, Errno> {
     let mode = access_mode(call, 1)?;
-    look(call, libc::AT_FDCWD, 0, Follow::Last, |call, place| accessible(call, place, mode, 0))
+    access_at(call, libc::AT_FDCWD, 0, Follow::Last, mode, 0)
 }
 
 /// faccessat(2): without flags, as the kernel's.
 pub fn faccessat(call: &mut Call<'_>) -> Result<Outcome, Errno> {
     let mode = access_mode(call, 2)?;
-    look(call, call.int(0), 1, Follow::Last, |call, place| accessible(call, place, mode, 0))
+    access_at(call, call.int(0), 1, Follow::Last, mode, 0)
 }
 
 /// faccessat2(2).
@@ -133,7 +133,31 @@ pub fn faccessat2(call: &mut Call<'_>) -> Result<Outcome, Errno> {
         return Err(Errno::EINVAL);
     }
     let follow = follow_unless(flags & libc::AT_SYMLINK_NOFOLLOW != 0);
-    look(call, call.int(0), 1, follow, |call, place| accessible(call, place, mode, flags & libc::AT_EACCESS))
+    access_at(call, call.int(0), 1, follow, mode, flags & libc::AT_EACCESS)
+}
+
+/// The operation.
+fn access_at(
+    call: &mut Call<'_>,
+    dirfd: i32,
+    path_index: usize,
+    follow: Follow,
+    mode: i32,
+    flags: i32,
+) -> Result<Outcome, Errno> {
+    if mode & libc::W_OK != 0 && call.core.has_virtual_files() {
+        // What may be written is the mount's to say where it keeps changes elsewhere.
+        let path = call.read_path(path_index)?;
+        if let Meaning::Place(place) = call.meaning(&PathArg::at(dirfd, path, follow), Need::Object)?
+            && !place.opaque
+            && call.may_write(&place)? == Location::Own
+        {
+            let place = place.existing()?;
+            call.layer.access(&place.name, AccessMode::from_bits_retain(mode), &*call.task)?;
+            return Ok(Outcome::Done(0));
+        }
+    }
+    look(call, dirfd, path_index, follow, |call, place| accessible(call, place, mode, flags))
 }
 
 /// Judged before the path is looked at (`do_faccessat`, `fs/open.c`).

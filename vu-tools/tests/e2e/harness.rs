@@ -180,16 +180,19 @@ pub enum View {
     Inside,
     /// `/` is bound on `/`.
     Root,
+    /// Changes of `/` go to a directory of the test's own.
+    Cow,
 }
 
 impl View {
-    pub const ALL: [View; 4] = [View::Nothing, View::Beside, View::Inside, View::Root];
+    pub const ALL: [View; 5] = [View::Nothing, View::Beside, View::Inside, View::Root, View::Cow];
 
     fn mount(self) -> &'static str {
         match self {
             View::Nothing => "",
             View::Beside | View::Inside => "vumount -t vufs / \"$M\" || exit 99\n",
             View::Root => "vumount -t vufs / / || exit 99\n",
+            View::Cow => "vumount -t vufs -o cow,except=/proc,except=\"$D/out\" \"$D/cow\" / || exit 99\n",
         }
     }
 }
@@ -220,7 +223,7 @@ impl Site {
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
         chown(dir.path(), Some(USER.uid.as_raw()), Some(USER.gid.as_raw())).unwrap();
         let site = Site { dir };
-        site.native("mkdir -p \"$M\" \"$HOME\"").ok();
+        site.native("mkdir -p \"$M\" \"$HOME\" \"$D/out\"").ok();
         site.reset();
         site
     }
@@ -246,7 +249,7 @@ impl Site {
 
     /// Puts the tree back as it was.
     pub fn reset(&self) {
-        let clean = "chmod -R u+rwX \"$1\" 2>/dev/null; rm -rf \"$1\"; ";
+        let clean = "for d in \"$1\" \"$D/cow\" \"$D/out\"; do chmod -R u+rwX \"$d\" 2>/dev/null; rm -rf \"$d\"; done; mkdir \"$D/cow\" \"$D/out\"; ";
         let mut command = self.user_command("/bin/sh");
         command.current_dir("/").args(["-c", &format!("{clean}{TREE}"), "sh"]).arg(self.work());
         run(command, b"").ok();
@@ -330,10 +333,21 @@ impl Site {
         ran
     }
 
+    /// The tree as it is in a view, when it was changed there.
+    fn digest_in(&self, view: Option<View>) -> String {
+        if view != Some(View::Cow) {
+            return self.digest(&self.work());
+        }
+        // What was changed there is to be found when it is mounted again, and nowhere else.
+        let script = View::Cow.mount().to_owned() + "cp -a \"$W\" \"$D/out/\"";
+        self.session(&script).ok();
+        self.digest(&self.path().join("out/work"))
+    }
+
     /// Everything that can be told about the tree but its times, a line an object.
-    fn digest(&self) -> String {
+    fn digest(&self, top: &Path) -> String {
         let mut lines = BTreeMap::new();
-        let top = self.work();
+        let top = top.to_owned();
         let mut todo = vec![top.clone()];
         while let Some(path) = todo.pop() {
             let Ok(meta) = fs::symlink_metadata(&path) else { continue };
@@ -412,7 +426,7 @@ pub fn differential_with(shell: &str, script: &str, compare: Compare) {
     let once = |view| {
         site.reset();
         let ran = site.script_in(view, shell, script);
-        let tree = if compare == Compare::All { site.digest() } else { String::new() };
+        let tree = if compare == Compare::All { site.digest_in(view) } else { String::new() };
         ran.text() + &tree
     };
     let native = once(None);

@@ -88,6 +88,7 @@ fn bash(site: &Site, view: Option<View>) -> Terminal {
         Some(View::Beside) => terminal.line("vumount -t vufs / $M"),
         Some(View::Inside) => terminal.line("vumount -t vufs / $M; cd $M$W; PATH=$M/usr/bin:$M/bin"),
         Some(View::Root) => terminal.line("vumount -t vufs / /"),
+        Some(View::Cow) => terminal.line("mkdir -p $D/cow; vumount -t vufs -o cow,except=/proc $D/cow /"),
     }
     terminal
 }
@@ -95,7 +96,7 @@ fn bash(site: &Site, view: Option<View>) -> Terminal {
 /// Plays the same on a terminal of the host and one of every view.
 #[track_caller]
 fn everywhere(play: impl Fn(&mut Terminal)) {
-    for view in [None, Some(View::Nothing), Some(View::Beside), Some(View::Inside), Some(View::Root)] {
+    for view in [None, Some(View::Nothing), Some(View::Beside), Some(View::Inside), Some(View::Root), Some(View::Cow)] {
         let site = Site::new();
         let mut terminal = bash(&site, view);
         play(&mut terminal);

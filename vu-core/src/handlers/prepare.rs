@@ -1,0 +1,116 @@
+//! Where what is to be changed, or listed, lives: asked of the mount once it is known what will be done.
+//!
+//! A path is resolved for a look at its object. For most mounts that is where changes go, too; a mount that keeps them elsewhere (`cow`)
+//! names another place, after having prepared it, or does the change itself.
+
+use crate::{
+    call::Call,
+    resolve::Place,
+    sys::{self, At, Final},
+    task::host_name,
+};
+use vu_api::{AbsPath, Errno, FileType, Filesystem, Location, OpenFlags, Purpose};
+
+impl Call<'_> {
+    /// The place where an object is to be written to, or made.
+    ///
+    /// # Errors
+    /// Those of [`Filesystem::locate`].
+    pub(super) fn for_writing(&self, mut place: Place, purpose: Purpose) -> Result<Place, Errno> {
+        let location = self.layer.locate(&place.name, purpose)?;
+        if location == place.location {
+            return Ok(place);
+        }
+        (place.found, place.handle) = match &location {
+            Location::Host(host) => match sys::look_at(At::Root, host.as_bytes(), Final::Itself) {
+                Ok(handle) => (true, Some(handle)),
+                Err(Errno::ENOENT) => (false, None),
+                Err(errno) => return Err(errno),
+            },
+            Location::Own => (place.found, None),
+        };
+        place.native = false;
+        place.location = location;
+        Ok(place)
+    }
+
+    /// The place that an open with these flags works on.
+    ///
+    /// # Errors
+    /// Those of [`Filesystem::locate`].
+    pub(super) fn for_opening(&self, mut place: Place, flags: OpenFlags) -> Result<Place, Errno> {
+        // Of all others, reading and changing happen at the same place.
+        if !self.core.has_virtual_files() || place.opaque || place.host().is_none() && place.found {
+            return Ok(place);
+        }
+        let file_type = match place.found.then(|| place.file_type(self)) {
+            Some(Ok(file_type)) => Some(file_type),
+            None | Some(Err(Errno::ENOENT)) => None,
+            Some(Err(errno)) => return Err(errno),
+        };
+        place.found = file_type.is_some();
+        let path_only = flags.contains(OpenFlags::PATH);
+        let writes = flags.writes() && !path_only;
+        match file_type {
+            Some(FileType::Directory) if flags.contains(OpenFlags::TMPFILE) && !path_only => {
+                self.for_writing(place, Purpose::Write)
+            }
+            Some(FileType::Directory) => Ok(self.for_listing(place)?),
+            Some(FileType::Regular) if writes && !flags.contains(OpenFlags::CREAT | OpenFlags::EXCL) => {
+                let purpose = if flags.contains(OpenFlags::TRUNC) { Purpose::Replace } else { Purpose::Write };
+                self.for_writing(place, purpose)
+            }
+            None if flags.contains(OpenFlags::CREAT) && !path_only => self.for_writing(place, Purpose::Write),
+            _ => Ok(place),
+        }
+    }
+
+    /// The place of a directory that is opened, or made the working directory.
+    ///
+    /// # Errors
+    /// Those of [`Filesystem::locate`].
+    pub(super) fn for_listing(&self, mut place: Place) -> Result<Place, Errno> {
+        if self.core.has_virtual_files()
+            && !place.opaque
+            && self.layer.locate(&place.name, Purpose::List)? == Location::Own
+        {
+            place.location = Location::Own;
+            place.native = false;
+        }
+        Ok(place)
+    }
+
+    /// A host's name of an object that its mount keeps itself, for calls that need one.
+    ///
+    /// # Errors
+    /// `EOPNOTSUPP` if it has none; those of [`Filesystem::locate`].
+    pub(super) fn with_host_name(&self, place: Place) -> Result<Place, Errno> {
+        let place = self.for_writing(place, Purpose::Write)?;
+        if place.location == Location::Own { Err(Errno::EOPNOTSUPP) } else { Ok(place) }
+    }
+
+    /// The name under which the object of a descriptor is to have its attributes changed: that of a virtual file, and of one that is open where its
+    /// mount changes nothing. `None` for all others: the kernel's own call is right.
+    ///
+    /// # Errors
+    /// Those of [`Filesystem::locate`].
+    pub(super) fn changed_by_name(&self, number: i32) -> Result<Option<AbsPath>, Errno> {
+        if !self.core.has_virtual_files() || number < 0 {
+            return Ok(None);
+        }
+        let Ok(link) = sys::read_link(self.task.proc()?, &format!("fd/{number}")) else { return Ok(None) };
+        let known = self.descriptor_name(&self.task, number);
+        let (name, host) = match (known, host_name(link)) {
+            // A placeholder.
+            (Some(name), Err(_)) => return Ok(Some(name)),
+            (None, Err(_)) => return Ok(None),
+            (Some(name), Ok(host)) => (name, host),
+            (None, Ok(host)) => (host.clone(), host),
+        };
+        if self.layer.locate(&name, Purpose::Change)? != Location::Own {
+            return Ok(None);
+        }
+        let there = self.layer.locate(&name, Purpose::Write)?;
+        Ok((there != Location::Host(host)).then_some(name))
+    }
+}

@@ -1,0 +1,132 @@
+//! The modes `merge`, `cow` and `mincow`: two directories, shown as one.
+//!
+//! A, the *upper* tree, lies over B, the *lower* one, which is what the mount point was before. A name is looked for in A, then in B. What is removed but still
+//! in B is hidden by a *whiteout*; what is changed but still in B is *copied up* first. Both, and everything else that must be remembered, stand in
+//! the directory `.-` of A (`docs/vufs-format.md`), which is seen nowhere in the view.
+//!
+//! **Content is the host's.** A file is opened, mapped and executed by its name in A or B ([`Filesystem::locate`]); nothing of it passes through here but what is copied
+//! up. Directories are listed here, names made and removed here, attributes changed here.
+//!
+//! **Order makes it safe.** A whiteout under which A has an object means nothing but that B's is hidden. So it can be made before the step that counts and left behind
+//! after it; each change is decided by one atomic step (a rename, a creation, a removal), and a hypervisor that is killed at any instant leaves the
+//! old object or the new one.
+//!
+//! **Locks.** `names` is held while names are looked at once more and exchanged, never while content is copied. A union's layer below may be a union; its
+//! lock is taken after this one's, and the layers are ordered.
+
+mod change;
+mod copy;
+mod listing;
+mod marks;
+mod places;
+mod root;
+
+use crate::Mode;
+use listing::Listings;
+use marks::Mounter;
+use parking_lot::Mutex;
+use places::{Cache, Place};
+use std::sync::{Arc, atomic::AtomicU64};
+use vu_api::{AbsPath, Errno, FileType, Filesystem, Location, Purpose};
+
+pub use root::Union;
+
+/// How the two trees are put together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A's names are read-only; everything else happens in B.
+    Merge,
+    /// Everything happens in A.
+    Cow,
+    /// What B refuses happens in A.
+    Mincow,
+}
+
+impl Kind {
+    /// The kind of a mode that puts two trees together.
+    #[must_use]
+    pub fn of(mode: Mode) -> Option<Kind> {
+        match mode {
+            Mode::Bind => None,
+            Mode::Merge => Some(Kind::Merge),
+            Mode::Cow => Some(Kind::Cow),
+            Mode::Mincow => Some(Kind::Mincow),
+        }
+    }
+}
+
+/// Two trees put together.
+pub(crate) struct Trees {
+    /// What both are parts of.
+    below: Arc<dyn Filesystem>,
+    /// A, in the layer below.
+    upper: AbsPath,
+    /// B.
+    lower: AbsPath,
+    kind: Kind,
+    /// For what is done on behalf of nobody but the mount.
+    me: Mounter,
+    cache: Cache,
+    names: Mutex<()>,
+    listings: Listings,
+    temporaries: AtomicU64,
+}
+
+/// What becomes of the content of a file that is copied up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Content {
+    /// It is copied.
+    Keep,
+    /// Nobody needs it: the file is about to be truncated.
+    Drop,
+}
+
+/// The side on which something happens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    Upper,
+    Lower,
+}
+
+impl Trees {
+    fn in_upper(&self, path: &AbsPath) -> AbsPath {
+        self.upper.below(&path.as_bytes()[1..])
+    }
+
+    fn in_lower(&self, path: &AbsPath) -> AbsPath {
+        self.lower.below(&path.as_bytes()[1..])
+    }
+
+    fn on(&self, side: Side, path: &AbsPath) -> AbsPath {
+        match side {
+            Side::Upper => self.in_upper(path),
+            Side::Lower => self.in_lower(path),
+        }
+    }
+
+    /// See [`Filesystem::locate`].
+    pub(crate) fn locate(&self, path: &AbsPath, purpose: Purpose) -> Result<Location, Errno> {
+        match purpose {
+            Purpose::List | Purpose::Change => Ok(Location::Own),
+            Purpose::Read | Purpose::Execute => match self.find(path)? {
+                Place::Nowhere => Ok(Location::Own),
+                Place::Lower => self.below.locate(&self.in_lower(path), purpose),
+                Place::Upper => {
+                    let name = self.in_upper(path);
+                    match self.below.stat(&name) {
+                        Ok(stat) if stat.file_type() == FileType::Directory => Ok(Location::Own),
+                        // A symbolic link on the way, say: whoever walks there finds it.
+                        _ => self.below.locate(&name, purpose),
+                    }
+                }
+            },
+            Purpose::Write => self.prepared(path, Content::Keep, purpose),
+            Purpose::Replace => self.prepared(path, Content::Drop, purpose),
+        }
+    }
+
+    fn prepared(&self, path: &AbsPath, content: Content, purpose: Purpose) -> Result<Location, Errno> {
+        let side = self.prepare(path, content)?;
+        self.below.locate(&self.on(side, path), purpose)
+    }
+}

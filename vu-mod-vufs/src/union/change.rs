@@ -1,0 +1,340 @@
+//! Names and attributes: made, removed, renamed, changed.
+
+use super::{
+    Content, Kind, Side, Trees,
+    copy::refused,
+    listing::Emptiness,
+    places::{Place, is_reserved},
+};
+use vu_api::{AbsPath, AccessMode, Caller, Errno, FileType, Filesystem, RenameFlags, Stat, TimeChange};
+
+impl Trees {
+    /// The attributes of an object.
+    pub(crate) fn stat(&self, path: &AbsPath) -> Result<Stat, Errno> {
+        match self.find(path)? {
+            Place::Nowhere => Err(Errno::ENOENT),
+            Place::Lower => self.below.stat(&self.in_lower(path)),
+            Place::Upper => {
+                let mut stat = self.below.stat(&self.in_upper(path))?;
+                if stat.file_type() == FileType::Directory && self.directory(path)?.lower {
+                    // How many directories are in it is not known; 1 says so to those who count (`ovl_getattr`, fs/overlayfs/inode.c).
+                    stat.nlink = 1;
+                }
+                Ok(stat)
+            }
+        }
+    }
+
+    /// Has an object of the side where it is to be changed changed.
+    pub(crate) fn changed(
+        &self,
+        path: &AbsPath,
+        change: impl Fn(&dyn Filesystem, &AbsPath) -> Result<(), Errno>,
+    ) -> Result<(), Errno> {
+        let place = self.find(path)?;
+        match (self.kind, place) {
+            (_, Place::Nowhere) => return Err(Errno::ENOENT),
+            (Kind::Merge, Place::Upper) => return Err(Errno::EROFS),
+            (Kind::Merge, Place::Lower) => return change(&*self.below, &self.in_lower(path)),
+            (Kind::Mincow, Place::Lower) => match change(&*self.below, &self.in_lower(path)) {
+                Err(errno) if refused(errno) => {}
+                done => return done,
+            },
+            _ => {}
+        }
+        self.copy_up(path, Content::Keep)?;
+        change(&*self.below, &self.in_upper(path))
+    }
+
+    /// Makes a name that is not there.
+    pub(crate) fn make(
+        &self,
+        path: &AbsPath,
+        make: impl Fn(&dyn Filesystem, &AbsPath) -> Result<(), Errno>,
+    ) -> Result<(), Errno> {
+        if is_reserved(path) {
+            return Err(Errno::EPERM);
+        }
+        if self.exists(path)? {
+            return Err(Errno::EEXIST);
+        }
+        // What `mincow` finds writable may still be refused.
+        if self.prepare(path, Content::Keep)? == Side::Lower {
+            match make(&*self.below, &self.in_lower(path)) {
+                Err(errno) if refused(errno) && self.kind == Kind::Mincow => self.make_parents(path)?,
+                done => return done,
+            }
+        }
+        if self.directory(&path.parent())?.marks {
+            let _names = self.names.lock();
+            self.unmark_directory(path)?;
+        }
+        make(&*self.below, &self.in_upper(path))
+    }
+
+    pub(crate) fn mkdir(&self, path: &AbsPath, mode: u32, caller: &dyn Caller) -> Result<(), Errno> {
+        self.make(path, |fs, name| fs.mkdir(name, mode, caller))?;
+        self.cache.forget();
+        Ok(())
+    }
+
+    pub(crate) fn link(&self, from: &AbsPath, to: &AbsPath, caller: &dyn Caller) -> Result<(), Errno> {
+        if self.stat(from)?.file_type() == FileType::Directory {
+            return Err(Errno::EPERM);
+        }
+        let place = self.find(from)?;
+        match (self.kind, place) {
+            // In B there is no way to link to A's object.
+            (Kind::Merge, Place::Upper) => Err(Errno::EXDEV),
+            (Kind::Merge, _) => self.make(to, |fs, to| fs.link(&self.in_lower(from), to, caller)),
+            _ => {
+                if is_reserved(to) {
+                    return Err(Errno::EPERM);
+                }
+                if self.exists(to)? {
+                    return Err(Errno::EEXIST);
+                }
+                if (self.kind, place) == (Kind::Mincow, Place::Lower) && self.parent_in_lower(to).is_ok() {
+                    match self.below.link(&self.in_lower(from), &self.in_lower(to), caller) {
+                        Err(errno) if refused(errno) => {}
+                        done => return done,
+                    }
+                }
+                self.make_parents(to)?;
+                self.copy_up(from, Content::Keep)?;
+                self.below.link(&self.in_upper(from), &self.in_upper(to), caller)
+            }
+        }
+    }
+
+    pub(crate) fn unlink(&self, path: &AbsPath, caller: &dyn Caller) -> Result<(), Errno> {
+        if self.stat(path)?.file_type() == FileType::Directory {
+            return Err(Errno::EISDIR);
+        }
+        self.remove(path, caller, |fs, name| fs.unlink(name, caller))
+    }
+
+    pub(crate) fn rmdir(&self, path: &AbsPath, caller: &dyn Caller) -> Result<(), Errno> {
+        if self.stat(path)?.file_type() != FileType::Directory {
+            return Err(Errno::ENOTDIR);
+        }
+        if self.emptiness(path)? == Emptiness::NotEmpty {
+            return Err(Errno::ENOTEMPTY);
+        }
+        self.remove(path, caller, |fs, name| fs.rmdir(name, caller))?;
+        self.listings.removed(path);
+        self.cache.forget();
+        Ok(())
+    }
+
+    /// Takes a name away: first what B has is hidden, then A's object goes. Where both have one, the second step is the one that counts.
+    fn remove(
+        &self,
+        path: &AbsPath,
+        caller: &dyn Caller,
+        remove: impl Fn(&dyn Filesystem, &AbsPath) -> Result<(), Errno>,
+    ) -> Result<(), Errno> {
+        match (self.kind, self.find(path)?) {
+            (_, Place::Nowhere) => return Err(Errno::ENOENT),
+            (Kind::Merge, Place::Upper) => return Err(Errno::EROFS),
+            (Kind::Merge, Place::Lower) => return remove(&*self.below, &self.in_lower(path)),
+            (Kind::Mincow, Place::Lower) => match remove(&*self.below, &self.in_lower(path)) {
+                Err(errno) if refused(errno) => {}
+                done => return done,
+            },
+            (Kind::Cow, Place::Lower) => self.may_remove(path, caller)?,
+            _ => {}
+        }
+        // The directory has changed, and only A can tell when.
+        self.make_parents(path)?;
+        let _names = self.names.lock();
+        let place = self.find(path)?;
+        let in_lower = self.stat_lower(path)?.is_some();
+        if in_lower {
+            self.hide(path)?;
+        } else if place != Place::Upper {
+            return Err(Errno::ENOENT);
+        }
+        if place == Place::Upper {
+            remove(&*self.below, &self.in_upper(path))?;
+            return if in_lower { Ok(()) } else { self.unmark_directory(path) };
+        }
+        let directory = self.in_upper(&path.parent());
+        self.below.utimens(&directory, TimeChange::Omit, TimeChange::Now, &self.me)
+    }
+
+    /// What the host checks when something is removed there (`may_delete`, fs/namei.c), where nothing is. It matters where the hypervisor may act for
+    /// others; for an ordinary user, permission to change is permission to write to A.
+    fn may_remove(&self, path: &AbsPath, caller: &dyn Caller) -> Result<(), Errno> {
+        if !self.me.is_root() {
+            return Ok(());
+        }
+        let directory = path.parent();
+        self.access(&directory, AccessMode::WRITE | AccessMode::EXECUTE, caller)?;
+        let (stat, above) = (self.stat(path)?, self.stat(&directory)?);
+        let who = caller.credentials()?;
+        let sticky = above.permissions() & 0o1000 != 0;
+        if sticky && who.uid != 0 && who.uid != stat.uid && who.uid != above.uid { Err(Errno::EPERM) } else { Ok(()) }
+    }
+
+    /// access(2) by the effective ids.
+    pub(crate) fn access(&self, path: &AbsPath, mode: AccessMode, caller: &dyn Caller) -> Result<(), Errno> {
+        let place = self.find(path)?;
+        let writes = mode.contains(AccessMode::WRITE);
+        match place {
+            Place::Nowhere => Err(Errno::ENOENT),
+            Place::Upper if writes && self.kind == Kind::Merge => {
+                self.below.access(&self.in_upper(path), mode - AccessMode::WRITE, caller)?;
+                Err(Errno::EROFS)
+            }
+            Place::Upper => self.below.access(&self.in_upper(path), mode, caller),
+            Place::Lower => {
+                let name = self.in_lower(path);
+                let whole = self.below.access(&name, mode, caller);
+                let elsewhere = writes && self.kind != Kind::Merge && !self.me.is_root();
+                match whole {
+                    Err(errno) if refused(errno) && elsewhere => {
+                        self.below.access(&name, mode - AccessMode::WRITE, caller)?;
+                        self.may_copy_up(path, caller)
+                    }
+                    answer => answer,
+                }
+            }
+        }
+    }
+
+    /// Whether A can take a copy: whether the directory can be written to in which the copy, or the copies of the directories above it, would be made.
+    fn may_copy_up(&self, path: &AbsPath, caller: &dyn Caller) -> Result<(), Errno> {
+        let mut directory = path.parent();
+        while self.find(&directory)? != Place::Upper {
+            directory.pop();
+        }
+        self.below.access(&self.in_upper(&directory), AccessMode::WRITE | AccessMode::EXECUTE, caller)
+    }
+
+    /// renameat2(2) within the union.
+    pub(crate) fn rename(
+        &self,
+        from: &AbsPath,
+        to: &AbsPath,
+        flags: RenameFlags,
+        caller: &dyn Caller,
+    ) -> Result<(), Errno> {
+        if !(RenameFlags::NOREPLACE | RenameFlags::EXCHANGE).contains(flags) {
+            return Err(Errno::EINVAL);
+        }
+        if is_reserved(to) {
+            return Err(Errno::EPERM);
+        }
+        let source = self.stat(from)?;
+        let target = match self.stat(to) {
+            Ok(stat) => Some(stat),
+            Err(Errno::ENOENT) => None,
+            Err(errno) => return Err(errno),
+        };
+        let exchange = flags.contains(RenameFlags::EXCHANGE);
+        self.may_rename((from, &source), (to, target.as_ref()), flags)?;
+        if target.is_some_and(|target| (target.dev, target.ino) == (source.dev, source.ino)) {
+            // Two names of one object stay as they are (rename(2)).
+            return Ok(());
+        }
+        match self.kind {
+            Kind::Merge => return self.rename_in_lower(from, to, flags, caller),
+            Kind::Mincow => match self.rename_in_lower(from, to, flags, caller) {
+                Err(errno) if refused(errno) => {}
+                done => return done,
+            },
+            Kind::Cow => {}
+        }
+        let is_directory = |stat: &Stat| stat.file_type() == FileType::Directory;
+        let source_is_directory = is_directory(&source);
+        let target_is_directory = target.as_ref().is_some_and(is_directory);
+        // A directory that B has a part in cannot be moved by moving A's part; who renames copies then (mv(1), `ovl_can_move`).
+        let moves = |path: &AbsPath| -> Result<(), Errno> {
+            if self.find(path)? == Place::Lower || self.directory(path)?.lower { Err(Errno::EXDEV) } else { Ok(()) }
+        };
+        if source_is_directory {
+            moves(from)?;
+        }
+        if exchange && target_is_directory {
+            moves(to)?;
+        }
+        if !exchange && target_is_directory && self.emptiness(to)? == Emptiness::NotEmpty {
+            return Err(Errno::ENOTEMPTY);
+        }
+        if self.find(from)? == Place::Lower {
+            self.may_remove(from, caller)?;
+        }
+        self.copy_up(from, Content::Keep)?;
+        if target.is_some() && (exchange || target_is_directory) {
+            self.copy_up(to, Content::Keep)?;
+        } else {
+            self.make_parents(to)?;
+        }
+        let _names = self.names.lock();
+        // What A has hides what B has of the same name, but for directories. And what A has no more must stay hidden.
+        if (!exchange || target_is_directory) && self.stat_lower(from)?.is_some() {
+            self.hide(from)?;
+        }
+        if source_is_directory && self.stat_lower(to)?.is_some() {
+            self.hide(to)?;
+        }
+        let renamed = self.below.rename(&self.in_upper(from), &self.in_upper(to), flags, caller);
+        if source_is_directory || target_is_directory {
+            self.cache.forget();
+        }
+        renamed?;
+        if source_is_directory && !exchange {
+            self.unmark_directory(from)?;
+        }
+        self.listings.renamed(from, to, exchange);
+        Ok(())
+    }
+
+    /// What the kernel checks of the two names before it asks a file system (`do_renameat2`, `vfs_rename`, fs/namei.c).
+    fn may_rename(
+        &self,
+        (from, source): (&AbsPath, &Stat),
+        (to, target): (&AbsPath, Option<&Stat>),
+        flags: RenameFlags,
+    ) -> Result<(), Errno> {
+        let exchange = flags.contains(RenameFlags::EXCHANGE);
+        if flags.contains(RenameFlags::NOREPLACE) && target.is_some() {
+            return Err(Errno::EEXIST);
+        }
+        if exchange && target.is_none() {
+            return Err(Errno::ENOENT);
+        }
+        if from != to && to.starts_with(from) {
+            return Err(Errno::EINVAL);
+        }
+        if from != to && from.starts_with(to) {
+            return Err(if exchange { Errno::EINVAL } else { Errno::ENOTEMPTY });
+        }
+        match target.map(Stat::file_type) {
+            Some(_) if exchange => Ok(()),
+            Some(FileType::Directory) if source.file_type() != FileType::Directory => Err(Errno::EISDIR),
+            Some(other) if source.file_type() == FileType::Directory && other != FileType::Directory => {
+                Err(Errno::ENOTDIR)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The same where only B changes.
+    fn rename_in_lower(
+        &self,
+        from: &AbsPath,
+        to: &AbsPath,
+        flags: RenameFlags,
+        caller: &dyn Caller,
+    ) -> Result<(), Errno> {
+        if self.find(from)? != Place::Lower || self.find(to)? != Place::Lower {
+            return Err(Errno::EROFS);
+        }
+        self.below.rename(&self.in_lower(from), &self.in_lower(to), flags, caller)?;
+        self.cache.forget();
+        self.listings.renamed(from, to, flags.contains(RenameFlags::EXCHANGE));
+        Ok(())
+    }
+}

@@ -1,0 +1,278 @@
+//! Copying up: what only B has comes to A before it is changed.
+
+use super::{
+    Content, Kind, Side, Trees,
+    places::{Place, Presence, is_reserved},
+};
+use nix::{
+    fcntl::copy_file_range,
+    unistd::{Whence, lseek},
+};
+use std::{fs::File, io, os::unix::fs::FileExt};
+use vu_api::{AbsPath, AccessMode, Errno, FileType, OpenFlags, OpenHow, Opened, RenameFlags, Stat, TimeChange};
+
+/// What B says when it does not let something be changed.
+pub(super) fn refused(errno: Errno) -> bool {
+    matches!(errno, Errno::EACCES | Errno::EPERM | Errno::EROFS)
+}
+
+impl Trees {
+    /// Prepares a place where the object of a path can be written to, or made.
+    ///
+    /// # Errors
+    /// `ENOENT`, `ENOTDIR` if there is no directory to make it in; `EROFS` where nothing may be written; what copying meets.
+    pub(super) fn prepare(&self, path: &AbsPath, content: Content) -> Result<Side, Errno> {
+        if is_reserved(path) {
+            return Err(Errno::EPERM);
+        }
+        let place = self.find(path)?;
+        let lower = match place {
+            Place::Lower => match self.below.stat(&self.in_lower(path)) {
+                Ok(stat) => Some(stat),
+                Err(Errno::ENOENT) => None,
+                Err(errno) => return Err(errno),
+            },
+            _ => None,
+        };
+        match (self.kind, place, lower) {
+            (Kind::Merge, Place::Upper | Place::Nowhere, _) => Err(Errno::EROFS),
+            (Kind::Merge, Place::Lower, Some(_)) => Ok(Side::Lower),
+            (Kind::Merge, Place::Lower, None) => self.parent_in_lower(path).map(|()| Side::Lower),
+            (_, Place::Upper, _) => Ok(Side::Upper),
+            // Writing to a device or a FIFO changes nothing of it.
+            (_, Place::Lower, Some(stat)) if is_special(&stat) => Ok(Side::Lower),
+            (Kind::Mincow, Place::Lower, Some(_)) if self.lower_permits(path, AccessMode::WRITE)? => Ok(Side::Lower),
+            (Kind::Mincow, Place::Lower, None)
+                if self.parent_in_lower(path).is_ok()
+                    && self.lower_permits(&path.parent(), AccessMode::WRITE | AccessMode::EXECUTE)? =>
+            {
+                Ok(Side::Lower)
+            }
+            (_, Place::Lower, Some(_)) => self.copy_up(path, content).map(|()| Side::Upper),
+            (_, Place::Lower | Place::Nowhere, None) => self.make_parents(path).map(|()| Side::Upper),
+            (_, Place::Nowhere, Some(_)) => Err(Errno::ENOENT),
+        }
+    }
+
+    /// B must have the directory in which something is to be made.
+    pub(super) fn parent_in_lower(&self, path: &AbsPath) -> Result<(), Errno> {
+        let parent = path.parent();
+        match self.stat_if_there(&self.in_lower(&parent))? {
+            Some(stat) if stat.file_type() == FileType::Directory => Ok(()),
+            Some(_) => Err(Errno::ENOTDIR),
+            None if self.exists(&parent)? => Err(Errno::EROFS),
+            None => Err(Errno::ENOENT),
+        }
+    }
+
+    fn lower_permits(&self, path: &AbsPath, mode: AccessMode) -> Result<bool, Errno> {
+        match self.below.access(&self.in_lower(path), mode, &self.me) {
+            Ok(()) => Ok(true),
+            Err(errno) if refused(errno) => Ok(false),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    /// Sees to it that A has the directories that lead to a path.
+    ///
+    /// # Errors
+    /// `ENOENT`, `ENOTDIR` if they are not there in B either.
+    pub(super) fn make_parents(&self, path: &AbsPath) -> Result<(), Errno> {
+        let parent = path.parent();
+        match self.directory(&parent)?.upper {
+            Presence::Directory => return Ok(()),
+            Presence::Other => return Err(Errno::ENOTDIR),
+            Presence::Absent => {}
+        }
+        match self.find(&parent)? {
+            Place::Nowhere => return Err(Errno::ENOENT),
+            Place::Upper => return Ok(()),
+            Place::Lower => {}
+        }
+        let stat = self.below.stat(&self.in_lower(&parent))?;
+        if stat.file_type() != FileType::Directory {
+            return Err(Errno::ENOTDIR);
+        }
+        self.copy_up(&parent, Content::Keep)
+    }
+
+    /// Copies an object up, if A does not have it yet: first under a temporary name, then it takes its place in one step.
+    ///
+    /// # Errors
+    /// `ENOENT` if it is not there (any more); what reading B and writing to A meet.
+    pub(super) fn copy_up(&self, path: &AbsPath, content: Content) -> Result<(), Errno> {
+        match self.find(path)? {
+            Place::Upper => return Ok(()),
+            Place::Nowhere => return Err(Errno::ENOENT),
+            Place::Lower => {}
+        }
+        let source = self.in_lower(path);
+        let stat = self.below.stat(&source)?;
+        self.make_parents(path)?;
+        let copy = self.temporary()?;
+        let made = self.copy(&source, &stat, &copy, content).and_then(|()| self.put_in_place(path, &stat, &copy));
+        if !matches!(made, Ok(true)) {
+            self.discard(&copy);
+        }
+        made.map(drop)
+    }
+
+    /// Gives the copy its name. False if another was faster.
+    fn put_in_place(&self, path: &AbsPath, stat: &Stat, copy: &AbsPath) -> Result<bool, Errno> {
+        let directory = self.in_upper(&path.parent());
+        let _names = self.names.lock();
+        match self.find(path)? {
+            Place::Upper => return Ok(false),
+            // It was removed meanwhile.
+            Place::Nowhere => return Err(Errno::ENOENT),
+            Place::Lower => {}
+        }
+        let before = self.below.stat(&directory)?;
+        match self.below.rename(copy, &self.in_upper(path), RenameFlags::NOREPLACE, &self.me) {
+            Ok(()) => {}
+            Err(Errno::EEXIST) => return Ok(false),
+            Err(errno) => return Err(errno),
+        }
+        self.cache.forget();
+        if stat.file_type() == FileType::Directory && stat.permissions() & 0o200 == 0 {
+            self.below.chmod(&self.in_upper(path), stat.permissions(), &self.me)?;
+        }
+        // Nothing has changed in the directory, as far as the view goes.
+        let times = (TimeChange::Set(before.atime), TimeChange::Set(before.mtime));
+        if let Err(errno) = self.below.utimens(&directory, times.0, times.1, &self.me) {
+            tracing::debug!("vufs: the times of {directory}: {errno}");
+        }
+        Ok(true)
+    }
+
+    fn copy(&self, source: &AbsPath, stat: &Stat, copy: &AbsPath, content: Content) -> Result<(), Errno> {
+        match stat.file_type() {
+            FileType::Regular => self.copy_file(source, stat, copy, content)?,
+            FileType::Directory => self.below.mkdir(copy, 0o700, &self.me)?,
+            FileType::Symlink => self.below.symlink(&self.below.read_link(source)?, copy, &self.me)?,
+            _ => self.below.mknod(copy, stat.mode & libc_type_mask() | 0o600, stat.rdev, &self.me)?,
+        }
+        self.copy_attributes(source, stat, copy)
+    }
+
+    fn copy_file(&self, source: &AbsPath, stat: &Stat, copy: &AbsPath, content: Content) -> Result<(), Errno> {
+        let flags = OpenFlags::CREAT | OpenFlags::EXCL | OpenFlags::WRONLY;
+        let to = self.open_file(copy, flags, 0o600)?;
+        if content == Content::Drop {
+            return Ok(());
+        }
+        // Reading for the copy is not an access of B's file, where its owner may ask for that.
+        let read = OpenFlags::empty();
+        let from = self
+            .open_file(source, read | OpenFlags::NOATIME, 0)
+            .or_else(|errno| if errno == Errno::EPERM { self.open_file(source, read, 0) } else { Err(errno) })?;
+        Ok(copy_content(&from, &to, stat.size)?)
+    }
+
+    fn open_file(&self, name: &AbsPath, flags: OpenFlags, mode: u32) -> Result<File, Errno> {
+        match self.below.open(name, &OpenHow { flags, mode }, &self.me)? {
+            Opened::Host(fd) => Ok(File::from(fd)),
+            Opened::Virtual(_) => Err(Errno::EIO),
+        }
+    }
+
+    /// Owner, extended attributes, mode and times, in the order in which none undoes another.
+    fn copy_attributes(&self, source: &AbsPath, stat: &Stat, copy: &AbsPath) -> Result<(), Errno> {
+        let owned = self.me.is(stat.uid, stat.gid)
+            || match self.below.chown(copy, Some(stat.uid), Some(stat.gid), &self.me) {
+                Ok(()) => true,
+                // The host does not store it for this user.
+                Err(errno) if refused(errno) || errno == Errno::EINVAL => false,
+                Err(errno) => return Err(errno),
+            };
+        for name in self.below.list_xattr(source).unwrap_or_default() {
+            let Ok(value) = self.below.get_xattr(source, &name) else { continue };
+            match self.below.set_xattr(copy, &name, &value, vu_api::XattrFlags::empty(), &self.me) {
+                Err(errno @ (Errno::ENOSPC | Errno::EDQUOT | Errno::EIO)) => return Err(errno),
+                // Others are not for everybody to set (xattr(7)).
+                _ => {}
+            }
+        }
+        if stat.file_type() != FileType::Symlink {
+            // A set-id bit of another owner would be a set-id bit of ours.
+            let kept = if owned || stat.file_type() == FileType::Directory { 0o7777 } else { 0o1777 };
+            let mut mode = stat.permissions() & kept;
+            if stat.file_type() == FileType::Directory {
+                // Only a directory that its owner may write to can be moved (`vfs_rename`, fs/namei.c).
+                mode |= 0o200;
+            }
+            self.below.chmod(copy, mode, &self.me)?;
+        }
+        self.below.utimens(copy, TimeChange::Set(stat.atime), TimeChange::Set(stat.mtime), &self.me)
+    }
+}
+
+/// `S_IFMT`
+const fn libc_type_mask() -> u32 {
+    0o170_000
+}
+
+pub(super) fn is_special(stat: &Stat) -> bool {
+    !matches!(stat.file_type(), FileType::Regular | FileType::Directory | FileType::Symlink)
+}
+
+/// Copies what there is of `size` bytes; holes stay holes. The kernel shares the blocks where the file system can (`vfs_copy_file_range`, fs/read_write.c).
+fn copy_content(from: &File, to: &File, size: u64) -> io::Result<()> {
+    // What has no size may still have content (proc(5)).
+    if size == 0 {
+        let (mut from, mut to) = (from, to);
+        return io::copy(&mut from, &mut to).map(drop);
+    }
+    let length = i64::try_from(size).map_err(|_| io::Error::from_raw_os_error(Errno::EFBIG.raw()))?;
+    to.set_len(size)?;
+    let mut at = 0;
+    while at < length {
+        let data = match lseek(from, at, Whence::SeekData) {
+            Ok(data) => data,
+            // Nothing but a hole is left.
+            Err(nix::Error::ENXIO) => break,
+            // A file system that knows no holes.
+            Err(_) => at,
+        };
+        let end = match lseek(from, data, Whence::SeekHole) {
+            Ok(end) if end > data => end.min(length),
+            _ => length,
+        };
+        copy_range(from, to, data, end)?;
+        at = end;
+    }
+    Ok(())
+}
+
+fn copy_range(from: &File, to: &File, mut at: i64, end: i64) -> io::Result<()> {
+    while at < end {
+        let (mut read_at, mut write_at) = (at, at);
+        let length = usize::try_from(end - at).unwrap_or(usize::MAX).min(1 << 30);
+        match copy_file_range(from, Some(&mut read_at), to, Some(&mut write_at), length) {
+            // It has become shorter.
+            Ok(0) => return Ok(()),
+            Ok(_) => at = read_at,
+            Err(nix::Error::EXDEV | nix::Error::EINVAL | nix::Error::ENOSYS | nix::Error::EOPNOTSUPP) => {
+                return copy_by_hand(from, to, at, end);
+            }
+            Err(nix::Error::EINTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Ok(())
+}
+
+fn copy_by_hand(from: &File, to: &File, at: i64, end: i64) -> io::Result<()> {
+    let (mut at, end) = (u64::try_from(at).unwrap_or(0), u64::try_from(end).unwrap_or(0));
+    let mut buffer = vec![0; 1 << 17];
+    while at < end {
+        let wanted = usize::try_from(end - at).unwrap_or(usize::MAX).min(buffer.len());
+        let length = from.read_at(&mut buffer[..wanted], at)?;
+        if length == 0 {
+            return Ok(());
+        }
+        to.write_all_at(&buffer[..length], at)?;
+        at += length as u64;
+    }
+    Ok(())
+}

@@ -1,0 +1,183 @@
+//! Where the object of a path is.
+
+use super::Trees;
+use parking_lot::Mutex;
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+use vu_api::{AbsPath, Errno, FileType, Stat};
+
+/// The directory of A that holds what must be remembered.
+pub(super) const MARKS: &[u8] = b".-";
+
+/// Who has the object of a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// A has it, or something on the way to it that is no directory.
+    Upper,
+    /// A does not have it, and does not hide what B may have.
+    Lower,
+    /// A does not have it, and hides what B may have.
+    Nowhere,
+}
+
+/// What A has under a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Presence {
+    Absent,
+    Directory,
+    /// Something else, here or on the way here.
+    Other,
+}
+
+/// What must be known of a directory to find what is in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Directory {
+    pub upper: Presence,
+    /// Whether B's entries are part of it. If A has no such directory it is not known whether B has.
+    pub lower: bool,
+    /// Whether something is remembered of its entries.
+    pub marks: bool,
+}
+
+impl Trees {
+    /// Finds out who has the object of a path.
+    ///
+    /// # Errors
+    /// `EACCES`, `EIO`, … of A.
+    pub(crate) fn find(&self, path: &AbsPath) -> Result<Place, Errno> {
+        if path.is_root() {
+            return Ok(Place::Upper);
+        }
+        if is_reserved(path) {
+            return Ok(Place::Nowhere);
+        }
+        let parent = self.directory(&path.parent())?;
+        match parent.upper {
+            Presence::Other => return Ok(Place::Upper),
+            Presence::Directory if self.is_in_upper(path)? => return Ok(Place::Upper),
+            _ => {}
+        }
+        if !parent.lower || parent.marks && self.is_whiteout(path)? {
+            return Ok(Place::Nowhere);
+        }
+        Ok(Place::Lower)
+    }
+
+    fn is_in_upper(&self, path: &AbsPath) -> Result<bool, Errno> {
+        match self.below.probe(&self.in_upper(path)) {
+            Ok(_) | Err(Errno::ENOTDIR | Errno::ELOOP) => Ok(true),
+            // A longer path than the host takes is not there.
+            Err(Errno::ENOENT | Errno::ENAMETOOLONG) => Ok(false),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    /// What is known of a directory; of what is none, that nothing is in it.
+    pub(super) fn directory(&self, path: &AbsPath) -> Result<Directory, Errno> {
+        if let Some(known) = self.cache.get(path) {
+            return Ok(known);
+        }
+        let generation = self.cache.generation();
+        let directory = if path.is_root() {
+            Directory { upper: Presence::Directory, lower: true, marks: self.has_container(path)? }
+        } else {
+            self.directory_in(path, self.directory(&path.parent())?)?
+        };
+        self.cache.insert(generation, path, directory);
+        Ok(directory)
+    }
+
+    fn directory_in(&self, path: &AbsPath, parent: Directory) -> Result<Directory, Errno> {
+        let upper = match parent.upper {
+            Presence::Directory => match self.stat_if_there(&self.in_upper(path))? {
+                None => Presence::Absent,
+                Some(stat) if stat.file_type() == FileType::Directory => Presence::Directory,
+                Some(_) => Presence::Other,
+            },
+            above => above,
+        };
+        let hidden = upper == Presence::Other || !parent.lower || parent.marks && self.is_whiteout(path)?;
+        let marks = parent.marks && self.has_container(path)?;
+        let lower = !hidden
+            && (upper == Presence::Absent
+                || !(parent.marks && self.is_opaque(path)?)
+                    && self
+                        .stat_if_there(&self.in_lower(path))?
+                        .is_some_and(|stat| stat.file_type() == FileType::Directory));
+        Ok(Directory { upper, lower, marks })
+    }
+
+    /// The attributes of an object of the layer below; `None` if it is not there.
+    pub(super) fn stat_if_there(&self, name: &AbsPath) -> Result<Option<Stat>, Errno> {
+        match self.below.stat(name) {
+            Ok(stat) => Ok(Some(stat)),
+            Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP | Errno::ENAMETOOLONG) => Ok(None),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    /// The attributes of what B has under a name, if nothing but A's own object of that name hides it.
+    pub(super) fn stat_lower(&self, path: &AbsPath) -> Result<Option<Stat>, Errno> {
+        let parent = self.directory(&path.parent())?;
+        if !parent.lower || parent.marks && self.is_whiteout(path)? {
+            return Ok(None);
+        }
+        self.stat_if_there(&self.in_lower(path))
+    }
+}
+
+/// Whether it is the mount's own directory of marks.
+pub(super) fn is_reserved(path: &AbsPath) -> bool {
+    path.components().next() == Some(MARKS)
+}
+
+/// What was found out about directories a moment ago.
+///
+/// The mount itself tells when it changes something. Changes of A or B by others, which the kernel's overlayfs calls undefined, are seen when the knowledge is
+/// old enough.
+#[derive(Default)]
+pub(super) struct Cache(Mutex<Known>);
+
+#[derive(Default)]
+struct Known {
+    directories: HashMap<AbsPath, (Directory, Instant)>,
+    generation: u64,
+}
+
+/// How long knowledge is good for.
+const LIFETIME: Duration = Duration::from_millis(100);
+/// Of how many directories something is known.
+const MOST: usize = 4096;
+
+impl Cache {
+    fn get(&self, path: &AbsPath) -> Option<Directory> {
+        let known = self.0.lock();
+        let (directory, since) = known.directories.get(path)?;
+        (since.elapsed() < LIFETIME).then_some(*directory)
+    }
+
+    /// To be asked before the question is looked into that [`insert`](Self::insert) answers.
+    fn generation(&self) -> u64 {
+        self.0.lock().generation
+    }
+
+    fn insert(&self, generation: u64, path: &AbsPath, directory: Directory) {
+        let mut known = self.0.lock();
+        if known.generation != generation {
+            return;
+        }
+        if known.directories.len() >= MOST {
+            known.directories.clear();
+        }
+        known.directories.insert(path.clone(), (directory, Instant::now()));
+    }
+
+    /// A directory or a mark has come or gone.
+    pub(super) fn forget(&self) {
+        let mut known = self.0.lock();
+        known.generation += 1;
+        known.directories.clear();
+    }
+}

@@ -1,0 +1,198 @@
+//! The mount: the operations of the view's side.
+
+use super::{Content, Kind, Side, Trees, marks::Mounter, places::Place};
+use std::sync::Arc;
+use vu_api::{
+    AbsPath, AccessMode, Caller, Errno, FileType, Filesystem, Location, OpenFlags, OpenHow, Opened, Probe, Purpose,
+    RenameFlags, Stat, StatFs, TimeChange, XattrFlags,
+};
+
+/// Two directories of the layer below as one.
+pub struct Union {
+    trees: Arc<Trees>,
+    except: Vec<AbsPath>,
+}
+
+impl Union {
+    /// `upper` over `lower`, both paths of `below`, without the paths `except`, which are relative to the mount.
+    ///
+    /// # Errors
+    /// `ENOTDIR` if one of them is no directory, `ENOENT` if it does not exist.
+    pub fn new(
+        below: Arc<dyn Filesystem>,
+        upper: AbsPath,
+        lower: AbsPath,
+        kind: Kind,
+        except: Vec<AbsPath>,
+    ) -> Result<Union, Errno> {
+        for tree in [&upper, &lower] {
+            if below.stat(tree)?.file_type() != FileType::Directory {
+                return Err(Errno::ENOTDIR);
+            }
+        }
+        let trees = Trees {
+            below,
+            upper,
+            lower,
+            kind,
+            me: Mounter::new(),
+            cache: Default::default(),
+            names: Default::default(),
+            listings: Default::default(),
+            temporaries: Default::default(),
+        };
+        if kind != Kind::Merge {
+            trees.clean_up();
+        }
+        Ok(Union { trees: Arc::new(trees), except })
+    }
+
+    /// Has the one who has the object of a path tell about it.
+    fn ask<T>(
+        &self,
+        path: &AbsPath,
+        question: impl Fn(&dyn Filesystem, &AbsPath) -> Result<T, Errno>,
+    ) -> Result<T, Errno> {
+        let side = match self.trees.find(path)? {
+            Place::Nowhere => return Err(Errno::ENOENT),
+            Place::Upper => Side::Upper,
+            Place::Lower => Side::Lower,
+        };
+        question(&*self.trees.below, &self.trees.on(side, path))
+    }
+}
+
+impl Filesystem for Union {
+    fn declines(&self, path: &AbsPath) -> bool {
+        self.except.iter().any(|exception| path.starts_with(exception))
+    }
+
+    fn locate(&self, path: &AbsPath, purpose: Purpose) -> Result<Location, Errno> {
+        self.trees.locate(path, purpose)
+    }
+
+    fn probe(&self, path: &AbsPath) -> Result<Probe, Errno> {
+        self.ask(path, |fs, name| fs.probe(name))
+    }
+
+    fn stat(&self, path: &AbsPath) -> Result<Stat, Errno> {
+        self.trees.stat(path)
+    }
+
+    fn open(&self, path: &AbsPath, how: &OpenHow, caller: &dyn Caller) -> Result<Opened, Errno> {
+        let flags = how.flags;
+        if flags.contains(OpenFlags::PATH) {
+            return match self.trees.stat(path)?.file_type() {
+                FileType::Directory => Ok(Opened::Virtual(self.trees.list(path)?)),
+                _ => self.ask(path, |fs, name| fs.open(name, how, caller)),
+            };
+        }
+        let file_type = match self.trees.stat(path) {
+            Ok(stat) => Some(stat.file_type()),
+            Err(Errno::ENOENT) => None,
+            Err(errno) => return Err(errno),
+        };
+        let writes = match file_type {
+            None if flags.contains(OpenFlags::CREAT) => true,
+            None => return Err(Errno::ENOENT),
+            Some(_) if flags.contains(OpenFlags::CREAT | OpenFlags::EXCL) => return Err(Errno::EEXIST),
+            Some(FileType::Directory) if flags.contains(OpenFlags::TMPFILE) => true,
+            Some(FileType::Directory) if flags.writes() || flags.contains(OpenFlags::CREAT) => {
+                return Err(Errno::EISDIR);
+            }
+            Some(FileType::Directory) => {
+                self.trees.access(path, AccessMode::READ, caller)?;
+                return Ok(Opened::Virtual(self.trees.list(path)?));
+            }
+            Some(FileType::Regular) => flags.writes(),
+            Some(_) => false,
+        };
+        if !writes {
+            return self.ask(path, |fs, name| fs.open(name, how, caller));
+        }
+        let content = if flags.contains(OpenFlags::TRUNC) { Content::Drop } else { Content::Keep };
+        let side = self.trees.prepare(path, content)?;
+        self.trees.below.open(&self.trees.on(side, path), how, caller)
+    }
+
+    fn read_link(&self, path: &AbsPath) -> Result<Vec<u8>, Errno> {
+        self.ask(path, |fs, name| fs.read_link(name))
+    }
+
+    fn access(&self, path: &AbsPath, mode: AccessMode, caller: &dyn Caller) -> Result<(), Errno> {
+        self.trees.access(path, mode, caller)
+    }
+
+    fn mkdir(&self, path: &AbsPath, mode: u32, caller: &dyn Caller) -> Result<(), Errno> {
+        self.trees.mkdir(path, mode, caller)
+    }
+
+    fn mknod(&self, path: &AbsPath, mode: u32, rdev: u64, caller: &dyn Caller) -> Result<(), Errno> {
+        self.trees.make(path, |fs, name| fs.mknod(name, mode, rdev, caller))
+    }
+
+    fn unlink(&self, path: &AbsPath, caller: &dyn Caller) -> Result<(), Errno> {
+        self.trees.unlink(path, caller)
+    }
+
+    fn rmdir(&self, path: &AbsPath, caller: &dyn Caller) -> Result<(), Errno> {
+        self.trees.rmdir(path, caller)
+    }
+
+    fn rename(&self, from: &AbsPath, to: &AbsPath, flags: RenameFlags, caller: &dyn Caller) -> Result<(), Errno> {
+        self.trees.rename(from, to, flags, caller)
+    }
+
+    fn link(&self, from: &AbsPath, to: &AbsPath, caller: &dyn Caller) -> Result<(), Errno> {
+        self.trees.link(from, to, caller)
+    }
+
+    fn symlink(&self, target: &[u8], path: &AbsPath, caller: &dyn Caller) -> Result<(), Errno> {
+        self.trees.make(path, |fs, name| fs.symlink(target, name, caller))
+    }
+
+    fn chmod(&self, path: &AbsPath, mode: u32, caller: &dyn Caller) -> Result<(), Errno> {
+        self.trees.changed(path, |fs, name| fs.chmod(name, mode, caller))
+    }
+
+    fn chown(&self, path: &AbsPath, uid: Option<u32>, gid: Option<u32>, caller: &dyn Caller) -> Result<(), Errno> {
+        self.trees.changed(path, |fs, name| fs.chown(name, uid, gid, caller))
+    }
+
+    fn utimens(&self, path: &AbsPath, atime: TimeChange, mtime: TimeChange, caller: &dyn Caller) -> Result<(), Errno> {
+        self.trees.changed(path, |fs, name| fs.utimens(name, atime, mtime, caller))
+    }
+
+    fn truncate(&self, path: &AbsPath, size: u64, caller: &dyn Caller) -> Result<(), Errno> {
+        let content = if size == 0 { Content::Drop } else { Content::Keep };
+        let side = self.trees.prepare(path, content)?;
+        self.trees.below.truncate(&self.trees.on(side, path), size, caller)
+    }
+
+    fn statfs(&self, path: &AbsPath) -> Result<StatFs, Errno> {
+        self.ask(path, |fs, name| fs.statfs(name))
+    }
+
+    fn get_xattr(&self, path: &AbsPath, name: &[u8]) -> Result<Vec<u8>, Errno> {
+        self.ask(path, |fs, file| fs.get_xattr(file, name))
+    }
+
+    fn list_xattr(&self, path: &AbsPath) -> Result<Vec<Vec<u8>>, Errno> {
+        self.ask(path, |fs, file| fs.list_xattr(file))
+    }
+
+    fn set_xattr(
+        &self,
+        path: &AbsPath,
+        name: &[u8],
+        value: &[u8],
+        flags: XattrFlags,
+        caller: &dyn Caller,
+    ) -> Result<(), Errno> {
+        self.trees.changed(path, |fs, file| fs.set_xattr(file, name, value, flags, caller))
+    }
+
+    fn remove_xattr(&self, path: &AbsPath, name: &[u8], caller: &dyn Caller) -> Result<(), Errno> {
+        self.trees.changed(path, |fs, file| fs.remove_xattr(file, name, caller))
+    }
+}
