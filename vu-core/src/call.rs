@@ -40,6 +40,8 @@ pub struct Call<'a> {
     pub(crate) told: bool,
     /// A path of it could not be read. The kernel cannot either, and knows which of its errors comes first.
     pub(crate) unreadable: Cell<bool>,
+    /// Whether the call that takes its place, if one does, may wait, so that a signal may interrupt it.
+    pub(crate) waits: Cell<bool>,
 }
 
 /// What becomes of a call; `Err(errno)` of a handler is an answer like any other.
@@ -90,6 +92,7 @@ impl<'a> Call<'a> {
             meant,
             told,
             unreadable: Cell::new(false),
+            waits: Cell::new(true),
         }
     }
 

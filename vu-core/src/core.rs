@@ -198,7 +198,7 @@ impl Core {
             Ok(Outcome::Done(result)) => Verdict::Return(result),
             Ok(Outcome::Install { fd, close_on_exec, at_once }) => Verdict::Install { fd, close_on_exec, at_once },
             Ok(Outcome::Rewrite(rewrite)) => {
-                call.task.set_may_sleep(true);
+                call.task.set_may_sleep(call.waits.get());
                 Verdict::Rewrite(rewrite)
             }
             Err(errno) => Verdict::Return(errno.as_result()),

@@ -142,6 +142,8 @@ struct Base {
     view: AbsPath,
     /// The name on the host of what the kernel holds; `None` for a placeholder.
     host: Option<AbsPath>,
+    /// Whether it stands for a directory that was removed: only the way up leads anywhere.
+    removed: bool,
 }
 
 impl PathArg {
@@ -226,6 +228,9 @@ impl Call<'_> {
             return Ok(Meaning::Kernel);
         }
         let Some(base) = self.base(arg)? else { return Ok(Meaning::Kernel) };
+        if base.removed && arg.components().next().is_some_and(|name| name != b"..") {
+            return Err(Errno::ENOENT.into());
+        }
         if arg.resolve.is_empty()
             && let Some(place) = self.by_text(arg, &base, need)?
         {
@@ -386,7 +391,7 @@ impl Call<'_> {
     fn base(&self, arg: &PathArg) -> Result<Option<Base>, Errno> {
         if arg.is_absolute() && !arg.resolve.intersects(ResolveFlags::IN_ROOT | ResolveFlags::BENEATH) {
             let root = self.task.fs().root.read().clone();
-            return Ok(Some(Base { view: root, host: Some(AbsPath::root()) }));
+            return Ok(Some(Base { view: root, host: Some(AbsPath::root()), removed: false }));
         }
         self.named(arg.dirfd, Wanted::Directory)
     }
@@ -394,7 +399,7 @@ impl Call<'_> {
     /// The directory of a descriptor, or the working directory.
     fn named(&self, dirfd: i32, wanted: Wanted) -> Result<Option<Base>, Errno> {
         let named = |view: Option<AbsPath>, host: AbsPath| {
-            Some(Base { view: view.unwrap_or_else(|| host.clone()), host: Some(host) })
+            Some(Base { view: view.unwrap_or_else(|| host.clone()), host: Some(host), removed: false })
         };
         if dirfd == libc::AT_FDCWD {
             let link = sys::read_link(self.task.proc()?, "cwd")?;
@@ -446,7 +451,8 @@ impl Call<'_> {
     fn placeholder(&self, fd: BorrowedFd<'_>) -> Option<Base> {
         let stat = sys::fstat(fd).ok()?;
         let node = self.core.nodes.find(stat.st_dev, stat.st_ino)?;
-        Some(Base { view: node.view_path.clone(), host: None })
+        let name = node.name();
+        Some(Base { view: name.path, host: None, removed: name.removed })
     }
 
     /// The second look; `None` if a symbolic link stands on the way.
@@ -587,7 +593,8 @@ impl Call<'_> {
     }
 
     fn can_agree(&self, arg: &PathArg) -> bool {
-        arg.is_absolute() && arg.follow == Follow::Last && arg.resolve.is_empty()
+        // Where a mount keeps changes elsewhere, what the host's path leads to may not be what is meant a moment later.
+        arg.is_absolute() && arg.follow == Follow::Last && arg.resolve.is_empty() && !self.core.has_virtual_files()
     }
 
     fn seen(&self) -> Seen {
@@ -672,7 +679,10 @@ impl Call<'_> {
     /// # Errors
     /// `ESRCH`.
     pub fn cwd_name(&self) -> Result<Option<AbsPath>, Errno> {
-        Ok(self.named(libc::AT_FDCWD, Wanted::Directory)?.map(|base| base.view))
+        match self.named(libc::AT_FDCWD, Wanted::Directory)? {
+            Some(base) if base.removed => Err(Errno::ENOENT),
+            base => Ok(base.map(|base| base.view)),
+        }
     }
 
     /// The name in the view of a descriptor of a task; `None` if it has none, or the host's name is right.

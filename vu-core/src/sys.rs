@@ -324,9 +324,14 @@ pub fn effective_uid() -> u32 {
 }
 
 /// A kernel struct made of integers only, as the bytes a tracee receives.
-pub trait Plain: Copy {}
+pub trait Plain: Copy {
+    /// Whether programs of 32 bits know it by the same layout.
+    const SAME_ON_I386: bool = false;
+}
 impl Plain for libc::stat {}
-impl Plain for libc::statx {}
+impl Plain for libc::statx {
+    const SAME_ON_I386: bool = true;
+}
 impl Plain for libc::statfs64 {}
 
 /// Its bytes.

@@ -2,6 +2,7 @@
 
 use crate::{
     call::Call,
+    handlers::stat::magic_name,
     sys::{self, At, Final, Reach},
     task::{Task, host_name},
 };
@@ -78,14 +79,17 @@ impl<'a> ViewTree<'a> {
         let Some(owner) = owner else { return Look::Magic(Magic::Opaque) };
         let target = match link {
             b"root" => Some(owner.fs().root.read().clone()),
-            b"cwd" => owner.cwd_host_path().ok().map(|host| {
-                let name = self.call.name_by(&owner.fs().cwd_route.read(), &host);
-                self.jump(&host, name)
-            }),
+            b"cwd" => match owner.cwd_host_path() {
+                Ok(host) => {
+                    let name = self.call.name_by(&owner.fs().cwd_route.read(), &host);
+                    Some(self.jump(&host, name))
+                }
+                // Deleted, as placeholders are.
+                Err(_) => magic_name(self.call, path).inspect(|_| self.agrees.set(false)),
+            },
             // The program itself: opened by way of the link, whatever became of its name.
             _ => None,
         };
-        let _ = path;
         Look::Magic(target.map_or(Magic::Opaque, Magic::Jump))
     }
 

@@ -14,7 +14,7 @@ use vu_api::{AbsPath, Errno, File, OpenFlags};
 
 /// The virtual open files of a hypervisor.
 ///
-/// Lock order: `live` is the only lock, and no [`File`] is called, nor dropped, while it is held.
+/// Locks: `live`, and each node's name; each is held for one look or exchange, never both, and no [`File`] is called, nor dropped, meanwhile.
 #[derive(Default)]
 pub struct Nodes {
     /// Made at the first open: a view without virtual files needs no tmpfs and no inotify.
@@ -27,8 +27,34 @@ pub struct Node {
     pub file: Arc<dyn File>,
     /// The epoch of its mount.
     pub mount_epoch: u64,
-    /// The path under which it was opened, as the view sees it.
-    pub view_path: AbsPath,
+    name: Mutex<Name>,
+    held_as: HeldAs,
+}
+
+/// What a placeholder is made for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HeldAs {
+    /// A descriptor, which holds the file's mount.
+    Descriptor,
+    /// A working directory, which does not.
+    WorkingDirectory,
+}
+
+/// What a file is called in the view.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Name {
+    /// The path under which it was opened, or the one it was given since, or the last it had.
+    pub path: AbsPath,
+    /// Whether it was removed.
+    pub removed: bool,
+}
+
+impl Node {
+    /// What it is called in the view.
+    #[must_use]
+    pub fn name(&self) -> Name {
+        self.name.lock().clone()
+    }
 }
 
 struct Backend {
@@ -63,12 +89,17 @@ impl Nodes {
         flags: OpenFlags,
         mount_epoch: u64,
         view_path: AbsPath,
+        held_as: HeldAs,
     ) -> Result<OwnedFd, Errno> {
         let backend = self.backend.get_or_init(Backend::new).as_ref().map_err(|&errno| errno)?;
         // Opening is when the map grows, so here it is kept from growing without end.
         backend.forget_the_dead();
         let (fd, ino) = backend.store.open(flags)?;
-        backend.remember(&fd, ino, Node { file, mount_epoch, view_path })?;
+        backend.remember(
+            &fd,
+            ino,
+            Node { file, mount_epoch, name: Mutex::new(Name { path: view_path, removed: false }), held_as },
+        )?;
         Ok(fd)
     }
 
@@ -82,13 +113,47 @@ impl Nodes {
         backend.live.lock().by_ino.get(&ino).map(|(_, node)| node.clone())
     }
 
-    /// Whether a virtual file of this mount is open, or the working directory of a process.
+    /// Whether a virtual file of this mount is open.
     #[must_use]
     pub fn busy(&self, mount_epoch: u64) -> bool {
         self.backend().is_some_and(|backend| {
             backend.forget_the_dead();
-            backend.live.lock().by_ino.values().any(|(_, node)| node.mount_epoch == mount_epoch)
+            let open = |node: &Node| node.mount_epoch == mount_epoch && node.held_as == HeldAs::Descriptor;
+            backend.live.lock().by_ino.values().any(|(_, node)| open(node))
         })
+    }
+
+    /// A directory of the view got another name: what is open there is known by that from now on. What `to` was before is gone, or, if both were
+    /// exchanged, is `from` now.
+    pub fn renamed(&self, from: &AbsPath, to: &AbsPath, exchanged: bool) {
+        self.each(|name| {
+            if let Some(new) = name.path.rebase(from, to) {
+                name.path = new;
+            } else if let Some(new) = name.path.rebase(to, from) {
+                if exchanged {
+                    name.path = new;
+                } else {
+                    name.removed = true;
+                }
+            }
+        });
+    }
+
+    /// A directory of the view was removed.
+    pub fn removed(&self, path: &AbsPath) {
+        self.each(|name| name.removed |= name.path == *path);
+    }
+
+    /// Visits the names of those that were not removed.
+    fn each(&self, change: impl Fn(&mut Name)) {
+        let Some(backend) = self.backend() else { return };
+        let nodes: Vec<Arc<Node>> = backend.live.lock().by_ino.values().map(|(_, node)| node.clone()).collect();
+        for node in nodes {
+            let mut name = node.name.lock();
+            if !name.removed {
+                change(&mut name);
+            }
+        }
     }
 
     fn backend(&self) -> Option<&Backend> {
@@ -200,7 +265,7 @@ mod tests {
 
     fn open(nodes: &Nodes, number: u64, epoch: u64) -> OwnedFd {
         let path = AbsPath::new(format!("/dir/{number}")).unwrap();
-        nodes.open(Arc::new(Numbered(number)), OpenFlags::DIRECTORY, epoch, path).unwrap()
+        nodes.open(Arc::new(Numbered(number)), OpenFlags::DIRECTORY, epoch, path, HeldAs::Descriptor).unwrap()
     }
 
     fn find(nodes: &Nodes, fd: &impl AsFd) -> Option<Arc<Node>> {
@@ -215,10 +280,27 @@ mod tests {
         for (number, fd) in (0..).zip(&fds) {
             let node = find(&nodes, fd).unwrap();
             assert_eq!(node.file.stat().unwrap().ino, number);
-            assert_eq!(node.view_path, AbsPath::new(format!("/dir/{number}")).unwrap());
+            assert_eq!(node.name().path, AbsPath::new(format!("/dir/{number}")).unwrap());
         }
         let host = fs::File::open("/").unwrap();
         assert!(find(&nodes, &host).is_none());
+    }
+
+    #[test]
+    fn names_follow_what_is_renamed() {
+        let nodes = Nodes::new();
+        let path = |text: &str| AbsPath::new(text).unwrap();
+        let (inner, other) = (open(&nodes, 1, 1), open(&nodes, 2, 1));
+        let names =
+            || [&inner, &other].map(|fd| find(&nodes, fd).unwrap().name()).map(|name| (name.path, name.removed));
+        nodes.renamed(&path("/dir/1"), &path("/x"), false);
+        assert_eq!(names(), [(path("/x"), false), (path("/dir/2"), false)]);
+        nodes.renamed(&path("/dir"), &path("/x"), true);
+        assert_eq!(names(), [(path("/dir"), false), (path("/x/2"), false)]);
+        nodes.removed(&path("/dir"));
+        nodes.renamed(&path("/y"), &path("/x/2"), false);
+        nodes.renamed(&path("/dir"), &path("/z"), false);
+        assert_eq!(names(), [(path("/dir"), true), (path("/x/2"), true)]);
     }
 
     #[test]
@@ -226,7 +308,7 @@ mod tests {
         let nodes = Nodes::new();
         let file = Arc::new(Numbered(1));
         let weak: Weak<Numbered> = Arc::downgrade(&file);
-        let fd = nodes.open(file, OpenFlags::empty(), 7, AbsPath::root()).unwrap();
+        let fd = nodes.open(file, OpenFlags::empty(), 7, AbsPath::root(), HeldAs::Descriptor).unwrap();
         let copy = fd.try_clone().unwrap();
         drop(fd);
         assert!(nodes.busy(7) && !nodes.busy(8) && find(&nodes, &copy).is_some());
@@ -255,7 +337,7 @@ mod tests {
     fn flags_show_in_the_descriptor() {
         let nodes = Nodes::new();
         let flags_of = |flags| {
-            let fd = nodes.open(Arc::new(Numbered(1)), flags, 1, AbsPath::root()).unwrap();
+            let fd = nodes.open(Arc::new(Numbered(1)), flags, 1, AbsPath::root(), HeldAs::Descriptor).unwrap();
             assert!(find(&nodes, &fd).is_some());
             OFlag::from_bits_retain(fcntl(&fd, FcntlArg::F_GETFL).unwrap())
         };

@@ -20,7 +20,9 @@ impl File for Directory {
 #[test]
 fn a_working_directory_keeps_its_node() {
     let nodes = Nodes::new();
-    let fd = nodes.open(Arc::new(Directory), OpenFlags::DIRECTORY, 1, AbsPath::root()).unwrap();
+    let fd = nodes
+        .open(Arc::new(Directory), OpenFlags::DIRECTORY, 1, AbsPath::root(), vu_fd::HeldAs::WorkingDirectory)
+        .unwrap();
     let mut child = Command::new("/bin/cat")
         .current_dir(format!("/proc/self/fd/{}", fd.as_raw_fd()))
         .stdin(Stdio::piped())

@@ -13,6 +13,7 @@ use std::{
     sync::Arc,
 };
 use vu_api::{AbsPath, Errno, FileType, Filesystem, Location, OpenFlags, OpenHow, Opened};
+use vu_fd::HeldAs;
 use vu_path::Follow;
 use vu_trace::{Argument, Finish};
 
@@ -41,7 +42,7 @@ pub fn chdir(call: &mut Call<'_>) -> Result<Outcome, Errno> {
                 Opened::Host(fd) => fd,
                 Opened::Virtual(file) => {
                     let epoch = call.layer.mount_for(&place.name).map_or(0, |(mount, _)| mount.epoch.0);
-                    call.core.nodes.open(file, how.flags, epoch, place.name.clone())?
+                    call.core.nodes.open(file, how.flags, epoch, place.name.clone(), HeldAs::WorkingDirectory)?
                 }
             };
             let host_route = Route::of_host();

@@ -2,8 +2,9 @@
 
 use crate::{
     call::{Call, Outcome},
-    handlers::stat::{encode_stat, encode_statfs, encode_statx},
+    handlers::stat::{encode_stat, encode_stat64, encode_statfs, encode_statx},
     sys::{self, Plain},
+    table,
 };
 use std::{
     os::fd::{AsFd, OwnedFd},
@@ -28,7 +29,7 @@ fn node(call: &Call<'_>, number: i32) -> Option<(Arc<Node>, OwnedFd)> {
 }
 
 fn tell<T: Plain>(call: &Call<'_>, buffer: usize, answer: &T) -> Result<Outcome, Errno> {
-    if call.abi != Abi::X86_64 {
+    if call.abi != Abi::X86_64 && !T::SAME_ON_I386 {
         // Its structures are laid out otherwise; EOVERFLOW is what it says of files it cannot describe (stat(2)).
         return Err(Errno::EOVERFLOW);
     }
@@ -53,6 +54,12 @@ fn change(call: &Call<'_>, act: impl FnOnce(&AbsPath) -> Result<(), Errno>) -> R
     }
 }
 
+/// Its name in the view.
+fn named(node: &Node) -> Result<AbsPath, Errno> {
+    let name = node.name();
+    if name.removed { Err(Errno::ENOENT) } else { Ok(name.path) }
+}
+
 /// fstat(2).
 pub fn fstat(call: &mut Call<'_>) -> Result<Outcome, Errno> {
     stat_of(call, call.int(0), 1)
@@ -61,6 +68,10 @@ pub fn fstat(call: &mut Call<'_>) -> Result<Outcome, Errno> {
 /// The attributes of a descriptor, into the buffer at argument `buffer`.
 pub(super) fn stat_of(call: &Call<'_>, number: i32, buffer: usize) -> Result<Outcome, Errno> {
     match node(call, number) {
+        Some((node, _)) if table::name(call.abi, call.syscall.nr) == Some("fstat64") => {
+            call.write(call.arg(buffer), &encode_stat64(&node.file.stat()?))?;
+            Ok(Outcome::Done(0))
+        }
         Some((node, _)) => tell(call, buffer, &encode_stat(&node.file.stat()?)),
         None => Ok(Outcome::Host),
     }
@@ -76,7 +87,7 @@ pub(super) fn statx_of(call: &Call<'_>, number: i32, buffer: usize) -> Result<Ou
 
 /// fstatfs(2).
 pub fn fstatfs(call: &mut Call<'_>) -> Result<Outcome, Errno> {
-    with(call, |node, _| tell(call, 1, &encode_statfs(&call.layer.statfs(&node.view_path)?)))
+    with(call, |node, _| tell(call, 1, &encode_statfs(&call.layer.statfs(&named(node)?)?)))
 }
 
 /// getdents64(2).
@@ -223,14 +234,14 @@ fn give(call: &Call<'_>, bytes: &[u8], buffer: usize) -> Result<Outcome, Errno> 
 
 /// fgetxattr(2).
 pub fn fgetxattr(call: &mut Call<'_>) -> Result<Outcome, Errno> {
-    with(call, |node, _| give(call, &call.layer.get_xattr(&node.view_path, &xattr_name(call)?)?, 2))
+    with(call, |node, _| give(call, &call.layer.get_xattr(&named(node)?, &xattr_name(call)?)?, 2))
 }
 
 /// flistxattr(2).
 pub fn flistxattr(call: &mut Call<'_>) -> Result<Outcome, Errno> {
     with(call, |node, _| {
         let mut list = Vec::new();
-        for name in call.layer.list_xattr(&node.view_path)? {
+        for name in call.layer.list_xattr(&named(node)?)? {
             list.extend(name);
             list.push(0);
         }

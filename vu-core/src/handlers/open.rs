@@ -7,7 +7,7 @@ use crate::{
     listed::{Listed, Under, further_entries},
     mount_list,
     resolve::{Meaning, Need, PathArg, Place},
-    sys,
+    sys, table,
     task::host_name,
 };
 use std::{
@@ -15,6 +15,7 @@ use std::{
     sync::Arc,
 };
 use vu_api::{AbsPath, Errno, FileType, Filesystem, Location, OpenFlags, OpenHow, Opened, Purpose};
+use vu_fd::HeldAs;
 use vu_path::{Follow, ResolveFlags};
 use vu_trace::{Argument, Finish, Memory};
 
@@ -137,10 +138,12 @@ fn open_at(call: &Call<'_>, request: &Request) -> Result<Outcome, Errno> {
     if creates && slash && !place.native {
         return Err(Errno::EISDIR);
     }
-    if place.opaque && creates_or_writes(flags) && call.core.has_virtual_files() {
-        if let Some(path) = reopened_elsewhere(call, &place)? {
-            return Ok(by_name(call, request, &path));
-        }
+    if place.opaque
+        && creates_or_writes(flags)
+        && call.core.has_virtual_files()
+        && let Some(path) = reopened_elsewhere(call, &place)?
+    {
+        return Ok(by_name(call, request, &path));
     }
     if creates_or_writes(flags) {
         call.may_write(&place)?;
@@ -293,7 +296,13 @@ fn open_listed(call: &Call<'_>, request: &Request, place: &Place) -> Result<Opti
         },
     };
     let epoch = call.layer.mount_for(&place.name).map_or(0, |(mount, _)| mount.epoch.0);
-    let fd = call.core.nodes.open(Arc::new(Listed::new(under, further)), flags, epoch, place.name.clone())?;
+    let fd = call.core.nodes.open(
+        Arc::new(Listed::new(under, further)),
+        flags,
+        epoch,
+        place.name.clone(),
+        HeldAs::Descriptor,
+    )?;
     Ok(Some(if call.can_install() { install(fd, flags) } else { reopened(call, request, fd) }))
 }
 
@@ -313,8 +322,16 @@ fn tag(call: &Call<'_>, fd: &OwnedFd, place: &Place) {
     }
 }
 
+/// `struct open_how` without restrictions.
+fn how_argument(flags: OpenFlags, mode: u32) -> Argument {
+    let how = [u64::from(flags.bits().cast_unsigned()), u64::from(mode), 0];
+    Argument::Bytes(how.iter().flat_map(|word| word.to_le_bytes()).collect())
+}
+
 /// The tracee opens the host's object itself.
 fn rewritten(call: &Call<'_>, request: &Request, place: &Place, host: &AbsPath) -> Outcome {
+    let waits = place.found && !matches!(place.file_type(call), Ok(FileType::Regular | FileType::Directory));
+    call.waits.set(waits || place.opaque);
     let mut path = host.as_bytes().to_vec();
     if place.must_be_dir {
         path.push(b'/');
@@ -324,8 +341,7 @@ fn rewritten(call: &Call<'_>, request: &Request, place: &Place, host: &AbsPath) 
     if !request.resolve.is_empty() {
         // The restrictions were kept when the path was resolved, and do not hold for the host's name.
         args[0] = Argument::Value(i64::from(libc::AT_FDCWD).cast_unsigned());
-        let how = [u64::from(request.how.flags.bits().unsigned_abs()), u64::from(request.how.mode), 0];
-        args[2] = Argument::Bytes(how.iter().flat_map(|word| word.to_le_bytes()).collect());
+        args[2] = how_argument(request.how.flags, request.how.mode);
         args[3] = Argument::Value(24);
     }
     let task = call.task.clone();
@@ -363,7 +379,7 @@ fn open_own(call: &Call<'_>, request: &Request, place: &Place) -> Result<Outcome
         Opened::Virtual(file) => {
             let epoch = call.layer.mount_for(&place.name).map_or(0, |(mount, _)| mount.epoch.0);
             call.debug(Tag::Files, format_args!("{} is open, as a virtual file", place.name));
-            call.core.nodes.open(file, flags, epoch, place.name.clone())?
+            call.core.nodes.open(file, flags, epoch, place.name.clone(), HeldAs::Descriptor)?
         }
     };
     if call.can_install() && !flags.contains(OpenFlags::PATH) {
@@ -376,6 +392,14 @@ fn open_own(call: &Call<'_>, request: &Request, place: &Place) -> Result<Outcome
 fn reopened(call: &Call<'_>, request: &Request, fd: OwnedFd) -> Outcome {
     let mut args: [Argument; 6] = Default::default();
     args[request.path_index] = path_argument(&own_descriptor(&fd));
+    // By its magic link, which is to be followed; what was to be made has been made.
+    let done = OpenFlags::NOFOLLOW | OpenFlags::CREAT | OpenFlags::EXCL | OpenFlags::TRUNC;
+    let flags = request.how.flags - done;
+    if table::name(call.abi, call.syscall.nr) == Some("openat2") {
+        args[2] = how_argument(flags, 0);
+    } else if table::name(call.abi, call.syscall.nr) != Some("creat") {
+        args[request.path_index + 1] = Argument::Value(u64::from(flags.bits().cast_unsigned()));
+    }
     call.rewrite_with(
         call.syscall.nr,
         args,

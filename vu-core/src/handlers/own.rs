@@ -2,7 +2,10 @@
 
 use crate::{
     call::{Call, Outcome},
-    handlers::rewrite::{Meant, type_of},
+    handlers::{
+        rewrite::{Meant, type_of},
+        stat::encode_stat64,
+    },
     resolve::{Meaning, Place},
 };
 use vu_api::{Errno, FileType, Filesystem, RenameFlags, Time, TimeChange, XattrFlags};
@@ -74,7 +77,9 @@ pub(super) fn operate(call: &Call<'_>, name: &str, meant: &[Meant]) -> Result<Ou
         "rename" | "renameat" | "renameat2" => {
             let flags = if name == "renameat2" { call.uint(4) } else { 0 };
             present(first)?;
-            fs.rename(&first.name, &place(1)?.name, RenameFlags::from_bits_retain(flags), task)?;
+            let (to, flags) = (&place(1)?.name, RenameFlags::from_bits_retain(flags));
+            fs.rename(&first.name, to, flags, task)?;
+            call.core.nodes.renamed(&first.name, to, flags.contains(RenameFlags::EXCHANGE));
         }
         "link" | "linkat" => {
             present(first)?;
@@ -129,6 +134,10 @@ pub(super) fn operate(call: &Call<'_>, name: &str, meant: &[Meant]) -> Result<Ou
             present(first)?;
             fs.remove_xattr(&first.name, &xattr_name(call, after(1))?, task)?;
         }
+        "stat64" | "lstat64" | "fstatat64" => {
+            present(first)?;
+            call.write(call.arg(after(1)), &encode_stat64(&fs.stat(&first.name)?))?;
+        }
         // No kernel object stands for it: nothing can watch it, refer to it by a handle, or account to it.
         "inotify_add_watch" | "name_to_handle_at" | "getxattrat" | "setxattrat" | "listxattrat" | "removexattrat"
         | "file_getattr" | "file_setattr" => return Err(Errno::EOPNOTSUPP),
@@ -178,7 +187,11 @@ fn unlink(call: &Call<'_>, place: &Place) -> Result<(), Errno> {
 fn rmdir(call: &Call<'_>, place: &Place) -> Result<(), Errno> {
     present(place)?;
     match type_of(call, place) {
-        Some(FileType::Directory) => call.layer.rmdir(&place.name, &*call.task),
+        Some(FileType::Directory) => {
+            call.layer.rmdir(&place.name, &*call.task)?;
+            call.core.nodes.removed(&place.name);
+            Ok(())
+        }
         _ => Err(Errno::ENOTDIR),
     }
 }

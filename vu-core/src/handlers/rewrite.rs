@@ -60,7 +60,7 @@ pub fn paths(call: &mut Call<'_>) -> Result<Outcome, Errno> {
         }
         if let Meaning::Place(place) = &mut meaning
             && argument.purpose == Purpose::Change
-            && permit(call, argument.follow == Follow::Entry, makes, place)? == Location::Own
+            && permit(call, argument.follow == Follow::Entry && !ends_in_dots(&text), makes, place)? == Location::Own
             && !place.opaque
         {
             // The mount's to do, wherever the object is now.
@@ -220,6 +220,12 @@ fn by_descriptor(call: &Call<'_>, index: usize, dirfd: usize) -> Result<Option<M
         opaque: false,
     };
     Ok(Some(Meant { index, dirfd: Some(dirfd), entry: false, text: Vec::new(), meaning: Meaning::Place(place) }))
+}
+
+/// Whether the last component is `.` or `..`, which no entry is called.
+fn ends_in_dots(text: &[u8]) -> bool {
+    let end = text.iter().rposition(|&b| b != b'/').map_or(0, |last| last + 1);
+    matches!(text[..end].rsplit(|&b| b == b'/').next(), Some(b"." | b".."))
 }
 
 /// Where the call is to happen: one that no operation of a file system corresponds to needs a name on the host.

@@ -234,7 +234,7 @@ fn read_link_at(call: &Call<'_>, dirfd: i32, path_index: usize) -> Result<Outcom
 }
 
 /// What a magic link of `/proc` reads as in the view, if not as on the host.
-pub(super) fn magic_name(call: &Call<'_>, link: &AbsPath) -> Option<AbsPath> {
+pub(crate) fn magic_name(call: &Call<'_>, link: &AbsPath) -> Option<AbsPath> {
     let mut names: Vec<&[u8]> = link.components().collect();
     if names.first() != Some(&&b"proc"[..]) {
         return None;
@@ -254,7 +254,9 @@ pub(super) fn magic_name(call: &Call<'_>, link: &AbsPath) -> Option<AbsPath> {
                 Err(_) => {
                     let fd = sys::open_link(task.proc().ok()?, "cwd").ok()?;
                     let stat = sys::fstat(fd.as_fd()).ok()?;
-                    Some(call.core.nodes.find(stat.st_dev, stat.st_ino)?.view_path.clone())
+                    let name = call.core.nodes.find(stat.st_dev, stat.st_ino)?.name();
+                    let deleted: &[u8] = if name.removed { b" (deleted)" } else { b"" };
+                    AbsPath::new([name.path.as_bytes(), deleted].concat()).ok()
                 }
             }
         }
@@ -381,6 +383,29 @@ pub fn encode_stat(from: &Stat) -> libc::stat {
     (to.st_atime, to.st_atime_nsec) = (from.atime.secs, from.atime.nanos.into());
     (to.st_mtime, to.st_mtime_nsec) = (from.mtime.secs, from.mtime.nanos.into());
     (to.st_ctime, to.st_ctime_nsec) = (from.ctime.secs, from.ctime.nanos.into());
+    to
+}
+
+/// The form in which programs of 32 bits know them: `struct stat64`, `arch/x86/include/uapi/asm/stat.h`.
+#[must_use]
+pub fn encode_stat64(from: &Stat) -> Vec<u8> {
+    let mut to = Vec::with_capacity(96);
+    let seconds = |time: vu_api::Time| crate::call::low(time.secs.cast_unsigned());
+    to.extend(from.dev.to_le_bytes());
+    to.extend([0; 4]);
+    for word in [crate::call::low(from.ino), from.mode, crate::call::low(from.nlink), from.uid, from.gid] {
+        to.extend(word.to_le_bytes());
+    }
+    to.extend(from.rdev.to_le_bytes());
+    to.extend([0; 4]);
+    to.extend(from.size.to_le_bytes());
+    to.extend(from.blksize.to_le_bytes());
+    to.extend(from.blocks.to_le_bytes());
+    for time in [from.atime, from.mtime, from.ctime] {
+        to.extend(seconds(time).to_le_bytes());
+        to.extend(time.nanos.to_le_bytes());
+    }
+    to.extend(from.ino.to_le_bytes());
     to
 }
 

@@ -36,7 +36,7 @@ pub(super) const ROWS: &[Row] = &[
     ),
     Row::each(Descriptor, 28, "oldfstat", &[Fd, Pointer], fds::fstat).only_i386().partial(OTHER_LAYOUT),
     Row::each(Descriptor, 108, "fstat", &[Fd, Pointer], fds::fstat).only_i386().partial(OTHER_LAYOUT),
-    Row::each(Descriptor, 197, "fstat64", &[Fd, Pointer], fds::fstat).only_i386().partial(OTHER_LAYOUT),
+    Row::each(Descriptor, 197, "fstat64", &[Fd, Pointer], fds::fstat).only_i386(),
     Row::each(Descriptor, 89, "readdir", &[Fd, Pointer, Size], fds::getdents).only_i386().partial("EINVAL for a virtual directory"),
     Row::each(Descriptor, 141, "getdents", &[Fd, Pointer, Size], fds::getdents).only_i386(),
     Row::each(Descriptor, 100, "fstatfs", &[Fd, Pointer], fds::fstatfs).only_i386().partial(OTHER_LAYOUT),

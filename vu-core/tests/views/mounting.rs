@@ -174,7 +174,9 @@ impl File for Empty {
 fn an_open_virtual_file_keeps_its_mount() {
     let view = marked_view();
     let mounted = mount(&view, "mark", "m", "/m", "");
-    let open = || view.nodes().open(Arc::new(Empty), OpenFlags::DIRECTORY, mounted.epoch.0, path("/m"));
+    let open = || {
+        view.nodes().open(Arc::new(Empty), OpenFlags::DIRECTORY, mounted.epoch.0, path("/m"), vu_fd::HeldAs::Descriptor)
+    };
     let fd = open().unwrap();
     assert_eq!(errno(umount(&view, "/m")), Errno::EBUSY);
     drop(fd);

@@ -4,7 +4,7 @@ use super::{
     Content, Kind, Side, Trees,
     copy::refused,
     listing::Emptiness,
-    places::{Place, is_reserved},
+    places::{Place, refuse_reserved},
 };
 use vu_api::{AbsPath, AccessMode, Caller, Errno, FileType, Filesystem, RenameFlags, Stat, TimeChange};
 
@@ -52,9 +52,7 @@ impl Trees {
         path: &AbsPath,
         make: impl Fn(&dyn Filesystem, &AbsPath) -> Result<(), Errno>,
     ) -> Result<(), Errno> {
-        if is_reserved(path) {
-            return Err(Errno::EPERM);
-        }
+        refuse_reserved(path)?;
         if self.exists(path)? {
             return Err(Errno::EEXIST);
         }
@@ -88,9 +86,7 @@ impl Trees {
             (Kind::Merge, Place::Upper) => Err(Errno::EXDEV),
             (Kind::Merge, _) => self.make(to, |fs, to| fs.link(&self.in_lower(from), to, caller)),
             _ => {
-                if is_reserved(to) {
-                    return Err(Errno::EPERM);
-                }
+                refuse_reserved(to)?;
                 if self.exists(to)? {
                     return Err(Errno::EEXIST);
                 }
@@ -223,9 +219,7 @@ impl Trees {
         if !(RenameFlags::NOREPLACE | RenameFlags::EXCHANGE).contains(flags) {
             return Err(Errno::EINVAL);
         }
-        if is_reserved(to) {
-            return Err(Errno::EPERM);
-        }
+        refuse_reserved(to)?;
         let source = self.stat(from)?;
         let target = match self.stat(to) {
             Ok(stat) => Some(stat),

@@ -2,7 +2,7 @@
 
 use super::{
     Content, Kind, Side, Trees,
-    places::{Place, Presence, is_reserved},
+    places::{Place, Presence, refuse_reserved},
 };
 use nix::{
     fcntl::copy_file_range,
@@ -22,9 +22,7 @@ impl Trees {
     /// # Errors
     /// `ENOENT`, `ENOTDIR` if there is no directory to make it in; `EROFS` where nothing may be written; what copying meets.
     pub(super) fn prepare(&self, path: &AbsPath, content: Content) -> Result<Side, Errno> {
-        if is_reserved(path) {
-            return Err(Errno::EPERM);
-        }
+        refuse_reserved(path)?;
         let place = self.find(path)?;
         let lower = match place {
             Place::Lower => match self.below.stat(&self.in_lower(path)) {
@@ -187,10 +185,10 @@ impl Trees {
             };
         for name in self.below.list_xattr(source).unwrap_or_default() {
             let Ok(value) = self.below.get_xattr(source, &name) else { continue };
-            match self.below.set_xattr(copy, &name, &value, vu_api::XattrFlags::empty(), &self.me) {
-                Err(errno @ (Errno::ENOSPC | Errno::EDQUOT | Errno::EIO)) => return Err(errno),
-                // Others are not for everybody to set (xattr(7)).
-                _ => {}
+            let set = self.below.set_xattr(copy, &name, &value, vu_api::XattrFlags::empty(), &self.me);
+            // Some are not for everybody to set (xattr(7)).
+            if let Err(errno @ (Errno::ENOSPC | Errno::EDQUOT | Errno::EIO)) = set {
+                return Err(errno);
             }
         }
         if stat.file_type() != FileType::Symlink {

@@ -2,7 +2,7 @@
 
 use super::{
     Trees,
-    places::{MARKS, Place, Presence, is_reserved},
+    places::{Place, Presence, is_reserved},
 };
 use parking_lot::Mutex;
 use std::{
@@ -190,9 +190,10 @@ impl Trees {
             // A mark of that name may keep the attributes of another object.
             let is_hidden =
                 hidden.contains(&entry.name) && (entry.name.last() != Some(&0x7f) || self.is_whiteout(&child)?);
-            if !is_hidden && !seen.contains(&entry.name) && !(path.is_root() && entry.name == MARKS) {
-                entries.push(&entry.name, entry.ino, entry.file_type);
+            if is_hidden || seen.contains(&entry.name) || is_reserved(&child) {
+                continue;
             }
+            entries.push(&entry.name, entry.ino, entry.file_type);
         }
         Ok(entries)
     }

@@ -133,6 +133,15 @@ pub(super) fn is_reserved(path: &AbsPath) -> bool {
     path.components().next() == Some(MARKS)
 }
 
+/// A name of a directory of marks can be neither made nor given.
+pub(super) fn refuse_reserved(path: &AbsPath) -> Result<(), Errno> {
+    match is_reserved(path) {
+        false => Ok(()),
+        true if path.depth() == 1 => Err(Errno::EPERM),
+        true => Err(Errno::ENOENT),
+    }
+}
+
 /// What was found out about directories a moment ago.
 ///
 /// The mount itself tells when it changes something. Changes of A or B by others, which the kernel's overlayfs calls undefined, are seen when the knowledge is

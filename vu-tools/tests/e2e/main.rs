@@ -13,3 +13,4 @@ mod refusals;
 mod session;
 mod syscalls;
 mod terminal;
+mod unions;

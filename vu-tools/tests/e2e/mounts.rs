@@ -270,7 +270,7 @@ fn mount_and_umount_without_the_tools() {
     // Whatever is not the view's goes to the kernel, which says what it says outside.
     let ours = format!(
         "m={mounter}; $m mount $W/dir $W/empty vufs 0 bind; ls empty; $m umount $W/empty 0; $m mount $W/missing $W/empty vufs 0 ''; $m mount $W/dir $W/missing/x vufs 0 ''; $m mount $W/dir $W/file/x vufs 0 ''
-        $m mount $W/dir $W/empty vufs 0 nosuchword; $m mount $W/dir $W/empty vufs 0 cow; $m mount $W/dir $W/empty vufs 0 'except='; $m mount '' $W/empty vufs 0 ''; $m mount $W/dir $W/empty vufs 1 ''; touch empty/x; $m umount $W/empty 2; ls empty"
+        $m mount $W/dir $W/empty vufs 0 nosuchword; $m mount $W/dir $W/empty vufs 0 cows; $m mount $W/dir $W/empty vufs 0 'except='; $m mount '' $W/empty vufs 0 ''; $m mount $W/dir $W/empty vufs 1 ''; touch empty/x; $m umount $W/empty 2; ls empty"
     );
     let said = site.session(&format!("exec 2> /dev/null; {ours}")).stdout();
     assert_eq!(said, "ok\nlines\nsub\nup\nok\nENOENT\nENOENT\nENOTDIR\nEINVAL\nEINVAL\nEINVAL\nENOENT\nok\nok\n");

@@ -1,0 +1,214 @@
+//! The modes `merge`, `cow` and `mincow` of vufs: two directories as one.
+//!
+//! What happens in a `cow` mount must be what would happen in an ordinary directory with the same content; so most tests run a script in one and in the
+//! other. Afterwards B must be as it was, to the last time stamp.
+
+use crate::harness::{Flavour, Site, difference, helper};
+
+/// What can be told of a tree, its access times aside.
+const TELL: &str = "find . -printf '%p %y %m %U:%G %T@ %C@ %n %l\\n' | sort; find . -type f -exec md5sum {} + | sort";
+
+/// Mounts A over B, which is `$W`, and goes there.
+const MOUNT: &str = "mkdir -p $D/up && vumount -t vufs -o cow $D/up $W && cd $W || exit 99\n";
+
+/// Runs a script in a directory, and in a cow mount with the same content, and fails if it can tell the difference.
+#[track_caller]
+fn as_in_a_directory(script: &str) {
+    let site = Site::new();
+    let told = "cd $W; echo '--- tree'; LC_ALL=C ls -R . 2>&1; find . -type f | sort | while read f; do echo \"$f: $(md5sum < \"$f\" 2>&1)\"; done";
+    let alone = || site.native("rm -f $W/hard").ok();
+    alone();
+    let native = site.native(&format!("exec 2>&1; cd $W; {script}\n{told}")).stdout();
+    site.reset();
+    alone();
+    let before = site.native(TELL).stdout();
+    let seen = site.session(&format!("exec 2>&1\n{MOUNT}{script}\n{told}")).stdout();
+    assert!(native == seen, "{script}\ndiffers:\n{}", difference(&native, &seen));
+    let after = site.native(TELL).stdout();
+    assert!(before == after, "{script}\nB has changed:\n{}", difference(&before, &after));
+    let again = site.session(&format!("exec 2>&1\n{MOUNT}{told}")).stdout();
+    let tree = |text: &str| text[text.find("--- tree").unwrap_or(0)..].to_owned();
+    assert!(tree(&again) == tree(&seen), "{script}\nmounted again:\n{}", difference(&tree(&seen), &tree(&again)));
+}
+
+#[test]
+fn writing_and_creating() {
+    as_in_a_directory(
+        "echo more >> file; cat file; echo new > dir/new; cat dir/new; cp file dir/sub/copy; echo x > dir/sub/deep/file; : > zero; mkdir -p dir/sub/a/b/c; echo y > dir/sub/a/b/c/y; ls dir/sub",
+    );
+    as_in_a_directory(
+        "echo longer content >> dir/lines; sed -i s/two/2/ dir/lines; cat dir/lines; truncate -s 3 dir/sub/inner; cat dir/sub/inner; truncate -s 0 'a b/c d'; dd if=/dev/zero of=dir/sub/deep/file bs=1 count=2 conv=notrunc status=none; od -c dir/sub/deep/file",
+    );
+    as_in_a_directory(
+        "set -C; (echo x > file) 2> /dev/null; echo $?; set +C; echo y >| file; cat file; mkdir dir; mkdir file; ln -s a link; mkfifo fifo; mknod script p; echo $?",
+    );
+    as_in_a_directory(
+        "cd dir/sub; echo one > ../../one; cat ../../one; cd ../..; echo t > dir/up; cat dir/sub/inner; echo u > absolute; cat file; echo v > dangling; cat missing",
+    );
+}
+
+#[test]
+fn removing() {
+    as_in_a_directory(
+        "rm file; ls file; cat file; rm dir/lines; ls dir; rmdir dir; rm -r dir; ls; ls dir; rmdir empty; ls empty; echo back > file; cat file; mkdir dir; ls dir; ls -a dir | wc -l; echo in > dir/in; ls dir",
+    );
+    as_in_a_directory(
+        "rm -r dir && mkdir dir && ls dir; mkdir dir/sub; ls dir/sub; rm -r dir; mkdir -p dir/sub/deep; find dir; rmdir -p dir/sub/deep; ls -d dir",
+    );
+    as_in_a_directory(
+        "rm zero; mkdir zero; touch zero/x; ls zero; rm -r zero; ln -s file zero; cat zero; rm zero; mkfifo zero; stat -c %F zero; rm zero; echo z > zero; cat zero",
+    );
+    as_in_a_directory(
+        "rm dir; rmdir file; rmdir many; rm missing; unlink dir; rmdir dir/sub; rm dir/sub/; rmdir .; rmdir dir/..; rm link/; rmdir dir/sub/.; echo $?",
+    );
+    as_in_a_directory(
+        "cd dir/sub; rm -r ../../dir 2>/dev/null; pwd; touch x; mkdir d; cd $W; ls -d dir; mkdir e; cd e; mv ../e ../f; /bin/pwd; touch in; ls ../f",
+    );
+    as_in_a_directory(
+        "rm many/f1; for i in 1 2 3 4; do rm many/f1$i; done; ls many; rm many/*; rmdir many && mkdir many && ls -a many",
+    );
+}
+
+#[test]
+fn renaming() {
+    as_in_a_directory(
+        "mv file moved; ls; cat moved; mv moved dir/; ls dir; mv dir/lines file; cat file; mv zero file; cat file; mv -n link file; mv many/f1 many/f2; cat many/f2; ls many | wc -l",
+    );
+    as_in_a_directory(
+        "mv dir moved; ls; ls -R moved; cat moved/sub/inner; mkdir dir; ls dir; mv moved/sub dir/; ls dir; mv dir/sub/deep empty; ls empty; mv many many2; mv many2 many; ls many | wc -l",
+    );
+    as_in_a_directory(
+        "mkdir d; mv file d/file; mv d dir/d; ls dir dir/d; mv dir/d e; mv -T e empty; ls empty; cat empty/file; mv -T empty many; mv -T dir/sub file; mv -T zero dir; echo $?",
+    );
+    as_in_a_directory(
+        "echo changed >> file; mv file renamed; ls file; cat file; echo again > file; cat file renamed; rm file renamed; ls",
+    );
+    as_in_a_directory(
+        "mkdir a; mkdir a/b; mv a a/b/c; mv a/b a; mv dir dir/sub/x; echo $?; cd a; mv ../a ../c; pwd -P; touch in; ls ../c; cd $W; rm -r c",
+    );
+}
+
+#[test]
+fn links() {
+    as_in_a_directory(
+        "ln dir/lines l1; ln l1 dir/sub/l2; echo four >> dir/sub/l2; cat dir/lines; [ l1 -ef dir/lines ] && echo same; stat -c %h l1; rm dir/lines; stat -c %h l1; ln -s dir/sub s; cat s/inner; ln file dir; ln dir d2; ln missing m; ln l1 file; echo $?",
+    );
+    as_in_a_directory(
+        "ln -sfn dir/sub link; ls link/; readlink link; rm link; ln -s many link; ls link/ | wc -l; ln -s $W/dir/lines abs; cat abs; echo five >> abs; tail -1 dir/lines",
+    );
+}
+
+#[test]
+fn attributes() {
+    as_in_a_directory(
+        "chmod 600 file; stat -c '%a %s' file; chmod 700 dir; stat -c %a dir; touch -d '2001-02-03 04:05:06' dir/lines; stat -c %y dir/lines; chmod u-w zero; stat -c %A zero; touch -h -d 2002-02-02 link; stat -c %y link; chmod +x dir/sub/inner; [ -x dir/sub/inner ] && echo executable",
+    );
+    as_in_a_directory(
+        "stat -c '%y %a' dir dir/sub dir/sub/deep; echo x >> dir/sub/deep/file; stat -c '%y %a' dir dir/sub dir/sub/deep; chmod 700 dir/sub/inner; stat -c %y dir dir/sub dir/sub/inner",
+    );
+    as_in_a_directory(
+        "[ dir -nt file ] && echo newer; rm dir/lines; [ dir -nt file ] && echo newer; touch many/f1; [ many -nt file ] && echo many newer; mv dir/up .; test -w file && echo w; test -w dir && echo w; test -w missing || echo no",
+    );
+}
+
+#[test]
+fn programs() {
+    as_in_a_directory(
+        "export GIT_AUTHOR_DATE='2020-01-01T00:00:00Z' GIT_COMMITTER_DATE='2020-01-01T00:00:00Z' GIT_CONFIG_GLOBAL=/dev/null; rm fifo; git -c init.defaultBranch=m init -q .; git config user.name T; git config user.email t@e; git add .; git commit -qm one; echo x >> dir/lines; git status --short; git commit -qam two; git clone -q . clone; git -C clone log --format=%s; git checkout -q -b side HEAD~1; git status --short; git gc -q; git fsck; rm -rf .git clone; ls -A",
+    );
+    as_in_a_directory(
+        "tar c dir many | (mkdir out; tar x -C out); diff -r dir out/dir && echo same; rsync -a dir/ out/rsynced/; diff -r dir out/rsynced && echo same; cp -a many out/; diff -r many out/many && echo same; rm -r dir; cp -a out/dir .; find dir | sort; cat dir/up",
+    );
+    as_in_a_directory(
+        "printf 'all: prog\\nprog: main.o\\n\\tgcc -o prog main.o\\n%%.o: %%.c\\n\\tgcc -c $<\\n' > Makefile; printf '#include <stdio.h>\\nint main(void){puts(\"built\");}\\n' > main.c; make -s; ./prog; make -q && echo done; rm main.o prog; ls",
+    );
+    as_in_a_directory(
+        "sqlite3 db 'create table t(a); insert into t values (1),(2); select sum(a) from t;'; sqlite3 db 'begin; delete from t; rollback; select count(*) from t; pragma integrity_check;'; rm db; ls",
+    );
+    as_in_a_directory(
+        "python3 -c \"import os, mmap\nf = os.open('dir/lines', os.O_RDWR); m = mmap.mmap(f, 0); m[0:3] = b'ONE'; m.close(); os.close(f); print(open('dir/lines').read())\nos.replace('file', 'dir/file'); print(sorted(os.listdir('dir')), os.path.exists('file')); fd = os.open('many', os.O_RDONLY); os.unlink('f1', dir_fd=fd); print(len(os.listdir(fd))); os.mkdir('d', dir_fd=fd); print(os.listdir('many/d')); os.fchmod(fd, 0o711); print(oct(os.stat('many').st_mode)); r = os.open('zero', os.O_RDONLY); os.fchmod(r, 0o604); print(oct(os.stat('zero').st_mode)); os.utime(r, (1, 2)); print(os.stat('zero').st_mtime, os.fstat(fd).st_mtime > 3)\"",
+    );
+}
+
+#[test]
+fn programs_of_32_bits_list_directories() {
+    let program = helper("hello", Flavour::I386);
+    let site = Site::new();
+    let seen = site.session(&format!("{MOUNT}{} exec", program.display()));
+    assert!(seen.stdout().contains("dir: 5 entries"), "{}", seen.stdout());
+}
+
+/// What a script prints in a cow mount of `$D/up` over `$W`.
+#[track_caller]
+fn says(script: &str, expected: &str) {
+    let site = Site::new();
+    let said =
+        site.session(&format!("exec 2>&1\n{MOUNT}{script}")).stdout().replace(site.path().to_str().unwrap(), "$D");
+    assert_eq!(said, expected, "{script}");
+}
+
+#[test]
+fn what_was_changed_is_in_a_and_what_was_not_is_not() {
+    says(
+        "echo x >> dir/lines; rm many/f1; chmod 600 zero; cat file > /dev/null; mkdir -p empty/e; vuumount $W; cd $D/up; find . | sort; cat dir/lines; stat -c '%F %s' .-/many/f1 .-/many",
+        ".\n./.-\n./.-/many\n./.-/many/f1\n./dir\n./dir/lines\n./empty\n./empty/e\n./many\n./zero\none\ntwo\nthree\nx\nregular empty file 0\ndirectory 4096\n",
+    );
+}
+
+#[test]
+fn opening_does_not_copy_and_truncating_copies_nothing() {
+    says(
+        "head -c 100000000 /dev/zero > $D/big; vuumount $W; mv $D/big dir/big; vumount -t vufs -o cow $D/up $W; cd $W
+        exec 3< dir/big; head -c 1 <&3 | od -An -c; cd dir; cd ..; ls -l > /dev/null; find $D/up -mindepth 1 | wc -l; echo short > dir/big; cat dir/big; du -sk --apparent-size $D/up/dir/big; head -c 1 <&3 | od -An -c",
+        "  \\0\n0\nshort\n1\t$D/up/dir/big\n  \\0\n",
+    );
+}
+
+#[test]
+fn holes_times_modes_and_links_are_copied() {
+    says(
+        "vuumount $W; truncate -s 50M dir/holes; echo end >> dir/holes; setfattr -n user.test -v value dir/holes; chmod 640 dir/holes; touch -d '2011-11-11 11:11:11' dir/holes; touch -d '2020-01-02 03:04:05' dir; vumount -t vufs -o cow $D/up $W; cd $W
+        chmod 660 dir/holes; cd $D/up/dir; stat -c '%a %y %s' holes; [ $(stat -c %b holes) -lt 100 ] && echo sparse; getfattr -n user.test --only-values holes; echo; tail -c 4 holes; stat -c '%a %y' $D/up/dir",
+        "660 2011-11-11 11:11:11.000000000 +0000 52428804\nsparse\nvalue\nend\n755 2020-01-02 03:04:05.000000000 +0000\n",
+    );
+}
+
+#[test]
+fn the_marks_are_seen_nowhere() {
+    says(
+        "rm file; ls -a | grep -c '^\\.-$'; ls .-; cat .-/file; mkdir .-; mkdir .-/x; touch .-; find . -name .- | wc -l; mv zero .-; echo $?; mkdir dir/.-; ls -a dir | grep -c '^\\.-$'",
+        "0\nls: cannot access '.-': No such file or directory\ncat: .-/file: No such file or directory\nmkdir: cannot create directory ‘.-’: Operation not permitted\nmkdir: cannot create directory ‘.-/x’: No such file or directory\ntouch: cannot touch '.-': Operation not permitted\n0\nmv: cannot move 'zero' to '.-': Operation not permitted\n1\n1\n",
+    );
+}
+
+#[test]
+fn a_listing_can_be_rewound_and_follows() {
+    says(
+        "perl -e 'opendir D, \"many\" or die; my @a = readdir D; rewinddir D; my @b = readdir D; print scalar(@a), \" \", \"@a\" eq \"@b\" ? \"equal\" : \"different\", \"\\n\"; open F, \">many/new\"; close F; unlink \"many/f1\", \"many/f2\"; rewinddir D; my @c = readdir D; print scalar(@c), \" \", (grep { $_ eq \"new\" } @c) ? \"new\" : \"old\", \"\\n\"; rewinddir D; readdir D; readdir D; my $p = telldir D; my $x = readdir D; seekdir D, $p; print $x eq readdir D ? \"same\" : \"other\", \"\\n\"'",
+        "22 equal\n21 new\nsame\n",
+    );
+}
+
+#[test]
+fn exceptions_and_unions_of_unions() {
+    says(
+        "vuumount $W; mkdir $D/up2; vumount -t vufs -o cow,except=/dir,except=/many/f1 $D/up $W; cd $W; echo x > dir/through; rm many/f1; vumount -t vufs -o cow $D/up2 $W; cd $W; echo two > zero; rm file; echo y > dir/kept; mkdir -p empty/a; mv many/f3 f3; cat f3; ls dir; vuumount $W; cat zero file; ls dir many/f3; vuumount $W; ls dir many/f1 many/f3; cd $D; find up up2 | sort",
+        "3\nkept\nlines\nsub\nthrough\nup\ncontent\nmany/f3\n\ndir:\nlines\nsub\nthrough\nup\nls: cannot access 'many/f1': No such file or directory\nmany/f3\n\ndir:\nlines\nsub\nthrough\nup\nup\nup2\nup2/.-\nup2/.-/file\nup2/.-/many\nup2/.-/many/f3\nup2/dir\nup2/dir/kept\nup2/empty\nup2/empty/a\nup2/f3\nup2/many\nup2/zero\n",
+    );
+}
+
+#[test]
+fn merge_adds_and_prevails() {
+    says(
+        "vuumount $W; mkdir -p $D/up/dir/more $D/up/only; echo upper > $D/up/file; echo more > $D/up/dir/more/f; vumount -t vufs -o merge $D/up $W; cd $W; cat file; ls dir only; echo no > file; rm file; mv file f2; chmod 600 file; touch only/x; mkdir dir/more/x; rmdir only; echo yes > dir/yes; rm dir/lines; echo z > zero; ls dir; test -w file || echo ro; vuumount $W; cat file zero dir/yes; ls dir; find $D/up | sort",
+        "upper\ndir:\nlines\nmore\nsub\nup\n\nonly:\nbash: line 3: file: Read-only file system\nrm: cannot remove 'file': Read-only file system\nmv: cannot move 'file' to 'f2': Read-only file system\nchmod: changing permissions of 'file': Read-only file system\ntouch: cannot touch 'only/x': Read-only file system\nmkdir: cannot create directory ‘dir/more/x’: Read-only file system\nrmdir: failed to remove 'only': Read-only file system\nmore\nsub\nup\nyes\nro\ncontent\nz\nyes\nsub\nup\nyes\n$D/up\n$D/up/dir\n$D/up/dir/more\n$D/up/dir/more/f\n$D/up/file\n$D/up/only\n",
+    );
+}
+
+#[test]
+fn mincow_changes_what_it_may() {
+    says(
+        "vuumount $W; vumount -t vufs -o mincow $D/up /; cd $W; echo b > file; echo a > /etc/umvu-test; cat /etc/umvu-test; rm /etc/passwd; rm many/f1; ls /etc/passwd many/f1; echo '# x' >> /etc/profile; mkdir empty/b; mv script s2; cd $D; vuumount /; cat $W/file; ls /etc/umvu-test /etc/passwd $W/many/f1 $W/empty $W/s2; find $D/up | sort",
+        "a\nls: cannot access '/etc/passwd': No such file or directory\nls: cannot access 'many/f1': No such file or directory\nb\nls: cannot access '/etc/umvu-test': No such file or directory\nls: cannot access '$D/work/many/f1': No such file or directory\n/etc/passwd\n$D/work/s2\n\n$D/work/empty:\nb\n$D/up\n$D/up/.-\n$D/up/.-/etc\n$D/up/.-/etc/passwd\n$D/up/etc\n$D/up/etc/profile\n$D/up/etc/umvu-test\n",
+    );
+}
