@@ -9,7 +9,7 @@ use crate::{
     view::Mount,
 };
 use std::{os::fd::AsFd, sync::Arc};
-use vu_api::{AbsPath, AccessMode, Errno, Filesystem, MountFlags, Stat, StatFs};
+use vu_api::{AbsPath, AccessMode, Errno, Filesystem, Location, MountFlags, Stat, StatFs};
 use vu_path::Follow;
 use vu_trace::{Abi, Memory, Tid};
 
