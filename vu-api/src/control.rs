@@ -52,6 +52,12 @@ pub enum Request {
     },
     /// The debug categories. Reply: rows of letter, name, meaning, `on` or empty, colour.
     DebugTags,
+    /// How a path resolves for the calling process. Reply: rows of a name, what stands there, and who answers for it, hop by hop; the last row is the
+    /// result, its name empty if the path means nothing.
+    Explain {
+        /// The path, relative ones from the caller's working directory.
+        path: String,
+    },
     /// Choose the network stack of the calling process.
     SetStack {
         /// The mount point of the stack; empty: back to the host's.
@@ -90,6 +96,7 @@ impl Request {
                 fields
             }
             Request::DebugTags => vec!["tags".into()],
+            Request::Explain { path } => vec!["explain".into(), path.clone()],
             Request::SetStack { path, families, supported_only } => {
                 let mut fields = vec!["stack".into(), path.clone(), flag(*supported_only)];
                 fields.extend(families.iter().map(ToString::to_string));
@@ -123,6 +130,7 @@ impl Request {
             ("name", [name]) => Request::SetViewName { name: name.clone() },
             ("debug", [pid, changes @ ..]) => Request::SetDebug { pid: number(pid)?, changes: changes.to_vec() },
             ("tags", []) => Request::DebugTags,
+            ("explain", [path]) => Request::Explain { path: path.clone() },
             ("stack", [path, supported_only, families @ ..]) => Request::SetStack {
                 path: path.clone(),
                 families: families.iter().map(number).collect::<Result<_, _>>()?,
@@ -198,6 +206,7 @@ mod tests {
             Request::SetViewName { name: "a b".into() },
             Request::SetDebug { pid: 7, changes: vec!["+s:red".into(), "-p".into()] },
             Request::DebugTags,
+            Request::Explain { path: "a/../b".into() },
             Request::SetStack { path: "/dev/net/x".into(), families: vec![2, 10], supported_only: true },
             Request::NewView { name: "in".into() },
         ] {

@@ -24,6 +24,11 @@ pub enum Served {
         /// The changes.
         changes: Changes,
     },
+    /// The calling process asks how this path resolves: `Call::explain` makes the reply.
+    Explain {
+        /// The path, as the tool gave it.
+        path: String,
+    },
     /// The calling process is to choose a network stack. Its path, as the tool gave it, is the process' to resolve; then
     /// [`StackChoice::new`]. The reply is empty.
     SetStack {
@@ -88,6 +93,7 @@ pub fn serve(view: &View, message: &[u8]) -> Result<Served, Errno> {
             Vec::new()
         }
         Request::DebugTags => encode_rows(&view.debug().rows()),
+        Request::Explain { path } => return Ok(Served::Explain { path }),
         Request::SetStack { path, families, supported_only } => {
             return Ok(Served::SetStack { path, families, supported_only });
         }

@@ -62,6 +62,27 @@ impl Layer {
         self.route(&table, path).mount.map(|(mount, rest)| (Arc::clone(mount), rest))
     }
 
+    /// The mounts that cover a path, the newest first, and what each has to do with it.
+    #[must_use]
+    pub fn considered(&self, path: &AbsPath) -> Vec<(Arc<Mount>, Considered)> {
+        let mut answered = false;
+        let judge = |entry: &vu_path::Entry<Arc<Mount>>| {
+            let rest = path.rebase(&entry.point, &AbsPath::root());
+            let how = if answered {
+                Considered::Hidden
+            } else if entry.mount.detached && self.source_mount != Some(entry.epoch) {
+                Considered::Unmounted
+            } else if rest.is_some_and(|rest| entry.mount.declines(&rest)) {
+                Considered::Declines
+            } else {
+                answered = true;
+                Considered::Answers
+            };
+            (Arc::clone(&entry.mount), how)
+        };
+        self.view.table().covering(path, self.epoch).map(judge).collect()
+    }
+
     fn route<'t>(&self, table: &'t Table, path: &AbsPath) -> Route<'t> {
         let mut declined = None;
         if !table.is_empty() {
@@ -179,6 +200,19 @@ impl Layer {
             (None, None) => self.stat(path)?.file_type(),
         })
     }
+}
+
+/// What a mount that covers a path has to do with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Considered {
+    /// It answers.
+    Answers,
+    /// It has an exception there.
+    Declines,
+    /// It was lazily unmounted.
+    Unmounted,
+    /// A newer one answers.
+    Hidden,
 }
 
 /// What an operation does to the name it is given.

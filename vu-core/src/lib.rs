@@ -10,6 +10,7 @@ pub mod config;
 pub mod control;
 pub mod core;
 pub mod debug;
+pub mod explain;
 pub mod handlers;
 pub mod host;
 pub mod layer;

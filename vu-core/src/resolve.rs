@@ -137,11 +137,11 @@ impl Way {
 
 /// Where relative paths begin.
 #[derive(Debug)]
-struct Base {
+pub(crate) struct Base {
     /// The name in the view.
-    view: AbsPath,
+    pub view: AbsPath,
     /// The name on the host of what the kernel holds; `None` for a placeholder.
-    host: Option<AbsPath>,
+    pub host: Option<AbsPath>,
     /// Whether it stands for a directory that was removed: only the way up leads anywhere.
     removed: bool,
 }
@@ -388,7 +388,7 @@ impl Call<'_> {
     }
 
     /// Where the path begins; `None` if only the kernel can say (a bad descriptor, a deleted directory).
-    fn base(&self, arg: &PathArg) -> Result<Option<Base>, Errno> {
+    pub(crate) fn base(&self, arg: &PathArg) -> Result<Option<Base>, Errno> {
         if arg.is_absolute() && !arg.resolve.intersects(ResolveFlags::IN_ROOT | ResolveFlags::BENEATH) {
             let root = self.task.fs().root.read().clone();
             return Ok(Some(Base { view: root, host: Some(AbsPath::root()), removed: false }));

@@ -8,7 +8,7 @@ use crate::{
 };
 use vu_api::{
     Errno,
-    control::{MAX_MESSAGE, Request},
+    control::{MAX_MESSAGE, Request, encode_rows},
 };
 use vu_path::Follow;
 use vu_trace::{Memory, Tid};
@@ -33,6 +33,7 @@ pub fn control(call: &mut Call<'_>) -> Result<Outcome, Errno> {
             task.set_debug(call.view.debug().override_task(task.debug(), &changes));
             Vec::new()
         }
+        Served::Explain { path } => encode_rows(&call.explain(path.into_bytes())),
         Served::SetStack { path, families, supported_only } => {
             let choice = if path.is_empty() {
                 None

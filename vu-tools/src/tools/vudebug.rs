@@ -16,14 +16,18 @@ use vu_core::debug::{Changes, TagSet};
 /// ones for the background, and + - _ * # for bold, dim, underlined, blinking, inverted.
 ///
 /// Without arguments: all categories. What is switched on is written to the log of umvu, a line each time.
+///
+/// 'vudebug explain PATH...' tells how each path resolves in the view: every name that is looked at on the way, what stands there, and which mount answers,
+/// declines or is hidden; last, marked '=', what the path means. The status is 1 if one of them means nothing.
 #[derive(Debug, Parser)]
 #[command(
-    override_usage = "vudebug [CHANGE]... [-- COMMAND...]",
+    override_usage = "vudebug [CHANGE]... [-- COMMAND...]\n       vudebug explain PATH...",
     after_help = "Examples: 'vudebug +s:red +m' shows the system calls, in red, and which mount answers; 'vudebug -' ends all; \
-                  'vudebug +p -- ls /mnt' shows how one command's paths are resolved."
+                  'vudebug +p -- ls /mnt' shows how one command's paths are resolved; \
+                  'vudebug explain /etc/mtab' how one path is."
 )]
 pub struct Options {
-    /// +TAGS, +TAGS:COLOUR, -TAGS or ?TAGS
+    /// +TAGS, +TAGS:COLOUR, -TAGS or ?TAGS; or 'explain' and paths
     #[arg(value_name = "CHANGE", allow_hyphen_values = true)]
     changes: Vec<OsString>,
     /// After '--': run this command; the changes are for it and what it starts alone
@@ -35,6 +39,12 @@ impl Program for Options {
     fn run(self) -> Outcome {
         view::require()?;
         let (changes, command) = self.split();
+        if let [verb, paths @ ..] = &changes[..]
+            && verb == "explain"
+            && command.is_empty()
+        {
+            return explain(paths);
+        }
         let changes = changes.iter().map(|change| change.to_string_lossy().into_owned());
         let (questions, changes): (Vec<String>, Vec<String>) = changes.partition(|change| change.starts_with('?'));
         // Told here rather than by an errno of the hypervisor, so that the message can say what is wrong.
@@ -70,6 +80,41 @@ impl Options {
     }
 }
 
+/// Prints how paths resolve.
+fn explain(paths: &[OsString]) -> Outcome {
+    if paths.is_empty() {
+        return Err(Failure::misuse("explain which path?".to_owned()));
+    }
+    let mut status = 0;
+    for path in paths {
+        let Some(path) = path.to_str() else {
+            return Err(Failure::new(format!("{}: a path that is no UTF-8 cannot be explained", path.display())));
+        };
+        let rows = view::ask(&Request::Explain { path: path.to_owned() })
+            .map_err(|error| Failure::new(format!("{path}: {error}")))?;
+        crate::print(&hops(path, &rows))?;
+        if rows.last().and_then(|row| row.first()).is_none_or(String::is_empty) {
+            status = 1;
+        }
+    }
+    Ok(status)
+}
+
+/// The way of a path, in columns.
+fn hops(path: &str, rows: &Rows) -> String {
+    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
+    let (name_width, what_width) = (width(0).unwrap_or(0), width(1).unwrap_or(0));
+    let mut text = format!("{path}\n");
+    for (index, row) in rows.iter().enumerate() {
+        let [name, what, who] = row.as_slice() else { continue };
+        let sign = if index + 1 == rows.len() { '=' } else { ' ' };
+        let line = format!("{sign} {name:<name_width$}  {what:<what_width$}  {who}");
+        text += line.trim_end();
+        text.push('\n');
+    }
+    text
+}
+
 /// The categories (letter, name, meaning, `on` or empty, colour) that were asked for.
 fn table(rows: &Rows, asked: &[TagSet]) -> String {
     let wanted: Vec<char> = asked.iter().flat_map(|set| set.iter()).map(vu_core::debug::Tag::letter).collect();
@@ -101,6 +146,14 @@ mod tests {
             let (c, d) = Options::try_parse_from([&["vudebug"], words].concat()).unwrap().split();
             assert!(c.iter().eq(changes) && d.iter().eq(command), "{words:?}: {c:?} {d:?}");
         }
+    }
+
+    #[test]
+    fn the_way_of_a_path() {
+        let row = |cells: [&str; 3]| cells.map(str::to_owned).to_vec();
+        let rows = vec![row(["/a", "link to b", "the host"]), row(["/b", "directory", "vufs on /b: the host's /c"])];
+        assert_eq!(hops("a", &rows), "a\n  /a  link to b  the host\n= /b  directory  vufs on /b: the host's /c\n");
+        assert_eq!(hops("x", &vec![row(["", "No such file", ""])]), "x\n=   No such file\n");
     }
 
     #[test]

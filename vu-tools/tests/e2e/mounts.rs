@@ -393,3 +393,43 @@ END
         "one\ninner\ncontent\n4\n",
     );
 }
+
+#[test]
+fn how_a_path_resolves_is_explained() {
+    let squeezed = |text: &str| {
+        text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ") + "\n").collect::<String>()
+    };
+    let site = Site::new();
+    let script = "mkdir -p src/sub old point; echo new > src/f; ln -s f src/link; ln -s ../elsewhere src/out; echo x > point/kept
+        vumount -t vufs $W/old $W/point; vumount -t vufs -o except=/kept $W/src $W/point; cd point
+        vudebug explain link kept out sub/..; echo $?";
+    let ran = site.session(&format!("exec 2>&1\n{script}"));
+    let place = site.path().join("work");
+    let own = |line: &&str| line.contains("$W") || !line.starts_with('/');
+    let said: String = squeezed(&ran.stdout().replace(place.to_str().unwrap(), "$W")).lines().filter(own).fold(
+        String::new(),
+        |mut text, line| {
+            writeln!(text, "{line}").unwrap();
+            text
+        },
+    );
+    let hidden = "vufs on $W/point is hidden";
+    let expected = format!(
+        "link\n\
+         $W/point/link link to f vufs on $W/point: the host's $W/src/link; {hidden}\n\
+         $W/point/f file vufs on $W/point: the host's $W/src/f; {hidden}\n\
+         = $W/point/f file vufs on $W/point: the host's $W/src/f; {hidden}; the kernel is led there\n\
+         kept\n\
+         $W/point/kept No such file or directory vufs on $W/point: the host's $W/old/kept; vufs on $W/point declines\n\
+         = $W/point/kept missing vufs on $W/point: the host's $W/old/kept; vufs on $W/point declines; the kernel is led there\n\
+         out\n\
+         $W/point/out link to ../elsewhere vufs on $W/point: the host's $W/src/out; {hidden}\n\
+         $W/elsewhere No such file or directory the host\n\
+         = $W/elsewhere missing the host; the kernel is led there\n\
+         sub/..\n\
+         $W/point/sub directory vufs on $W/point: the host's $W/src/sub; {hidden}\n\
+         = $W/point directory vufs on $W/point: the host's $W/src; {hidden}; the kernel finds it by itself\n\
+         0\n"
+    );
+    assert_eq!(said, expected);
+}
