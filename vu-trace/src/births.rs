@@ -4,6 +4,7 @@
 //! child's, the child waits for its parent's. A parent that is killed in between never tells: then the child's origin is found out otherwise.
 
 use crate::{
+    debugger::{Debuggee, Kind, event_option},
     memory::{Memory, ProcessMemory},
     proc::Status,
     ptrace::{Gone, Midway, Stopped, Tid, interrupt},
@@ -20,7 +21,7 @@ const IMPATIENCE: Duration = Duration::from_millis(100);
 
 impl<H: Hypervisor> Tracer<H> {
     /// A parent tells of its child.
-    pub(crate) fn bore(&mut self, stopped: Stopped<Midway>) -> Result<(), Gone> {
+    pub(crate) fn bore(&mut self, stopped: Stopped<Midway>, event: i32) -> Result<(), Gone> {
         let parent = stopped.tid();
         let child = Tid(i32::try_from(stopped.event_message()?).unwrap_or(0));
         let regs = stopped.registers()?;
@@ -31,14 +32,19 @@ impl<H: Hypervisor> Tracer<H> {
             changed.put_back(parent);
             changed.put_back(child);
         }
-        self.birth(parent, child, flags);
+        let debuggee = self.inherit(parent, event, flags);
+        self.birth(parent, child, flags, debuggee);
         self.seen(parent);
-        self.resume(stopped);
+        if self.debuggee(parent).is_some_and(|debuggee| debuggee.has_option(event_option(event))) {
+            self.hold(stopped, Kind::Event(event));
+        } else {
+            self.resume(stopped);
+        }
         Ok(())
     }
 
     /// Enters a new thread into the books, and lets it run if it has reported already.
-    fn birth(&mut self, parent: Tid, child: Tid, flags: u64) {
+    fn birth(&mut self, parent: Tid, child: Tid, flags: u64, debuggee: Option<Box<Debuggee>>) {
         let Some(maker) = self.threads.get(&parent) else { return };
         if self.threads.contains_key(&child) {
             return;
@@ -51,19 +57,27 @@ impl<H: Hypervisor> Tracer<H> {
         } else {
             // Filters and memory that came to the parent's process since the parent was last seen may have come after the birth.
             let space = if shares(libc::CLONE_VM) { space } else { space.forked(maker.areas_seen) };
-            self.processes.insert(child, Process { threads: 0, space });
+            self.processes.insert(child, Process { threads: 0, maker: Some(parent), space });
             (child, maker.filters_seen)
         };
-        self.enrol(Birth { parent, child, process, flags }, filters);
+        self.enrol(Birth { parent, child, process, flags }, filters, debuggee);
     }
 
-    fn enrol(&mut self, birth: Birth, filters: usize) {
-        let Birth { child, process, .. } = birth;
+    fn enrol(&mut self, birth: Birth, filters: usize, debuggee: Option<Box<Debuggee>>) {
+        let Birth { parent, child, process, .. } = birth;
         // A number may be used again before its former owner is forgotten.
         self.deceased.retain(|(tid, _)| *tid != child);
         self.processes.entry(process).or_default().threads += 1;
-        self.threads.insert(child, Thread::new(process, filters));
+        let mut thread = Thread::new(process, filters);
+        if process != child {
+            // As with other filters: the kernel gives it to all threads at once, or each gets it when it stops.
+            thread.waits = self.threads.get(&parent).map(|maker| maker.waits).unwrap_or_default();
+        }
+        self.threads.insert(child, thread);
         self.hypervisor.born(birth);
+        if let Some(debuggee) = debuggee {
+            self.born_debuggee(child, *debuggee);
+        }
         if self.ending {
             // SAFETY: no memory is involved.
             unsafe { libc::kill(child.0, libc::SIGKILL) };
@@ -98,7 +112,7 @@ impl<H: Hypervisor> Tracer<H> {
             let flags = if process == child { 0 } else { thread.into() };
             tracing::debug!("{child}: its maker was killed before it told of it; {parent} stands in");
             // It may have any of the filters: those it has already are not given to it once more.
-            self.enrol(Birth { parent, child, process, flags }, 0);
+            self.enrol(Birth { parent, child, process, flags }, 0, None);
         }
         while let Some(&(tid, since)) = self.deceased.front()
             && now.duration_since(since) > PATIENCE
@@ -112,7 +126,7 @@ impl<H: Hypervisor> Tracer<H> {
     }
 
     /// Some thread of a process.
-    fn thread_of(&self, process: Tid) -> Option<Tid> {
+    pub(crate) fn thread_of(&self, process: Tid) -> Option<Tid> {
         if self.threads.contains_key(&process) {
             return Some(process);
         }
@@ -152,14 +166,25 @@ impl<H: Hypervisor> Tracer<H> {
                 let _ = interrupt(process);
             }
         }
-        self.resume(stopped);
+        self.debug_renamed(former, process);
+        if self.debuggee(process).is_some_and(|debuggee| debuggee.has_option(libc::PTRACE_O_TRACEEXEC)) {
+            self.hold(stopped, Kind::Event(libc::PTRACE_EVENT_EXEC));
+        } else {
+            self.trap_exec(process);
+            self.resume(stopped);
+        }
         Ok(())
     }
 
-    pub(crate) fn ended(&mut self, tid: Tid, killed: bool) {
+    pub(crate) fn ended(&mut self, tid: Tid, status: i32) {
+        let killed = libc::WIFSIGNALED(status) && libc::WTERMSIG(status) == libc::SIGKILL;
         self.newborn.remove(&tid);
         self.passing.take(tid);
+        self.debugger_ended(tid);
         let Some(thread) = self.threads.remove(&tid) else { return };
+        if let Some(debuggee) = &thread.debuggee {
+            self.debuggee_ended(tid, thread.process, debuggee, status);
+        }
         if let Some(process) = self.processes.get_mut(&thread.process) {
             process.threads = process.threads.saturating_sub(1);
             if process.threads == 0 {

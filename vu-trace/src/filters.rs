@@ -8,12 +8,13 @@
 
 use crate::{
     Listener,
+    debugger::{self, Waits},
     inject::address_or_errno,
     memory::{self, Memory, ProcessMemory},
     ptrace::{Boundary, Gone, Stopped, Tid, interrupt},
     repair::{SchedulerClocks, Timeout},
     space::Lease,
-    tracer::{Phase, Tracer},
+    tracer::{Phase, Thread, Tracer},
     verdict::Hypervisor,
     x86_64::Abi,
 };
@@ -102,10 +103,19 @@ const FLAG_TSYNC_ESRCH: u64 = 1 << 4;
 /// Linux 5.19.
 const FLAG_WAIT_KILLABLE_RECV: u64 = 1 << 5;
 
+/// Which of its filters a process is given.
+#[derive(Clone, Copy)]
+enum Which {
+    /// The required one of this index.
+    Required(usize),
+    /// That of a debugger.
+    Waits,
+}
+
 /// A filter on its way into a process.
 struct Installation {
     filter: Filter,
-    index: usize,
+    which: Which,
     abi: Abi,
     flags: u64,
     /// Where its image lies.
@@ -144,7 +154,11 @@ impl<H: Hypervisor> Tracer<H> {
         let tid = stopped.tid();
         let Some(thread) = self.threads.get_mut(&tid) else { return Ok(()) };
         let index = thread.filters;
-        let Some(filter) = self.required.get(index) else { return self.go_on(stopped) };
+        let (filter, which) = match self.required.get(index) {
+            Some(filter) => (filter, Which::Required(index)),
+            None if thread.waits == Waits::Wanted => (debugger::wait_filter(), Which::Waits),
+            None => return self.go_on(stopped),
+        };
         let regs = stopped.registers()?;
         if memory::unreadable(tid, regs.instruction()) {
             // At its next call it is made readable, and comes here again before the call is made.
@@ -153,11 +167,11 @@ impl<H: Hypervisor> Tracer<H> {
             }
             return self.go_on(stopped);
         }
-        self.place(stopped, filter, index, regs.abi())
+        self.place(stopped, filter, which, regs.abi())
     }
 
     /// Puts the filter's image into the tracee.
-    fn place(&mut self, stopped: Stopped<Boundary>, filter: Filter, index: usize, abi: Abi) -> Result<(), Gone> {
+    fn place(&mut self, stopped: Stopped<Boundary>, filter: Filter, which: Which, abi: Abi) -> Result<(), Gone> {
         let length = filter.image(0, abi).len();
         self.with_memory(stopped, abi, length, move |tracer, stopped, lease| {
             let memory = ProcessMemory(stopped.tid());
@@ -178,7 +192,7 @@ impl<H: Hypervisor> Tracer<H> {
             }
             let listener = if filter.notifies { FLAG_NEW_LISTENER | FLAG_WAIT_KILLABLE_RECV } else { 0 };
             let flags = FLAG_SPEC_ALLOW | FLAG_TSYNC | FLAG_TSYNC_ESRCH | listener;
-            let job = Installation { filter, index, abi, flags, address, place, promised: false, limit: None };
+            let job = Installation { filter, which, abi, flags, address, place, promised: false, limit: None };
             tracer.set_filter(stopped, job)
         })
     }
@@ -231,7 +245,7 @@ impl<H: Hypervisor> Tracer<H> {
         }
         match result {
             Err(Errno::EMFILE | Errno::EBUSY) if notifies => {
-                self.place(stopped, job.filter.stopping(), job.index, job.abi)
+                self.place(stopped, job.filter.stopping(), job.which, job.abi)
             }
             Err(errno) => self.give_up(stopped, errno),
             Ok(0) if !notifies => self.has_filter(stopped, &job),
@@ -268,15 +282,16 @@ impl<H: Hypervisor> Tracer<H> {
     /// The tracee has got a filter, and all of its process with it unless it was for the one thread.
     fn has_filter(&mut self, stopped: Stopped<Boundary>, job: &Installation) -> Result<(), Gone> {
         let tid = stopped.tid();
-        let has = job.index + 1;
+        let note = |thread: &mut Thread<H>| match job.which {
+            Which::Required(index) => thread.filters = thread.filters.max(index + 1),
+            Which::Waits => thread.waits = Waits::Seen,
+        };
         if let Some(thread) = self.threads.get_mut(&tid) {
-            thread.filters = thread.filters.max(has);
+            note(thread);
             let process = thread.process;
             let alone = self.processes.get(&process).is_none_or(|process| process.threads <= 1);
             if job.flags & FLAG_TSYNC != 0 && !alone {
-                for thread in self.threads.values_mut().filter(|thread| thread.process == process) {
-                    thread.filters = thread.filters.max(has);
-                }
+                self.threads.values_mut().filter(|thread| thread.process == process).for_each(note);
             }
         }
         self.seen(tid);
@@ -285,9 +300,13 @@ impl<H: Hypervisor> Tracer<H> {
 
     fn give_up(&mut self, stopped: Stopped<Boundary>, errno: Errno) -> Result<(), Gone> {
         let tid = stopped.tid();
-        error!("thread {tid} escapes the view: a filter cannot be installed ({errno})");
         if let Some(thread) = self.threads.get_mut(&tid) {
-            thread.filters = self.required.len();
+            if thread.filters < self.required.len() {
+                error!("thread {tid} escapes the view: a filter cannot be installed ({errno})");
+            } else {
+                error!("thread {tid} will not hear of the processes it traces: a filter cannot be installed ({errno})");
+            }
+            thread.give_up(self.required.len());
         }
         self.go_on(stopped)
     }

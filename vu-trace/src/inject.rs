@@ -101,7 +101,7 @@ impl<H: Hypervisor> Tracer<H> {
         stopped.set_signal_mask(injection.mask)?;
         self.set_phase(tid, injection.before);
         if let Some(thread) = self.threads.get_mut(&tid) {
-            thread.filters = self.required.len();
+            thread.give_up(self.required.len());
         }
         let how = self.how(tid);
         stopped.deliver(how, 0);

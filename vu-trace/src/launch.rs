@@ -11,6 +11,7 @@
 
 use crate::{
     check::Hindrance,
+    debugger,
     doorbell::{Doorbell, Request},
     fence,
     filters::{FLAG_SPEC_ALLOW, Required},
@@ -167,7 +168,7 @@ fn be_command(
     if front.read_exact(&mut byte).is_err() {
         return 1;
     }
-    let installed = install(filter).and_then(|()| install(&fence::filter()));
+    let installed = [filter, &fence::filter(), &debugger::filter()].into_iter().try_for_each(install);
     let errno = installed.err().map_or(0, Errno::raw);
     if front.write_all(&errno.to_le_bytes()).is_err() || errno != 0 {
         return 1;

@@ -17,6 +17,7 @@
 mod births;
 mod check;
 pub mod control_call;
+mod debugger;
 mod doorbell;
 mod exec;
 mod fence;

@@ -44,6 +44,37 @@ impl Status {
         self.mask("SigCgt") & signal_bit(signal) != 0
     }
 
+    /// Whether a signal that is ignored by default would be noticed: by a handler, or by one who blocks it and waits for it.
+    pub(crate) fn notices(&self, signal: i32) -> bool {
+        let noticed = self.mask("SigCgt") | self.mask("SigBlk");
+        noticed & !self.mask("SigIgn") & signal_bit(signal) != 0
+    }
+
+    /// Real, effective and saved user.
+    pub(crate) fn users(&self) -> [u32; 3] {
+        self.ids("Uid")
+    }
+
+    /// Real, effective and saved group.
+    pub(crate) fn groups(&self) -> [u32; 3] {
+        self.ids("Gid")
+    }
+
+    fn ids(&self, name: &str) -> [u32; 3] {
+        let mut words = self.field(name).unwrap_or("").split_ascii_whitespace();
+        [(); 3].map(|()| words.next().and_then(|word| word.parse().ok()).unwrap_or(u32::MAX))
+    }
+
+    /// The capabilities in force.
+    pub(crate) fn capabilities(&self) -> u64 {
+        self.mask("CapEff")
+    }
+
+    /// Those it may put in force.
+    pub(crate) fn permitted_capabilities(&self) -> u64 {
+        self.mask("CapPrm")
+    }
+
     /// Whether a signal, once delivered, has no effect: ignored, or by default without one.
     pub(crate) fn ignores(&self, signal: i32) -> bool {
         let harmless = matches!(signal, libc::SIGCHLD | libc::SIGURG | libc::SIGWINCH);
@@ -81,6 +112,54 @@ pub(crate) fn processor(tid: Tid) -> Option<usize> {
     stat.rsplit_once(") ")?.1.split(' ').nth(36)?.parse().ok()
 }
 
+/// What a process and the children it has waited for have used, as far as `/proc/PID/stat` tells.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Usage {
+    minor_faults: i64,
+    major_faults: i64,
+    /// In ticks.
+    user: i64,
+    system: i64,
+}
+
+/// The ticks of a second in `/proc` (`USER_HZ`).
+const TICKS: i64 = 100;
+
+impl Usage {
+    pub(crate) fn read(tid: Tid) -> Option<Usage> {
+        Usage::parse(&fs::read_to_string(format!("/proc/{tid}/stat")).ok()?)
+    }
+
+    fn parse(stat: &str) -> Option<Usage> {
+        // The second field may contain anything; what follows it is counted from 3.
+        let rest = stat.rsplit_once(") ")?.1;
+        let number = |field: usize| rest.split(' ').nth(field - 3).and_then(|word| word.parse::<i64>().ok());
+        let with_children = |own: usize, step: usize| Some(number(own)?.saturating_add(number(own + step)?));
+        Some(Usage {
+            minor_faults: with_children(10, 1)?,
+            major_faults: with_children(12, 1)?,
+            user: with_children(14, 2)?,
+            system: with_children(15, 2)?,
+        })
+    }
+
+    /// A `struct rusage` of 64-bit programs; what is not known is 0.
+    pub(crate) fn rusage(self) -> Vec<u8> {
+        let mut words = [0i64; 18];
+        (words[0], words[1]) = (self.user / TICKS, self.user % TICKS * (1_000_000 / TICKS));
+        (words[2], words[3]) = (self.system / TICKS, self.system % TICKS * (1_000_000 / TICKS));
+        (words[8], words[9]) = (self.minor_faults, self.major_faults);
+        words.map(i64::to_ne_bytes).concat()
+    }
+}
+
+/// The process behind a pidfd of another process, if it is one.
+pub(crate) fn process_of_pidfd(owner: Tid, fd: i32) -> Option<Tid> {
+    let text = fs::read_to_string(format!("/proc/{owner}/fdinfo/{fd}")).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("Pid:"))?;
+    line.trim().parse().ok().filter(|&pid| pid > 0).map(Tid)
+}
+
 /// Where machine instructions of a thread's process lie: its vDSO first, then its other executable memory.
 pub(crate) fn executable_memory(tid: Tid) -> Vec<(u64, usize)> {
     let maps = fs::read_to_string(format!("/proc/{tid}/maps")).unwrap_or_default();
@@ -109,6 +188,20 @@ mod tests {
         let status = Status("SigIgn:\t0000000000000001\nSigCgt:\t0000000000010000\n".into());
         assert!(status.ignores(libc::SIGHUP) && !status.ignores(libc::SIGINT) && status.ignores(libc::SIGWINCH));
         assert!(status.catches(libc::SIGCHLD) && !status.ignores(libc::SIGCHLD));
+    }
+
+    #[test]
+    fn identities_and_usage() {
+        let status = Status("Uid:\t1000\t1001\t1002\t1003\nCapEff:\t0000000000080000\n".into());
+        assert_eq!(status.users(), [1000, 1001, 1002]);
+        assert_eq!(status.groups(), [u32::MAX; 3]);
+        assert_eq!(status.capabilities(), 1 << 19);
+        let status = Status("SigIgn:\t0000000000010000\nSigCgt:\t0000000000010000\nSigBlk:\t0000000000000001\n".into());
+        assert!(status.notices(libc::SIGHUP) && !status.notices(libc::SIGCHLD));
+        let usage = Usage::parse("7 (a) b) t 1 2 3 4 5 6 100 10 3 4 250 50 100 7 20 0 1").unwrap();
+        assert_eq!(usage, Usage { minor_faults: 110, major_faults: 7, user: 350, system: 57 });
+        assert_eq!(usage.rusage().len(), size_of::<libc::rusage>());
+        assert_eq!(Usage::parse("7 (a) t 1"), None);
     }
 
     #[test]

@@ -204,7 +204,7 @@ impl<H: Hypervisor> Tracer<H> {
             regs.set_result(finish(result));
         }
         stopped.set_registers(&regs)?;
-        self.go_on(stopped)
+        self.left(stopped)
     }
 
     // ---- programs whose memory may not be read

@@ -7,6 +7,7 @@
 //! the thread it happens to. A tracee may be frozen, starved or blocked behind a lock that another one holds, and all others go on.
 
 use crate::{
+    debugger::{self, Debuggee, Debuggers, Kind, Wait, Waits},
     doorbell::{Doorbell, Request},
     fence::{self, Fenced},
     filters::Required,
@@ -39,6 +40,8 @@ pub(crate) enum Phase<H> {
     Exposing(Registers),
     /// It makes a call of the tracer's.
     Injecting(Box<Injection<H>>),
+    /// It is a debugger, and waits.
+    Waiting(Box<Wait>),
 }
 
 pub(crate) struct Thread<H> {
@@ -62,6 +65,14 @@ pub(crate) struct Thread<H> {
     pub timeout: Option<repair::Timeout>,
     /// In the program's memory, until the call that it is in has made its thread.
     pub changed: Option<fence::Changed>,
+    /// In a group-stop, and it reports the end of that.
+    pub listening: bool,
+    /// A debugger of the view has attached to it.
+    pub debuggee: Option<Box<Debuggee>>,
+    /// Whether its waits are seen.
+    pub waits: Waits,
+    /// Its next wait finds no child.
+    pub childless: bool,
 }
 
 impl<H> Thread<H> {
@@ -78,6 +89,21 @@ impl<H> Thread<H> {
             injected_at: None,
             timeout: None,
             changed: None,
+            listening: false,
+            debuggee: None,
+            waits: Waits::Unseen,
+            childless: false,
+        }
+    }
+}
+
+impl<H> Thread<H> {
+    /// It goes on without the filters that it lacks, of which so many are required.
+    pub(crate) fn give_up(&mut self, required: usize) {
+        if self.filters < required {
+            self.filters = required;
+        } else if self.waits == Waits::Wanted {
+            self.waits = Waits::Seen;
         }
     }
 }
@@ -85,6 +111,8 @@ impl<H> Thread<H> {
 #[derive(Default)]
 pub(crate) struct Process {
     pub threads: usize,
+    /// The thread that made it; not that of the view's first process.
+    pub maker: Option<Tid>,
     pub space: Space,
 }
 
@@ -104,6 +132,8 @@ pub(crate) struct Tracer<H> {
     pub newborn: AHashMap<Tid, (Event, Instant)>,
     /// Killed threads, which may have made a thread and not told.
     pub deceased: VecDeque<(Tid, Instant)>,
+    /// Who debugs whom inside the view.
+    pub debuggers: Debuggers,
     on_farewell: Box<dyn FnMut()>,
     /// The view is to end: whoever is born is killed.
     pub ending: bool,
@@ -131,6 +161,7 @@ impl<H: Hypervisor> Tracer<H> {
             processes: AHashMap::default(),
             newborn: AHashMap::default(),
             deceased: VecDeque::new(),
+            debuggers: Debuggers::default(),
             on_farewell,
             ending: false,
         }
@@ -181,13 +212,20 @@ impl<H: Hypervisor> Tracer<H> {
     }
 
     pub(crate) fn event(&mut self, tid: Tid, event: Event) {
-        if let Event::Ended { killed } = event {
-            return self.ended(tid, killed);
+        if let Event::Ended { status } = event {
+            return self.ended(tid, status);
         }
         if !self.threads.contains_key(&tid) {
             // A new thread whose parent's event is still to come. It waits.
             self.newborn.insert(tid, (event, Instant::now()));
             return self.doorbell.alarm();
+        }
+        if !matches!(event, Event::Interrupted { .. })
+            && let Some(thread) = self.threads.get(&tid)
+            && (thread.asked || thread.debuggee.as_deref().is_some_and(|debuggee| debuggee.stop_wanted))
+        {
+            // Any stop makes the kernel forget that another one was asked for (`ptrace_stop`).
+            let _ = interrupt(tid);
         }
         let outcome = match event {
             Event::Ended { .. } => Ok(()),
@@ -195,11 +233,11 @@ impl<H: Hypervisor> Tracer<H> {
             Event::Entering(stopped) => self.entering(stopped),
             Event::Leaving(stopped) => self.leaving(stopped),
             Event::Filtered(stopped) => self.filtered(stopped),
-            Event::Bore(stopped) => self.bore(stopped),
+            Event::Bore(stopped, event) => self.bore(stopped, event),
             Event::Executed(stopped) => self.executed(stopped),
             Event::Signalled(stopped, signal) => self.signalled(stopped, signal),
-            Event::Other(stopped) => {
-                self.resume(stopped);
+            Event::Other(stopped, event) => {
+                self.other(stopped, event);
                 Ok(())
             }
         };
@@ -210,9 +248,11 @@ impl<H: Hypervisor> Tracer<H> {
 
     /// How a thread goes on, by its phase.
     pub(crate) fn how(&self, tid: Tid) -> Resume {
-        match self.threads.get(&tid).map(|thread| &thread.phase) {
-            None | Some(Phase::Free | Phase::Answered(_)) => Resume::Freely,
-            Some(_) => Resume::ToSyscall,
+        let Some(thread) = self.threads.get(&tid) else { return Resume::Freely };
+        match (&thread.phase, &thread.debuggee) {
+            (Phase::Free | Phase::Answered(_), None) => Resume::Freely,
+            (Phase::Free | Phase::Answered(_), Some(debuggee)) => debuggee.mode,
+            _ => Resume::ToSyscall,
         }
     }
 
@@ -266,11 +306,14 @@ impl<H: Hypervisor> Tracer<H> {
     // ---- stops
 
     /// A stop that we asked for, the first one, or a group-stop or its end.
-    fn interrupted(&mut self, stopped: Stopped<Boundary>, group: bool) -> Result<(), Gone> {
+    fn interrupted(&mut self, stopped: Stopped<Boundary>, group: Option<i32>) -> Result<(), Gone> {
         let tid = stopped.tid();
         let (target, mark) = (self.required.len(), self.mark());
         let Some(thread) = self.threads.get_mut(&tid) else { return Ok(()) };
+        thread.listening = false;
         let asked = mem::take(&mut thread.asked);
+        let wanted =
+            thread.waits == Waits::Wanted || thread.debuggee.as_deref().is_some_and(|debuggee| debuggee.stop_wanted);
         let timeout = thread.timeout.take();
         match mem::replace(&mut thread.phase, Phase::Free) {
             Phase::Injecting(injection) => {
@@ -285,14 +328,14 @@ impl<H: Hypervisor> Tracer<H> {
                 let regs = stopped.registers()?;
                 if regs.result() == mark {
                     // What else there is to do here is done at a further stop.
-                    thread.owed = group || thread.filters < target;
+                    thread.owed = group.is_some() || wanted || thread.filters < target;
                     return self.instead(stopped, regs, answered);
                 }
                 thread.phase = Phase::Answered(answered);
             }
-            Phase::Free if asked && !group => {
+            Phase::Free if asked && group.is_none() => {
                 if let Some(rewrite) = repair::after_interrupt(&stopped, thread, timeout)? {
-                    thread.owed = thread.filters < target;
+                    thread.owed = wanted || thread.filters < target;
                     // A sleep goes on with what is left of its time: that is another call in place of its own.
                     let regs = stopped.registers()?;
                     return self.prepare(stopped, regs, rewrite, crate::Abi::X86_64);
@@ -302,20 +345,34 @@ impl<H: Hypervisor> Tracer<H> {
         }
         self.seen(tid);
         if let Some(thread) = self.threads.get(&tid)
-            && thread.filters < target
+            && (thread.filters < target || thread.waits == Waits::Wanted)
             && matches!(thread.phase, Phase::Free | Phase::Reissuing(_))
         {
             return self.bring_up_to_date(stopped);
         }
-        if !group {
+        if let Some(kind) = self.sees_interrupt(tid, group) {
+            self.hold(stopped, kind);
+            return Ok(());
+        }
+        if let Some(debuggee) = self.debuggee(tid)
+            && mem::take(&mut debuggee.options_changed)
+        {
+            stopped.set_further_options(debuggee.further_options());
+        }
+        if group.is_none() {
             self.resume(stopped);
             return Ok(());
         }
-        stopped.listen().or_else(|stopped| {
+        match stopped.listen() {
+            Ok(()) => {
+                if let Some(thread) = self.threads.get_mut(&tid) {
+                    thread.listening = true;
+                }
+            }
             // It is not in the stop any more, or about to die.
-            self.resume(stopped);
-            Ok(())
-        })
+            Err(stopped) => self.resume(stopped),
+        }
+        Ok(())
     }
 
     fn entering(&mut self, stopped: Stopped<Entry>) -> Result<(), Gone> {
@@ -324,6 +381,10 @@ impl<H: Hypervisor> Tracer<H> {
         match self.take_phase(tid) {
             Phase::Reissuing(reissue) => self.enter(stopped, *reissue),
             Phase::Unreadable => self.expose(stopped),
+            Phase::Free if self.tells_entry(tid) => {
+                self.hold(stopped, Kind::Call);
+                Ok(())
+            }
             phase => {
                 self.set_phase(tid, phase);
                 self.resume(stopped);
@@ -339,6 +400,18 @@ impl<H: Hypervisor> Tracer<H> {
             Phase::Inside(inside) => self.leave(stopped, *inside),
             Phase::Exposing(own) => self.exposed(stopped, own),
             Phase::Injecting(injection) => self.injected(stopped, *injection),
+            Phase::Waiting(wait) => self.waited(stopped, *wait),
+            Phase::Free => self.left(stopped),
+            Phase::Answered(answered) => {
+                let regs = stopped.registers()?;
+                if regs.result() == self.mark() {
+                    // Watched for a debugger, it stops here already.
+                    return self.instead(stopped, regs, answered);
+                }
+                self.set_phase(tid, Phase::Answered(answered));
+                self.resume(stopped);
+                Ok(())
+            }
             phase => {
                 self.set_phase(tid, phase);
                 self.resume(stopped);
@@ -382,6 +455,11 @@ impl<H: Hypervisor> Tracer<H> {
                 stopped.set_registers(&regs)?;
             }
         }
+        self.complete_signal(&stopped, signal)?;
+        if self.debuggee(tid).is_some() {
+            self.hold(stopped, Kind::Signal(signal));
+            return Ok(());
+        }
         let how = self.how(tid);
         stopped.deliver(how, signal);
         Ok(())
@@ -400,6 +478,12 @@ impl<H: Hypervisor> Tracer<H> {
         }
         let regs = stopped.registers()?;
         let abi = stopped.abi(&regs);
+        if debugger::is_ptrace(abi, regs.syscall()) {
+            return self.debugs(stopped, regs, abi);
+        }
+        if debugger::is_wait(abi, regs.syscall()) {
+            return self.waits(stopped, regs);
+        }
         if let Fenced::Yes(changed) = fence::keep_inside(&stopped, regs, abi)? {
             if let Some(thread) = self.threads.get_mut(&tid) {
                 thread.changed = changed;
@@ -418,7 +502,7 @@ impl<H: Hypervisor> Tracer<H> {
     }
 
     /// Carries a verdict out, at the stop before the call is made.
-    fn conclude(
+    pub(crate) fn conclude(
         &mut self,
         stopped: Stopped<Entry>,
         abi: crate::Abi,
@@ -428,6 +512,10 @@ impl<H: Hypervisor> Tracer<H> {
         match verdict {
             Verdict::Continue => {}
             Verdict::Return(result) => {
+                let nr = regs.syscall();
+                if let Some(debuggee) = self.debuggee(stopped.tid()) {
+                    debuggee.answered = debuggee.in_call.then_some(nr);
+                }
                 regs.set_syscall(-1);
                 regs.set_result(result);
                 stopped.set_registers(&regs)?;
@@ -452,4 +540,4 @@ impl<H: Hypervisor> Tracer<H> {
     }
 }
 
-const ERESTARTSYS: i64 = 512;
+pub(crate) const ERESTARTSYS: i64 = 512;

@@ -8,6 +8,7 @@ const WAITS: &str = "waits on real descriptors, virtual files included";
 const EXISTS: &str =
     "works on a socket that exists; addresses that are paths were handled when it was bound or connected";
 const PROCESS_IDS: &str = "process ids and their relations are not virtual";
+const VIRTUAL_PTRACE: &str = "between processes of the view it is virtual: umvu, whom the kernel takes for their tracer, does on the debugger's behalf what it asks, and wait4 and waitid of debuggers tell of it; PTRACE_O_TRACESECCOMP is refused, 32-bit debuggers get ENOSYS";
 const FOLLOWED: &str = "umvu follows every birth, exec and death by ptrace, so the child is in the view, too";
 const SIGNAL: &str = "signals are the kernel's; umvu passes them on";
 const IDS: &str = "users, groups and capabilities are not virtual";
@@ -175,7 +176,7 @@ pub(super) const PROCESSES: &[Row] = &[
     Row::host(124, "getsid", PROCESS_IDS),
     Row::host(218, "set_tid_address", PROCESS_IDS),
     Row::host(434, "pidfd_open", PROCESS_IDS),
-    Row::host(101, "ptrace", "a process has one tracer, and that is umvu: debuggers inside a view get EPERM"),
+    Row::host(101, "ptrace", VIRTUAL_PTRACE),
     Row::host(157, "prctl", "attributes of the caller itself, kept by the kernel"),
     Row::host(158, "arch_prctl", "registers of the caller itself"),
     Row::host(154, "modify_ldt", "segments of the caller itself"),

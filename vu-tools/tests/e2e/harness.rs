@@ -86,6 +86,8 @@ pub enum Flavour {
     Musl,
     /// For 32 bits.
     I386,
+    /// As the first, with what a debugger wants to know.
+    Debuggable,
 }
 
 /// Compiles `tests/c/NAME.c` and returns the program.
@@ -97,6 +99,7 @@ pub fn helper(name: &str, flavour: Flavour) -> PathBuf {
         Flavour::Static => ("gcc", &["-static"]),
         Flavour::Musl => ("musl-gcc", &["-static"]),
         Flavour::I386 => ("gcc", &["-m32"]),
+        Flavour::Debuggable => ("gcc", &["-g"]),
     };
     let dir = made(&format!("{name}-{:016x}", hash(&(&text, flavour))), |dir| {
         let status = Command::new(compiler)

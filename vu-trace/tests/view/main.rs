@@ -6,6 +6,7 @@
 //! As root, everything runs twice: as root, and without any rights.
 #![allow(clippy::unwrap_used, reason = "a test")]
 
+mod debug;
 mod lifetime;
 mod tiny;
 
@@ -130,6 +131,7 @@ fn build(dir: &Path) -> (PathBuf, PathBuf) {
     compile("tracee.c", &tracee, &["-pthread"]);
     let freestanding = ["-m32", "-nostdlib", "-static", "-no-pie", "-fno-pic", "-fno-stack-protector"];
     compile("tracee32.c", &dir.join("tracee32"), &freestanding);
+    compile("debug.c", &dir.join("debug"), &["-pthread"]);
     fs::copy(&tracee, dir.join("tracee0111")).unwrap();
     fs::set_permissions(dir.join("tracee0111"), Permissions::from_mode(0o111)).unwrap();
     (view, tracee)
@@ -181,7 +183,7 @@ fn main() {
         let user = (root && who == Who::User).then_some(65534);
         let house = House { view: view.clone(), tracee: tracee.clone(), dir, who: user };
         let scenarios = SCENARIOS.iter().map(|&name| (name, None));
-        let others = lifetime::TESTS.iter().map(|&(name, test)| (name, Some(test)));
+        let others = lifetime::TESTS.iter().chain(debug::TESTS).map(|&(name, test)| (name, Some(test)));
         for (name, test) in scenarios.chain(others) {
             let full = format!("{}::{name}", if who == Who::Root { "root" } else { "user" });
             if !full.contains(&wanted) {

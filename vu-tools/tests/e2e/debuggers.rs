@@ -1,0 +1,109 @@
+//! Debuggers inside a view: strace, gdb and ltrace tell what they tell outside.
+
+use crate::harness::{Compare, Flavour, differential_with, helper};
+
+/// What differs from run to run: addresses, numbers of processes, random bytes, times used, and the prefix at which the tree is seen in what strings are long.
+const NORMAL: &str = r#"normal() { sed -E 's/0x[0-9a-f]+/ADDRESS/g; s/\b[0-9]{3,}\b/N/g; s/"[^"]*"\.\.\./"…"/g; /getrandom/d; s/si_utime=.*stime=[0-9]+//; s/ +$//'; }
+"#;
+
+#[track_caller]
+fn debugs(script: &str) {
+    let program = helper("debugged", Flavour::Debuggable);
+    let setup = format!("{NORMAL}cp \"$P{}\" prog\n", program.display());
+    differential_with("bash", &(setup + script), Compare::Output);
+}
+
+#[test]
+fn strace_tells_the_calls_of_each_process() {
+    debugs(
+        r#"strace -ff -s 200 -o trace ./prog /bin/echo end; echo $?; ls trace.* | wc -l
+        for f in $(ls trace.* | sort -t. -k2n); do echo == ; normal < $f; done"#,
+    );
+}
+
+#[test]
+fn strace_follows_children_and_threads() {
+    debugs(
+        r#"strace -f -e trace=execve,mkdir,exit,exit_group -e signal=none -o trace ./prog /bin/echo end; echo $?
+        sed -E 's/^[0-9]+ +//' trace | normal | sort
+        strace -f -c -o summary ./prog > /dev/null; echo $?; awk '$NF ~ /^(mkdir|execve|wait4|vfork|clone3)$/ { print $4, $NF }' summary | sort
+        strace -f sh -c './prog | cat; (exit 3)' 2> /dev/null; echo $?; strace -e trace=none sh -c 'kill -TERM $$' 2>&1 | normal"#,
+    );
+}
+
+#[test]
+fn strace_attaches() {
+    debugs(
+        r#"sh -c 'read -r line < fifo; ls empty; exit 5' & job=$!
+        strace -e trace=read,exit_group -e signal=none -o trace -p $job 2> log & tracer=$!
+        until grep -q attached log; do sleep 0.02; done; echo go > fifo
+        wait $job; echo $?; wait $tracer; echo $?; grep -c 'go' trace; tail -2 trace | normal
+        sleep 30 & job=$!; strace -o trace -p $job 2> log & tracer=$!
+        until grep -q attached log; do sleep 0.02; done; kill -INT $tracer; wait $tracer; echo $?; kill -0 $job && kill $job; wait $job; echo $?"#,
+    );
+}
+
+/// `--seccomp-bpf` cannot be had in a view: strace says so, and goes on without.
+#[test]
+fn strace_without_its_own_filter() {
+    debugs(
+        r#"strace -ff --seccomp-bpf -e trace=mkdir,execve -e signal=none -o trace ./prog /bin/echo end 2> /dev/null
+        for f in $(ls trace.* | sort -t. -k2n); do echo == ; normal < $f; done"#,
+    );
+}
+
+const GDB: &str = r#"gdb_script() { printf '%s\n' 'set pagination off' 'set confirm off' 'set width 0' "$@" > commands; }
+debug() { gdb -nx -q --batch -x commands "$@" 2>&1 | grep -v '^\[' | normal | tr -s ' ' | sed -E 's/LWP [0-9]+/LWP/g; s/process [0-9]+/process/g'; }
+"#;
+
+#[test]
+fn gdb_breaks_steps_calls_and_watches() {
+    debugs(&format!(
+        r#"{GDB}
+        gdb_script 'break add' 'run > out' bt finish delete 'print add(5, 6)' 'watch counter' continue continue 'info watchpoints' delete \
+            'handle SIGUSR1 stop print' continue 'print counter = 100' 'catch exec' continue 'info inferiors' continue
+        debug --args ./prog ./script x; cat out"#
+    ));
+}
+
+#[test]
+fn gdb_follows_forks_and_threads() {
+    debugs(&format!(
+        r#"{GDB}
+        gdb_script 'set breakpoint pending on' 'break worker' 'run > out' 'info threads' 'thread apply all print counter' next next delete continue
+        debug ./prog; cat out
+        gdb_script 'set follow-fork-mode child' 'catch syscall mkdir' 'run > out' 'continue' continue
+        debug ./prog; cat out
+        gdb_script 'catch fork' 'catch vfork' 'run > out' continue 'delete' continue
+        debug ./prog; cat out"#
+    ));
+}
+
+#[test]
+fn gdb_attaches_and_detaches() {
+    debugs(&format!(
+        r#"{GDB}
+        sh -c 'read -r line < fifo; exit 5' & job=$!; sleep 0.2
+        gdb_script "attach $job" 'print 1 + 1' 'info inferiors' detach
+        debug /bin/sh | grep -e '= 2' -e detached; echo go > fifo; wait $job; echo $?
+        sleep 30 & job=$!; gdb_script "attach $job" 'signal SIGTERM'; debug /bin/sleep | grep -i terminated; wait $job; echo $?"#
+    ));
+}
+
+#[test]
+fn ltrace_tells_the_library_calls() {
+    debugs(
+        r#"ltrace -e add -e pthread_create -e signal -e raise -o trace ./prog > out; echo $?; cat out; normal < trace
+        ltrace -f -o trace ./prog > out; echo $?; grep -o -e 'waitpid(' -e 'pthread_create(' -e 'fork(' -e 'execl(' -e 'SIG[A-Z0-9]*' -e 'exited.*' trace | sort
+        ltrace -S -e nanosleep -o trace ./prog > out; echo $?; grep -c SYS_mprotect trace; grep -o 'SYS_exit_group.*' trace"#,
+    );
+}
+
+#[test]
+fn a_debugger_that_is_killed_leaves_its_tracees_running() {
+    debugs(
+        r#"sh -c 'read -r line < fifo; exit 6' & job=$!
+        strace -o trace -p $job 2> log & tracer=$!
+        until grep -q attached log; do sleep 0.02; done; kill -KILL $tracer; wait $tracer 2> /dev/null; echo go > fifo; wait $job; echo $?"#,
+    );
+}
