@@ -36,10 +36,10 @@ fn strace_attaches() {
     debugs(
         r#"sh -c 'read -r line < fifo; ls empty; exit 5' & job=$!
         strace -e trace=read,exit_group -e signal=none -o trace -p $job 2> log & tracer=$!
-        until grep -q attached log; do sleep 0.02; done; echo go > fifo
+        until grep -qs attached log; do sleep 0.02; done; echo go > fifo
         wait $job; echo $?; wait $tracer; echo $?; grep -c 'go' trace; tail -2 trace | normal
         sleep 30 & job=$!; strace -o trace -p $job 2> log & tracer=$!
-        until grep -q attached log; do sleep 0.02; done; kill -INT $tracer; wait $tracer; echo $?; kill -0 $job && kill $job; wait $job; echo $?"#,
+        until grep -qs attached log; do sleep 0.02; done; kill -INT $tracer; wait $tracer; echo $?; kill -0 $job && kill $job; wait $job; echo $?"#,
     );
 }
 
@@ -72,8 +72,8 @@ fn gdb_follows_forks_and_threads() {
         r#"{GDB}
         gdb_script 'set breakpoint pending on' 'break worker' 'run > out' 'info threads' 'thread apply all print counter' next next delete continue
         debug ./prog; cat out
-        gdb_script 'set follow-fork-mode child' 'catch syscall mkdir' 'run > out' 'continue' continue
-        debug ./prog; cat out
+        gdb_script 'set follow-fork-mode child' 'catch syscall mkdir' 'run > parent' 'continue' continue
+        debug ./prog
         gdb_script 'catch fork' 'catch vfork' 'run > out' continue 'delete' continue
         debug ./prog; cat out"#
     ));
@@ -104,6 +104,6 @@ fn a_debugger_that_is_killed_leaves_its_tracees_running() {
     debugs(
         r#"sh -c 'read -r line < fifo; exit 6' & job=$!
         strace -o trace -p $job 2> log & tracer=$!
-        until grep -q attached log; do sleep 0.02; done; kill -KILL $tracer; wait $tracer 2> /dev/null; echo go > fifo; wait $job; echo $?"#,
+        until grep -qs attached log; do sleep 0.02; done; kill -KILL $tracer; wait $tracer 2> /dev/null; echo go > fifo; wait $job; echo $?"#,
     );
 }
