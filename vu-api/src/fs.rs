@@ -9,8 +9,10 @@ use std::{fmt, os::fd::OwnedFd, sync::Arc};
 /// Why a path is located: what the caller is about to do with the object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Purpose {
-    /// Look at it: stat, open for reading, read a link, watch.
+    /// Look at it: open for reading, read a link, watch.
     Read,
+    /// Ask for its attributes: stat, list extended attributes.
+    Attributes,
     /// Open it as a directory, or work in it.
     List,
     /// Run it, or map it for execution.

@@ -12,7 +12,7 @@ mod union;
 
 pub use bind::Bind;
 pub use options::{Mode, Options};
-pub use union::{Kind, Union};
+pub use union::{Attributes, Kind, Union};
 
 use std::sync::Arc;
 use vu_api::{Errno, Module, MountRequest, MountWords, Mounted};
@@ -37,7 +37,7 @@ impl Module for Vufs {
     }
 
     fn mount(&self, request: &MountRequest<'_>) -> Result<Mounted, Errno> {
-        let Options { mode, except } = Options::parse(request.words).map_err(|error| {
+        let Options { mode, except, attributes } = Options::parse(request.words).map_err(|error| {
             tracing::warn!("vufs on {}: {error}", request.target);
             Errno::EINVAL
         })?;
@@ -50,7 +50,7 @@ impl Module for Vufs {
             None => Arc::new(Bind::new(below, source, except)),
             Some(kind) => {
                 let target = request.target.clone();
-                let union = Union::new(below, source, target, kind, except).inspect_err(|errno| {
+                let union = Union::new(below, source, target, kind, except, attributes).inspect_err(|errno| {
                     tracing::warn!(
                         "vufs on {}: both the source and the mount point must be directories: {errno}",
                         request.target

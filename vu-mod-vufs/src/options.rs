@@ -1,5 +1,6 @@
 //! The data words of a vufs mount.
 
+use crate::Attributes;
 use std::fmt;
 use vu_api::{AbsPath, MountWords};
 
@@ -10,6 +11,8 @@ pub struct Options {
     pub mode: Mode,
     /// Where the mount declines: paths relative to the mount point.
     pub except: Vec<AbsPath>,
+    /// Whether a change of attributes alone makes a copy.
+    pub attributes: Attributes,
 }
 
 /// What a vufs mount does with its source A and its target B.
@@ -40,13 +43,14 @@ impl Options {
     /// # Errors
     /// The first word that is refused.
     pub fn parse(words: &MountWords) -> Result<Options, OptionError> {
-        let mut options = Options { mode: Mode::Bind, except: Vec::new() };
+        let mut options = Options { mode: Mode::Bind, except: Vec::new(), attributes: Attributes::Copied };
         for word in words.iter() {
             match word {
                 ("bind" | "move", None) => options.mode = Mode::Bind,
                 ("merge", None) => options.mode = Mode::Merge,
                 ("cow", None) => options.mode = Mode::Cow,
                 ("mincow", None) => options.mode = Mode::Mincow,
+                ("nochcopy", None) => options.attributes = Attributes::Kept,
                 ("except", Some(path)) => match AbsPath::new(path) {
                     // A mount that declines its own root would decline everything.
                     Ok(path) if !path.is_root() => options.except.push(path),
@@ -63,7 +67,10 @@ impl fmt::Display for OptionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             OptionError::Unknown(name) => {
-                write!(f, "unknown mount option {name:?}; there are bind, move, merge, cow, mincow and except=/PATH")
+                write!(
+                    f,
+                    "unknown mount option {name:?}; there are bind, move, merge, cow, mincow, nochcopy and except=/PATH"
+                )
             }
             OptionError::Exception(path) => {
                 write!(f, "except={path:?}: must be an absolute path below the mount point, without '..'")

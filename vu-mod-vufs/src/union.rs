@@ -16,9 +16,11 @@
 
 mod change;
 mod copy;
+mod kept;
 mod listing;
 mod marks;
 mod places;
+mod record;
 mod root;
 
 use crate::Mode;
@@ -26,10 +28,13 @@ use listing::Listings;
 use marks::Mounter;
 use parking_lot::Mutex;
 use places::{Cache, Place};
-use std::sync::{Arc, atomic::AtomicU64};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU64, Ordering},
+};
 use vu_api::{AbsPath, Errno, FileType, Filesystem, Location, Purpose};
 
-pub use root::Union;
+pub use root::{Attributes, Union};
 
 /// How the two trees are put together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +75,10 @@ pub(crate) struct Trees {
     names: Mutex<()>,
     listings: Listings,
     temporaries: AtomicU64,
+    /// Whether there may be copies of objects with several names in B.
+    has_links: AtomicBool,
+    /// `nochcopy`
+    no_copy_for_attributes: bool,
 }
 
 /// What becomes of the content of a file that is copied up.
@@ -108,13 +117,31 @@ impl Trees {
     pub(crate) fn locate(&self, path: &AbsPath, purpose: Purpose) -> Result<Location, Errno> {
         match purpose {
             Purpose::List | Purpose::Change => Ok(Location::Own),
+            Purpose::Attributes => match self.find(path)? {
+                Place::Nowhere => Ok(Location::Own),
+                place if self.keeps_attributes(path, place)? => Ok(Location::Own),
+                _ => self.locate(path, Purpose::Read),
+            },
             Purpose::Read | Purpose::Execute => match self.find(path)? {
                 Place::Nowhere => Ok(Location::Own),
+                Place::Lower if self.has_links.load(Ordering::Relaxed) => {
+                    match self.object(path) {
+                        Ok(object) => self.below.locate(&object.name, purpose),
+                        // Whoever looks there finds what is wrong.
+                        Err(_) => self.below.locate(&self.in_lower(path), purpose),
+                    }
+                }
                 Place::Lower => self.below.locate(&self.in_lower(path), purpose),
                 Place::Upper => {
                     let name = self.in_upper(path);
                     match self.below.stat(&name) {
                         Ok(stat) if stat.file_type() == FileType::Directory => Ok(Location::Own),
+                        Ok(stat)
+                            if stat.size == 0
+                                && self.record(path, Place::Upper, stat.ino)?.is_some_and(|r| r.kind.is_some()) =>
+                        {
+                            Ok(Location::Own)
+                        }
                         // A symbolic link on the way, say: whoever walks there finds it.
                         _ => self.below.locate(&name, purpose),
                     }

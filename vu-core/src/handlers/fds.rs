@@ -10,7 +10,7 @@ use std::{
     os::fd::{AsFd, OwnedFd},
     sync::Arc,
 };
-use vu_api::{AbsPath, DirEntry, Errno, Filesystem, XattrFlags};
+use vu_api::{AbsPath, DirEntry, Errno, Filesystem, Stat, XattrFlags};
 use vu_fd::Node;
 use vu_trace::{Abi, Memory};
 
@@ -73,7 +73,14 @@ pub(super) fn stat_of(call: &Call<'_>, number: i32, buffer: usize) -> Result<Out
             Ok(Outcome::Done(0))
         }
         Some((node, _)) => tell(call, buffer, &encode_stat(&node.file.stat()?)),
-        None => Ok(Outcome::Host),
+        None => match kept(call, number)? {
+            Some(stat) if table::name(call.abi, call.syscall.nr) == Some("fstat64") => {
+                call.write(call.arg(buffer), &encode_stat64(&stat))?;
+                Ok(Outcome::Done(0))
+            }
+            Some(stat) if call.abi == Abi::X86_64 => tell(call, buffer, &encode_stat(&stat)),
+            _ => Ok(Outcome::Host),
+        },
     }
 }
 
@@ -81,7 +88,21 @@ pub(super) fn stat_of(call: &Call<'_>, number: i32, buffer: usize) -> Result<Out
 pub(super) fn statx_of(call: &Call<'_>, number: i32, buffer: usize) -> Result<Outcome, Errno> {
     match node(call, number) {
         Some((node, _)) => tell(call, buffer, &encode_statx(&node.file.stat()?)),
-        None => Ok(Outcome::Host),
+        None => match kept(call, number)? {
+            Some(stat) => tell(call, buffer, &encode_statx(&stat)),
+            None => Ok(Outcome::Host),
+        },
+    }
+}
+
+/// What a mount keeps of the attributes of an open file of the host.
+fn kept(call: &Call<'_>, number: i32) -> Result<Option<Stat>, Errno> {
+    if !call.core.has_virtual_files() || number < 0 {
+        return Ok(None);
+    }
+    match call.task.descriptor(number) {
+        Ok(fd) => call.kept_attributes(number, fd.as_fd()),
+        Err(_) => Ok(None),
     }
 }
 

@@ -9,7 +9,8 @@ use crate::{
     sys::{self, At, Final},
     task::host_name,
 };
-use vu_api::{AbsPath, Errno, FileType, Filesystem, Location, OpenFlags, Purpose};
+use std::os::fd::BorrowedFd;
+use vu_api::{AbsPath, Errno, FileType, Filesystem, Location, OpenFlags, Purpose, Stat};
 
 impl Call<'_> {
     /// The place where an object is to be written to, or made.
@@ -80,6 +81,50 @@ impl Call<'_> {
         Ok(place)
     }
 
+    /// The place that tells the attributes of an object.
+    ///
+    /// # Errors
+    /// Those of [`Filesystem::locate`].
+    pub(super) fn for_attributes(&self, mut place: Place) -> Result<Place, Errno> {
+        if self.core.has_virtual_files()
+            && !place.opaque
+            && place.host().is_some()
+            && self.layer.locate(&place.name, Purpose::Attributes)? == Location::Own
+        {
+            place.location = Location::Own;
+            place.native = false;
+            place.handle = None;
+        }
+        Ok(place)
+    }
+
+    /// The attributes that a mount keeps of an open file of the host, if it keeps any.
+    ///
+    /// # Errors
+    /// Those of [`Filesystem::stat`].
+    pub(super) fn kept_attributes(&self, number: i32, fd: BorrowedFd<'_>) -> Result<Option<Stat>, Errno> {
+        // What has no route is open where kernel and view agree.
+        if sys::tag(fd) == Ok(0) {
+            return Ok(None);
+        }
+        let Some((name, host)) = self.name_and_host(number) else { return Ok(None) };
+        if self.layer.locate(&name, Purpose::Attributes)? != Location::Own {
+            return Ok(None);
+        }
+        match self.layer.locate(&name, Purpose::Read)? {
+            Location::Host(there) if there == host => self.layer.stat(&name).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// The names of an open file of the host, in the view and there.
+    fn name_and_host(&self, number: i32) -> Option<(AbsPath, AbsPath)> {
+        let link = sys::read_link(self.task.proc().ok()?, &format!("fd/{number}")).ok()?;
+        let host = host_name(link).ok()?;
+        let name = self.descriptor_name(&self.task, number).unwrap_or_else(|| host.clone());
+        Some((name, host))
+    }
+
     /// A host's name of an object that its mount keeps itself, for calls that need one.
     ///
     /// # Errors
@@ -89,8 +134,8 @@ impl Call<'_> {
         if place.location == Location::Own { Err(Errno::EOPNOTSUPP) } else { Ok(place) }
     }
 
-    /// The name under which the object of a descriptor is to have its attributes changed: that of a virtual file, and of one that is open where its
-    /// mount changes nothing. `None` for all others: the kernel's own call is right.
+    /// The name under which the object of a descriptor is to have its attributes changed: that of a virtual file, and of one whose mount changes attributes
+    /// itself. `None` for all others: the kernel's own call is right.
     ///
     /// # Errors
     /// Those of [`Filesystem::locate`].
@@ -98,19 +143,10 @@ impl Call<'_> {
         if !self.core.has_virtual_files() || number < 0 {
             return Ok(None);
         }
-        let Ok(link) = sys::read_link(self.task.proc()?, &format!("fd/{number}")) else { return Ok(None) };
-        let known = self.descriptor_name(&self.task, number);
-        let (name, host) = match (known, host_name(link)) {
-            // A placeholder.
-            (Some(name), Err(_)) => return Ok(Some(name)),
-            (None, Err(_)) => return Ok(None),
-            (Some(name), Ok(host)) => (name, host),
-            (None, Ok(host)) => (host.clone(), host),
+        let Some((name, _)) = self.name_and_host(number) else {
+            // A placeholder has a name of its mount alone.
+            return Ok(self.descriptor_name(&self.task, number));
         };
-        if self.layer.locate(&name, Purpose::Change)? != Location::Own {
-            return Ok(None);
-        }
-        let there = self.layer.locate(&name, Purpose::Write)?;
-        Ok((there != Location::Host(host)).then_some(name))
+        Ok((self.layer.locate(&name, Purpose::Change)? == Location::Own).then_some(name))
     }
 }

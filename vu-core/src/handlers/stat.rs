@@ -26,10 +26,13 @@ fn look(
     answer: impl FnOnce(&mut Call<'_>, &Place) -> Result<Outcome, Errno>,
 ) -> Result<Outcome, Errno> {
     let path = call.read_path(path_index)?;
-    match call.meaning(&PathArg::at(dirfd, path, follow), Need::Path)? {
-        Meaning::Kernel => Ok(Outcome::Host),
-        Meaning::Place(place) if place.native => Ok(Outcome::Host),
-        Meaning::Place(place) => {
+    let place = match call.meaning(&PathArg::at(dirfd, path, follow), Need::Path)? {
+        Meaning::Kernel => return Ok(Outcome::Host),
+        Meaning::Place(place) => call.for_attributes(place)?,
+    };
+    match place {
+        place if place.native => Ok(Outcome::Host),
+        place => {
             let place = place.existing()?;
             let host = place.host().is_some();
             if host && (place.opaque || call.abi != Abi::X86_64 || !call.task.same_credentials()) {
@@ -76,7 +79,7 @@ fn is_empty(call: &Call<'_>, index: usize) -> bool {
 fn tell(call: &Call<'_>, place: &Place, buffer: usize) -> Result<Outcome, Errno> {
     let stat = match place.reach() {
         Some(object) => directory_check(place, sys::stat_at(object)?)?,
-        None => encode_stat(&call.layer.stat(&place.name)?),
+        None => directory_check(place, encode_stat(&call.layer.stat(&place.name)?))?,
     };
     call.write(call.arg(buffer), sys::bytes(&stat))?;
     Ok(Outcome::Done(0))

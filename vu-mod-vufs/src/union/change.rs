@@ -3,47 +3,41 @@
 use super::{
     Content, Kind, Side, Trees,
     copy::refused,
+    kept::Object,
     listing::Emptiness,
     places::{Place, refuse_reserved},
+    record::Record,
 };
 use vu_api::{AbsPath, AccessMode, Caller, Errno, FileType, Filesystem, RenameFlags, Stat, TimeChange};
 
 impl Trees {
     /// The attributes of an object.
     pub(crate) fn stat(&self, path: &AbsPath) -> Result<Stat, Errno> {
-        match self.find(path)? {
-            Place::Nowhere => Err(Errno::ENOENT),
-            Place::Lower => self.below.stat(&self.in_lower(path)),
-            Place::Upper => {
-                let mut stat = self.below.stat(&self.in_upper(path))?;
-                if stat.file_type() == FileType::Directory && self.directory(path)?.lower {
-                    // How many directories are in it is not known; 1 says so to those who count (`ovl_getattr`, fs/overlayfs/inode.c).
-                    stat.nlink = 1;
-                }
-                Ok(stat)
-            }
-        }
+        self.object(path).map(|object| object.stat())
     }
 
-    /// Has an object of the side where it is to be changed changed.
+    /// Has an object changed on the side where that happens; `change` is told what is kept of it.
     pub(crate) fn changed(
         &self,
         path: &AbsPath,
-        change: impl Fn(&dyn Filesystem, &AbsPath) -> Result<(), Errno>,
+        mut change: impl FnMut(&dyn Filesystem, &AbsPath, &Record) -> Result<(), Errno>,
     ) -> Result<(), Errno> {
-        let place = self.find(path)?;
-        match (self.kind, place) {
-            (_, Place::Nowhere) => return Err(Errno::ENOENT),
+        let object = self.object(path)?;
+        match (self.kind, object.place) {
             (Kind::Merge, Place::Upper) => return Err(Errno::EROFS),
-            (Kind::Merge, Place::Lower) => return change(&*self.below, &self.in_lower(path)),
-            (Kind::Mincow, Place::Lower) => match change(&*self.below, &self.in_lower(path)) {
-                Err(errno) if refused(errno) => {}
-                done => return done,
-            },
+            (Kind::Merge, _) => return change(&*self.below, &self.in_lower(path), &object.record),
+            // What refuses here may only have been kept, not done.
+            (Kind::Mincow, Place::Lower) if self.lower_permits(path, AccessMode::WRITE)? => {
+                match change(&*self.below, &self.in_lower(path), &object.record) {
+                    Err(errno) if refused(errno) => {}
+                    done => return done,
+                }
+            }
             _ => {}
         }
         self.copy_up(path, Content::Keep)?;
-        change(&*self.below, &self.in_upper(path))
+        let record = self.object(path)?.record;
+        change(&*self.below, &self.in_upper(path), &record)
     }
 
     /// Makes a name that is not there.
@@ -63,11 +57,18 @@ impl Trees {
                 done => return done,
             }
         }
-        if self.directory(&path.parent())?.marks {
+        self.forget_leftovers(path)?;
+        make(&*self.below, &self.in_upper(path))
+    }
+
+    /// Before a name is made: what may have been left behind under it by one that was killed is no part of what is made.
+    pub(super) fn forget_leftovers(&self, path: &AbsPath) -> Result<(), Errno> {
+        if self.directory(&path.parent())?.marks && !self.exists(path)? {
             let _names = self.names.lock();
             self.unmark_directory(path)?;
+            self.forget_record(path)?;
         }
-        make(&*self.below, &self.in_upper(path))
+        Ok(())
     }
 
     pub(crate) fn mkdir(&self, path: &AbsPath, mode: u32, caller: &dyn Caller) -> Result<(), Errno> {
@@ -98,7 +99,15 @@ impl Trees {
                 }
                 self.make_parents(to)?;
                 self.copy_up(from, Content::Keep)?;
-                self.below.link(&self.in_upper(from), &self.in_upper(to), caller)
+                let _names = self.names.lock();
+                let object = self.object(from)?;
+                // What is kept is kept under each name.
+                self.announce((from, object.host.ino), (to, None), false)?;
+                self.below.link(&self.in_upper(from), &self.in_upper(to), caller)?;
+                match self.linked(Place::Upper, &object.host, &object.record) {
+                    Some(link) => self.count_links(&link, object.host.nlink, 1),
+                    None => Ok(()),
+                }
             }
         }
     }
@@ -144,19 +153,34 @@ impl Trees {
         // The directory has changed, and only A can tell when.
         self.make_parents(path)?;
         let _names = self.names.lock();
-        let place = self.find(path)?;
+        let object = self.object(path)?;
         let in_lower = self.stat_lower(path)?.is_some();
         if in_lower {
             self.hide(path)?;
-        } else if place != Place::Upper {
-            return Err(Errno::ENOENT);
         }
-        if place == Place::Upper {
+        if object.place == Place::Upper {
             remove(&*self.below, &self.in_upper(path))?;
+        }
+        self.forget_record(path)?;
+        self.one_name_less(&object)?;
+        if object.place == Place::Upper {
             return if in_lower { Ok(()) } else { self.unmark_directory(path) };
         }
         let directory = self.in_upper(&path.parent());
         self.below.utimens(&directory, TimeChange::Omit, TimeChange::Now, &self.me)
+    }
+
+    /// Another name of what had several names in B is gone.
+    fn one_name_less(&self, object: &Object) -> Result<(), Errno> {
+        let several = object.host.file_type() != FileType::Directory && object.host.nlink > 1;
+        match self.linked(object.place, &object.host, &object.record) {
+            Some(link) => self.count_links(&link, object.host.nlink, -1),
+            // The others know by this that they are fewer.
+            None if several && object.place == Place::Lower => {
+                self.count_links(&self.link_name(object.host.dev, object.host.ino), object.host.nlink, -1)
+            }
+            None => Ok(()),
+        }
     }
 
     /// What the host checks when something is removed there (`may_delete`, fs/namei.c), where nothing is. It matters where the hypervisor may act for
@@ -266,20 +290,37 @@ impl Trees {
             self.make_parents(to)?;
         }
         let _names = self.names.lock();
+        let replaced = if exchange || target.is_none() { None } else { Some(self.object(to)?) };
+        let ino = |path: &AbsPath| Ok::<_, Errno>(self.stat_if_there(&self.in_upper(path))?.map(|stat| stat.ino));
+        let (source_ino, target_ino) = (ino(from)?.ok_or(Errno::ENOENT)?, ino(to)?);
+        let in_lower = |path: &AbsPath| self.stat_lower(path).map(|stat| stat.is_some());
+        let (from_in_lower, to_in_lower) = (in_lower(from)?, in_lower(to)?);
+        // The marks of what is in a directory go with it. While they are on the way, only attributes that the host does not store are not seen.
+        let carried = if source_is_directory { self.take_container(from)? } else { None };
+        let carried_back = if exchange && target_is_directory { self.take_container(to)? } else { None };
+        self.announce((from, source_ino), (to, target_ino), to_in_lower && carried.is_some())?;
+        if exchange && let Some(target_ino) = target_ino {
+            self.announce((to, target_ino), (from, Some(source_ino)), from_in_lower && carried_back.is_some())?;
+        }
         // What A has hides what B has of the same name, but for directories. And what A has no more must stay hidden.
-        if (!exchange || target_is_directory) && self.stat_lower(from)?.is_some() {
+        if from_in_lower && (!exchange || target_is_directory) {
             self.hide(from)?;
         }
-        if source_is_directory && self.stat_lower(to)?.is_some() {
+        if to_in_lower && source_is_directory {
             self.hide(to)?;
         }
         let renamed = self.below.rename(&self.in_upper(from), &self.in_upper(to), flags, caller);
         if source_is_directory || target_is_directory {
             self.cache.forget();
         }
+        let (new, back) = if renamed.is_ok() { (to, from) } else { (from, to) };
+        self.put_container(carried, new)?;
+        self.put_container(carried_back, back)?;
+        self.settle(from)?;
+        self.settle(to)?;
         renamed?;
-        if source_is_directory && !exchange {
-            self.unmark_directory(from)?;
+        if let Some(replaced) = replaced {
+            self.one_name_less(&replaced)?;
         }
         self.listings.renamed(from, to, exchange);
         Ok(())

@@ -2,14 +2,18 @@
 
 use super::{
     Content, Kind, Side, Trees,
+    kept::is_for_few,
     places::{Place, Presence, refuse_reserved},
+    record::Record,
 };
 use nix::{
     fcntl::copy_file_range,
     unistd::{Whence, lseek},
 };
 use std::{fs::File, io, os::unix::fs::FileExt};
-use vu_api::{AbsPath, AccessMode, Errno, FileType, OpenFlags, OpenHow, Opened, RenameFlags, Stat, TimeChange};
+use vu_api::{
+    AbsPath, AccessMode, Errno, FileType, OpenFlags, OpenHow, Opened, RenameFlags, Stat, TimeChange, XattrFlags,
+};
 
 /// What B says when it does not let something be changed.
 pub(super) fn refused(errno: Errno) -> bool {
@@ -47,7 +51,10 @@ impl Trees {
                 Ok(Side::Lower)
             }
             (_, Place::Lower, Some(_)) => self.copy_up(path, content).map(|()| Side::Upper),
-            (_, Place::Lower | Place::Nowhere, None) => self.make_parents(path).map(|()| Side::Upper),
+            (_, Place::Lower | Place::Nowhere, None) => {
+                self.make_parents(path)?;
+                self.forget_leftovers(path).map(|()| Side::Upper)
+            }
             (_, Place::Nowhere, Some(_)) => Err(Errno::ENOENT),
         }
     }
@@ -63,7 +70,7 @@ impl Trees {
         }
     }
 
-    fn lower_permits(&self, path: &AbsPath, mode: AccessMode) -> Result<bool, Errno> {
+    pub(super) fn lower_permits(&self, path: &AbsPath, mode: AccessMode) -> Result<bool, Errno> {
         match self.below.access(&self.in_lower(path), mode, &self.me) {
             Ok(()) => Ok(true),
             Err(errno) if refused(errno) => Ok(false),
@@ -107,16 +114,30 @@ impl Trees {
         let source = self.in_lower(path);
         let stat = self.below.stat(&source)?;
         self.make_parents(path)?;
+        let several = stat.nlink > 1 && stat.file_type() != FileType::Directory;
+        let link = several.then(|| self.link_name(stat.dev, stat.ino));
+        let copied = match &link {
+            Some(link) => self.stat_if_there(link)?.is_some(),
+            None => false,
+        };
         let copy = self.temporary()?;
-        let made = self.copy(&source, &stat, &copy, content).and_then(|()| self.put_in_place(path, &stat, &copy));
-        if !matches!(made, Ok(true)) {
+        let made = if copied { Ok(Record::default()) } else { self.copy(&source, &stat, &copy, content) }
+            .and_then(|record| self.put_in_place(path, &stat, &copy, record, link.as_ref()));
+        if !copied && !matches!(made, Ok(true)) {
             self.discard(&copy);
         }
         made.map(drop)
     }
 
-    /// Gives the copy its name. False if another was faster.
-    fn put_in_place(&self, path: &AbsPath, stat: &Stat, copy: &AbsPath) -> Result<bool, Errno> {
+    /// Gives the copy its name. False if another was faster, or gave the copy another name before.
+    fn put_in_place(
+        &self,
+        path: &AbsPath,
+        stat: &Stat,
+        copy: &AbsPath,
+        kept: Record,
+        link: Option<&AbsPath>,
+    ) -> Result<bool, Errno> {
         let directory = self.in_upper(&path.parent());
         let _names = self.names.lock();
         match self.find(path)? {
@@ -126,7 +147,24 @@ impl Trees {
             Place::Lower => {}
         }
         let before = self.below.stat(&directory)?;
-        match self.below.rename(copy, &self.in_upper(path), RenameFlags::NOREPLACE, &self.me) {
+        let mut used = true;
+        let named = match link {
+            None => {
+                self.keep_copied(path, stat, copy, kept)?;
+                self.below.rename(copy, &self.in_upper(path), RenameFlags::NOREPLACE, &self.me)
+            }
+            // All names in B lead to the one copy from now on, and this one to it by itself.
+            Some(link) => {
+                match self.below.rename(copy, link, RenameFlags::NOREPLACE, &self.me) {
+                    Ok(()) => self.keep_common(link, Record { links: Some(self.object(path)?.host.nlink), ..kept })?,
+                    Err(Errno::ENOENT | Errno::EEXIST) => used = false,
+                    Err(errno) => return Err(errno),
+                }
+                self.keep_copied(path, stat, link, Record::default())?;
+                self.below.link(link, &self.in_upper(path), &self.me)
+            }
+        };
+        match named {
             Ok(()) => {}
             Err(Errno::EEXIST) => return Ok(false),
             Err(errno) => return Err(errno),
@@ -140,17 +178,45 @@ impl Trees {
         if let Err(errno) = self.below.utimens(&directory, times.0, times.1, &self.me) {
             tracing::debug!("vufs: the times of {directory}: {errno}");
         }
-        Ok(true)
+        Ok(used)
     }
 
-    fn copy(&self, source: &AbsPath, stat: &Stat, copy: &AbsPath, content: Content) -> Result<(), Errno> {
+    /// Notes of which object it is a copy, and what the host did not store, before it has its name.
+    fn keep_copied(&self, path: &AbsPath, stat: &Stat, copy: &AbsPath, kept: Record) -> Result<(), Errno> {
+        let before = self.record(path, Place::Lower, 0)?.unwrap_or_default();
+        let record = Record {
+            dev: Some(stat.dev),
+            ino: Some(stat.ino),
+            object: Some(self.below.stat(copy)?.ino),
+            kind: before.kind.or(kept.kind),
+            mode: before.mode.or(kept.mode),
+            uid: before.uid.or(kept.uid),
+            gid: before.gid.or(kept.gid),
+            rdev: before.rdev.or(kept.rdev),
+            xattrs: kept.xattrs,
+            others: before.others,
+            ..Record::default()
+        };
+        self.keep(path, record)
+    }
+
+    /// Makes a copy, and tells what the host does not store of it.
+    fn copy(&self, source: &AbsPath, stat: &Stat, copy: &AbsPath, content: Content) -> Result<Record, Errno> {
+        let mut kept = Record::default();
         match stat.file_type() {
             FileType::Regular => self.copy_file(source, stat, copy, content)?,
             FileType::Directory => self.below.mkdir(copy, 0o700, &self.me)?,
             FileType::Symlink => self.below.symlink(&self.below.read_link(source)?, copy, &self.me)?,
-            _ => self.below.mknod(copy, stat.mode & libc_type_mask() | 0o600, stat.rdev, &self.me)?,
+            kind => match self.below.mknod(copy, kind.mode_bits() | 0o600, stat.rdev, &self.me) {
+                Err(Errno::EPERM) => {
+                    self.below.mknod(copy, FileType::Regular.mode_bits() | 0o600, 0, &self.me)?;
+                    (kept.kind, kept.rdev) = (Some(kind), Some(stat.rdev));
+                }
+                made => made?,
+            },
         }
-        self.copy_attributes(source, stat, copy)
+        self.copy_attributes(source, stat, copy, &mut kept)?;
+        Ok(kept)
     }
 
     fn copy_file(&self, source: &AbsPath, stat: &Stat, copy: &AbsPath, content: Content) -> Result<(), Errno> {
@@ -175,26 +241,32 @@ impl Trees {
     }
 
     /// Owner, extended attributes, mode and times, in the order in which none undoes another.
-    fn copy_attributes(&self, source: &AbsPath, stat: &Stat, copy: &AbsPath) -> Result<(), Errno> {
-        let owned = self.me.is(stat.uid, stat.gid)
-            || match self.below.chown(copy, Some(stat.uid), Some(stat.gid), &self.me) {
-                Ok(()) => true,
-                // The host does not store it for this user.
-                Err(errno) if refused(errno) || errno == Errno::EINVAL => false,
+    fn copy_attributes(&self, source: &AbsPath, stat: &Stat, copy: &AbsPath, kept: &mut Record) -> Result<(), Errno> {
+        if !self.me.is(stat.uid, stat.gid) {
+            match self.below.chown(copy, Some(stat.uid), Some(stat.gid), &self.me) {
+                Ok(()) => {}
+                Err(errno) if refused(errno) || errno == Errno::EINVAL => {
+                    (kept.uid, kept.gid) = (Some(stat.uid), Some(stat.gid));
+                }
                 Err(errno) => return Err(errno),
-            };
+            }
+        }
         for name in self.below.list_xattr(source).unwrap_or_default() {
             let Ok(value) = self.below.get_xattr(source, &name) else { continue };
-            let set = self.below.set_xattr(copy, &name, &value, vu_api::XattrFlags::empty(), &self.me);
-            // Some are not for everybody to set (xattr(7)).
-            if let Err(errno @ (Errno::ENOSPC | Errno::EDQUOT | Errno::EIO)) = set {
-                return Err(errno);
+            match self.below.set_xattr(copy, &name, &value, XattrFlags::empty(), &self.me) {
+                Err(errno @ (Errno::ENOSPC | Errno::EDQUOT | Errno::EIO)) => return Err(errno),
+                Err(_) if is_for_few(&name) => drop(kept.xattrs.insert(name, value)),
+                // Security modules give their own.
+                Ok(()) | Err(_) => {}
             }
         }
         if stat.file_type() != FileType::Symlink {
-            // A set-id bit of another owner would be a set-id bit of ours.
-            let kept = if owned || stat.file_type() == FileType::Directory { 0o7777 } else { 0o1777 };
-            let mut mode = stat.permissions() & kept;
+            let mut mode = stat.permissions();
+            // A set-id bit of an owner that the host does not know would be one of ours.
+            if kept.uid.is_some() && stat.file_type() != FileType::Directory && mode & 0o6000 != 0 {
+                kept.mode = Some(mode);
+                mode &= 0o1777;
+            }
             if stat.file_type() == FileType::Directory {
                 // Only a directory that its owner may write to can be moved (`vfs_rename`, fs/namei.c).
                 mode |= 0o200;
@@ -203,11 +275,6 @@ impl Trees {
         }
         self.below.utimens(copy, TimeChange::Set(stat.atime), TimeChange::Set(stat.mtime), &self.me)
     }
-}
-
-/// `S_IFMT`
-const fn libc_type_mask() -> u32 {
-    0o170_000
 }
 
 pub(super) fn is_special(stat: &Stat) -> bool {

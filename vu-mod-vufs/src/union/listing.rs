@@ -160,13 +160,24 @@ impl Trees {
         entries.push(b".", self.stat(path)?.ino, FileType::Directory);
         entries.push(b"..", self.stat(&path.parent())?.ino, FileType::Directory);
         let mut seen: HashSet<Vec<u8>> = HashSet::new();
+        // Whiteouts, and the records of attributes that the mount keeps.
+        let marks: HashSet<Vec<u8>> = if directory.marks {
+            let marks = read_directory(&*self.below, &self.mark(path), &self.me)?;
+            marks.into_iter().filter(|mark| mark.file_type == FileType::Regular).map(|mark| mark.name).collect()
+        } else {
+            HashSet::new()
+        };
         let in_upper = self.find(path)? == Place::Upper && directory.upper == Presence::Directory;
         if in_upper {
             for entry in read_directory(&*self.below, &self.in_upper(path), &self.me)? {
                 if is_reserved(&path.child(&entry.name)) {
                     continue;
                 }
-                entries.push(&entry.name, entry.ino, entry.file_type);
+                let recorded = !marks.is_empty() && marks.contains(&[&entry.name[..], &[0x7f]].concat());
+                match recorded.then(|| self.stat(&path.child(&entry.name))) {
+                    Some(Ok(stat)) => entries.push(&entry.name, stat.ino, stat.file_type()),
+                    _ => entries.push(&entry.name, entry.ino, entry.file_type),
+                }
                 if directory.lower {
                     seen.insert(entry.name);
                 }
@@ -175,12 +186,6 @@ impl Trees {
         if !directory.lower {
             return Ok(entries);
         }
-        let hidden: HashSet<Vec<u8>> = if directory.marks {
-            let marks = read_directory(&*self.below, &self.container(path), &self.me)?;
-            marks.into_iter().filter(|mark| mark.file_type == FileType::Regular).map(|mark| mark.name).collect()
-        } else {
-            HashSet::new()
-        };
         let lower = match read_directory(&*self.below, &self.in_lower(path), &self.me) {
             Err(Errno::ENOENT) if in_upper => Vec::new(),
             read => read?,
@@ -189,7 +194,7 @@ impl Trees {
             let child = path.child(&entry.name);
             // A mark of that name may keep the attributes of another object.
             let is_hidden =
-                hidden.contains(&entry.name) && (entry.name.last() != Some(&0x7f) || self.is_whiteout(&child)?);
+                marks.contains(&entry.name) && (entry.name.last() != Some(&0x7f) || self.is_whiteout(&child)?);
             if is_hidden || seen.contains(&entry.name) || is_reserved(&child) {
                 continue;
             }

@@ -2,7 +2,9 @@
 
 use super::{
     Trees,
+    kept::LINKED,
     places::{MARKS, Place},
+    record::Record,
 };
 use nix::unistd::{getegid, geteuid};
 use std::{process, sync::atomic::Ordering};
@@ -45,7 +47,7 @@ const WHITEOUT_MODE: u32 = 0o644;
 const TEMPORARY: &str = "\x7ftmp.";
 
 impl Trees {
-    fn mark(&self, path: &AbsPath) -> AbsPath {
+    pub(super) fn mark(&self, path: &AbsPath) -> AbsPath {
         self.upper.child(MARKS).below(&path.as_bytes()[1..])
     }
 
@@ -61,16 +63,6 @@ impl Trees {
         Ok(stat.is_some_and(|stat| stat.file_type() == FileType::Directory))
     }
 
-    /// Whether a directory of A hides what B has in the directory of that name.
-    pub(super) fn is_opaque(&self, _path: &AbsPath) -> Result<bool, Errno> {
-        Ok(false)
-    }
-
-    /// The name of the directory of marks of a directory.
-    pub(super) fn container(&self, path: &AbsPath) -> AbsPath {
-        self.mark(path)
-    }
-
     /// A name in `.-` that nobody else uses.
     pub(super) fn temporary(&self) -> Result<AbsPath, Errno> {
         self.make_container(&AbsPath::root())?;
@@ -78,38 +70,56 @@ impl Trees {
         Ok(self.upper.child(MARKS).child(format!("{TEMPORARY}{}.{number}", process::id()).as_bytes()))
     }
 
-    /// Removes what hypervisors that were killed have left half made.
-    pub(super) fn clean_up(&self) {
+    /// Looks at what was left in `.-`: what hypervisors that were killed have left half made is removed.
+    pub(super) fn look_around(&self) {
         let Ok(entries) = super::listing::read_directory(&*self.below, &self.upper.child(MARKS), &self.me) else {
             return;
         };
         for entry in entries {
+            if entry.name.starts_with(LINKED.as_bytes()) {
+                self.has_links.store(true, Ordering::Relaxed);
+            }
             let owner =
                 std::str::from_utf8(&entry.name).ok().and_then(|name| name.strip_prefix(TEMPORARY)?.split('.').next());
-            if owner.is_some_and(|pid| !std::path::Path::new("/proc").join(pid).exists()) {
+            if self.kind != super::Kind::Merge
+                && owner.is_some_and(|pid| !std::path::Path::new("/proc").join(pid).exists())
+            {
                 self.discard(&self.upper.child(MARKS).child(&entry.name));
             }
         }
     }
 
     /// Makes the directory of marks of a directory, and those above it.
-    fn make_container(&self, path: &AbsPath) -> Result<(), Errno> {
-        let container = self.mark(path);
-        match self.below.mkdir(&container, CONTAINER_MODE, &self.me) {
-            Ok(()) => {
+    pub(super) fn make_container(&self, path: &AbsPath) -> Result<(), Errno> {
+        if self.has_container(path)? {
+            return Ok(());
+        }
+        if !path.is_root() {
+            self.make_container(&path.parent())?;
+            if self.is_whiteout(path)? {
+                return self.make_opaque(path);
+            }
+        }
+        match self.below.mkdir(&self.mark(path), CONTAINER_MODE, &self.me) {
+            Ok(()) | Err(Errno::EEXIST) => {
                 self.cache.forget();
                 Ok(())
             }
-            Err(Errno::EEXIST) => Ok(()),
-            Err(Errno::ENOENT) if !path.is_root() => {
-                self.make_container(&path.parent())?;
-                match self.below.mkdir(&container, CONTAINER_MODE, &self.me) {
-                    Ok(()) | Err(Errno::EEXIST) => Ok(()),
-                    Err(errno) => Err(errno),
-                }
-            }
             Err(errno) => Err(errno),
         }
+    }
+
+    /// A whiteout under a directory of A gives way to marks of what is in that: that it hides what B has is kept otherwise, before.
+    fn make_opaque(&self, path: &AbsPath) -> Result<(), Errno> {
+        let ino = self.below.stat(&self.in_upper(path))?.ino;
+        let known = self.record(path, Place::Upper, ino)?.unwrap_or_default();
+        self.keep(path, Record { object: Some(ino), opaque: true, ..known })?;
+        let temporary = self.temporary()?;
+        self.below.mkdir(&temporary, CONTAINER_MODE, &self.me)?;
+        let exchanged = self.below.rename(&temporary, &self.mark(path), RenameFlags::EXCHANGE, &self.me);
+        self.discard(&temporary);
+        self.cache.forget();
+        exchanged
     }
 
     /// Hides what B has under this name, in one step. `names` is held.
@@ -146,6 +156,33 @@ impl Trees {
             self.discard(&self.mark(path));
             self.cache.forget();
         }
+        Ok(())
+    }
+
+    /// Takes the marks of what is in a directory away, for [`put_container`](Self::put_container). `names` is held.
+    pub(super) fn take_container(&self, path: &AbsPath) -> Result<Option<AbsPath>, Errno> {
+        if !self.has_container(path)? {
+            return Ok(None);
+        }
+        let temporary = self.temporary()?;
+        self.below.rename(&self.mark(path), &temporary, RenameFlags::NOREPLACE, &self.me)?;
+        self.cache.forget();
+        Ok(Some(temporary))
+    }
+
+    /// Puts them where the directory is now, whatever marks are there. `names` is held.
+    pub(super) fn put_container(&self, container: Option<AbsPath>, path: &AbsPath) -> Result<(), Errno> {
+        let Some(container) = container else { return Ok(()) };
+        self.make_container(&path.parent())?;
+        let mark = self.mark(path);
+        match self.below.rename(&container, &mark, RenameFlags::NOREPLACE, &self.me) {
+            Err(Errno::EEXIST) => {
+                self.below.rename(&container, &mark, RenameFlags::EXCHANGE, &self.me)?;
+                self.discard(&container);
+            }
+            moved => moved?,
+        }
+        self.cache.forget();
         Ok(())
     }
 

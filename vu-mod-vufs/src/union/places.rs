@@ -90,19 +90,19 @@ impl Trees {
     }
 
     fn directory_in(&self, path: &AbsPath, parent: Directory) -> Result<Directory, Errno> {
-        let upper = match parent.upper {
+        let (upper, ino) = match parent.upper {
             Presence::Directory => match self.stat_if_there(&self.in_upper(path))? {
-                None => Presence::Absent,
-                Some(stat) if stat.file_type() == FileType::Directory => Presence::Directory,
-                Some(_) => Presence::Other,
+                None => (Presence::Absent, 0),
+                Some(stat) if stat.file_type() == FileType::Directory => (Presence::Directory, stat.ino),
+                Some(_) => (Presence::Other, 0),
             },
-            above => above,
+            above => (above, 0),
         };
         let hidden = upper == Presence::Other || !parent.lower || parent.marks && self.is_whiteout(path)?;
         let marks = parent.marks && self.has_container(path)?;
         let lower = !hidden
             && (upper == Presence::Absent
-                || !(parent.marks && self.is_opaque(path)?)
+                || !(parent.marks && self.is_opaque(path, ino)?)
                     && self
                         .stat_if_there(&self.in_lower(path))?
                         .is_some_and(|stat| stat.file_type() == FileType::Directory));

@@ -1,11 +1,20 @@
 //! The mount: the operations of the view's side.
 
-use super::{Content, Kind, Side, Trees, marks::Mounter, places::Place};
-use std::sync::Arc;
+use super::{Content, Kind, Trees, marks::Mounter, places::Place};
+use std::sync::{Arc, atomic::Ordering};
 use vu_api::{
     AbsPath, AccessMode, Caller, Errno, FileType, Filesystem, Location, OpenFlags, OpenHow, Opened, Probe, Purpose,
     RenameFlags, Stat, StatFs, TimeChange, XattrFlags,
 };
+
+/// What becomes of an object of B whose attributes are changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Attributes {
+    /// It is copied up.
+    Copied,
+    /// Owner and mode are kept, and it stays where it is (`nochcopy`).
+    Kept,
+}
 
 /// Two directories of the layer below as one.
 pub struct Union {
@@ -24,6 +33,7 @@ impl Union {
         lower: AbsPath,
         kind: Kind,
         except: Vec<AbsPath>,
+        attributes: Attributes,
     ) -> Result<Union, Errno> {
         for tree in [&upper, &lower] {
             if below.stat(tree)?.file_type() != FileType::Directory {
@@ -40,10 +50,10 @@ impl Union {
             names: Default::default(),
             listings: Default::default(),
             temporaries: Default::default(),
+            has_links: Default::default(),
+            no_copy_for_attributes: attributes == Attributes::Kept,
         };
-        if kind != Kind::Merge {
-            trees.clean_up();
-        }
+        trees.look_around();
         Ok(Union { trees: Arc::new(trees), except })
     }
 
@@ -53,12 +63,15 @@ impl Union {
         path: &AbsPath,
         question: impl Fn(&dyn Filesystem, &AbsPath) -> Result<T, Errno>,
     ) -> Result<T, Errno> {
-        let side = match self.trees.find(path)? {
+        let name = match self.trees.find(path)? {
             Place::Nowhere => return Err(Errno::ENOENT),
-            Place::Upper => Side::Upper,
-            Place::Lower => Side::Lower,
+            Place::Upper => self.trees.in_upper(path),
+            Place::Lower if self.trees.has_links.load(Ordering::Relaxed) => {
+                self.trees.object(path).map_or_else(|_| self.trees.in_lower(path), |object| object.name)
+            }
+            Place::Lower => self.trees.in_lower(path),
         };
-        question(&*self.trees.below, &self.trees.on(side, path))
+        question(&*self.trees.below, &name)
     }
 }
 
@@ -105,6 +118,8 @@ impl Filesystem for Union {
                 return Ok(Opened::Virtual(self.trees.list(path)?));
             }
             Some(FileType::Regular) => flags.writes(),
+            Some(FileType::Symlink) => false,
+            Some(_) if self.trees.stands_for_special(path)? => return Err(Errno::EACCES),
             Some(_) => false,
         };
         if !writes {
@@ -128,7 +143,7 @@ impl Filesystem for Union {
     }
 
     fn mknod(&self, path: &AbsPath, mode: u32, rdev: u64, caller: &dyn Caller) -> Result<(), Errno> {
-        self.trees.make(path, |fs, name| fs.mknod(name, mode, rdev, caller))
+        self.trees.mknod(path, mode, rdev, caller)
     }
 
     fn unlink(&self, path: &AbsPath, caller: &dyn Caller) -> Result<(), Errno> {
@@ -152,15 +167,15 @@ impl Filesystem for Union {
     }
 
     fn chmod(&self, path: &AbsPath, mode: u32, caller: &dyn Caller) -> Result<(), Errno> {
-        self.trees.changed(path, |fs, name| fs.chmod(name, mode, caller))
+        self.trees.chmod(path, mode, caller)
     }
 
     fn chown(&self, path: &AbsPath, uid: Option<u32>, gid: Option<u32>, caller: &dyn Caller) -> Result<(), Errno> {
-        self.trees.changed(path, |fs, name| fs.chown(name, uid, gid, caller))
+        self.trees.chown(path, uid, gid, caller)
     }
 
     fn utimens(&self, path: &AbsPath, atime: TimeChange, mtime: TimeChange, caller: &dyn Caller) -> Result<(), Errno> {
-        self.trees.changed(path, |fs, name| fs.utimens(name, atime, mtime, caller))
+        self.trees.changed(path, |fs, name, _| fs.utimens(name, atime, mtime, caller))
     }
 
     fn truncate(&self, path: &AbsPath, size: u64, caller: &dyn Caller) -> Result<(), Errno> {
@@ -174,11 +189,11 @@ impl Filesystem for Union {
     }
 
     fn get_xattr(&self, path: &AbsPath, name: &[u8]) -> Result<Vec<u8>, Errno> {
-        self.ask(path, |fs, file| fs.get_xattr(file, name))
+        self.trees.get_xattr(path, name)
     }
 
     fn list_xattr(&self, path: &AbsPath) -> Result<Vec<Vec<u8>>, Errno> {
-        self.ask(path, |fs, file| fs.list_xattr(file))
+        self.trees.list_xattr(path)
     }
 
     fn set_xattr(
@@ -189,10 +204,10 @@ impl Filesystem for Union {
         flags: XattrFlags,
         caller: &dyn Caller,
     ) -> Result<(), Errno> {
-        self.trees.changed(path, |fs, file| fs.set_xattr(file, name, value, flags, caller))
+        self.trees.set_xattr(path, name, value, flags, caller)
     }
 
     fn remove_xattr(&self, path: &AbsPath, name: &[u8], caller: &dyn Caller) -> Result<(), Errno> {
-        self.trees.changed(path, |fs, file| fs.remove_xattr(file, name, caller))
+        self.trees.remove_xattr(path, name, caller)
     }
 }

@@ -188,7 +188,7 @@ pub enum View {
 }
 
 impl View {
-    pub const ALL: [View; 4] = [View::Nothing, View::Beside, View::Inside, View::Root];
+    pub const ALL: [View; 5] = [View::Nothing, View::Beside, View::Inside, View::Root, View::Cow];
 
     fn mount(self) -> &'static str {
         match self {

@@ -76,7 +76,7 @@ fn coreutils_that_look() {
 #[test]
 fn coreutils_that_change() {
     differential(
-        "cp file copy; cp -a dir copydir; cp -rL linkdir deref; cp -l file hardcopy; cp -s file symcopy; cp --parents dir/sub/inner empty; cp --reflink=auto file reflink; cp missing x; mv file moved; mv moved dir/; mv dir renamed; mv -n zero link; mv -T empty empty2
+        "cp file copy; cp -a dir copydir; cp -rL linkdir deref; cp -l file hardcopy; cp -s file symcopy; cp --parents dir/sub/inner empty; cp --reflink=auto file reflink; cp missing x; mv file moved; mkdir made; mv moved made/; mv dir renamed; mv -n zero link; mv -T empty empty2
         ln hard h2; ln -sf elsewhere link; ln -sfn renamed linkdir; ln -s x zero; rm zero; rm -f missing; rm missing; rm -r many; rm empty2; rmdir renamed; mkdir -p p/q/r; mkdir p; mkdir -m 700 'p/s/'; rmdir -p p/q/r; touch t1 t2/; touch -d '2001-02-03' hard; chmod -R u=rwX,go= copydir; chmod 4755 script; chgrp $(id -g) copy
         dd if=/dev/zero of=zeros bs=1k count=5 status=none; truncate -s 12345 zeros; truncate -s 2 copy; split -n 3 zeros part.; cat part.* | cmp - zeros; install -m 600 hard inst; rm $(mktemp -p . tXXXX); tee < hard a b; shred -n 1 -u a; mkfifo pipe2; mknod pipe3 p; sync hard; link hard hl; unlink hl; fallocate -l 4096 fa; stat -c '%n %s' *; sort -o renamed/lines renamed/lines; echo x | tee -a copy; rm -r copydir deref; stat -c '%n %a' renamed/*",
     );

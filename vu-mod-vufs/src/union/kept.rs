@@ -1,0 +1,420 @@
+//! Attributes that the mount keeps: what the host does not store, the numbers of what was copied up, and how many names an object has that had several in B.
+
+use super::{
+    Trees,
+    copy::refused,
+    places::{MARKS, Place},
+    record::{self, Record},
+};
+use std::{
+    fs::File,
+    io::{Read, Write},
+    sync::atomic::Ordering,
+};
+use vu_api::{AbsPath, Caller, Errno, FileType, OpenFlags, OpenHow, Opened, RenameFlags, Stat, XattrFlags};
+
+/// Ends the name of a record.
+const SUFFIX: u8 = 0x7f;
+/// Begins the name by which an object is held that had several names in B.
+pub(super) const LINKED: &str = "\x7flink.";
+
+/// An object, as far as attributes go.
+pub(super) struct Object {
+    pub place: Place,
+    /// As the host tells them.
+    pub host: Stat,
+    /// What is kept.
+    pub record: Record,
+    /// The name of the object that holds the content, in the layer below.
+    pub name: AbsPath,
+}
+
+impl Object {
+    /// The attributes as they are to be seen.
+    pub fn stat(&self) -> Stat {
+        let mut stat = self.host;
+        self.record.apply(&mut stat);
+        stat
+    }
+}
+
+impl Trees {
+    /// Looks at an object.
+    ///
+    /// # Errors
+    /// `ENOENT`; others of stat(2).
+    pub(super) fn object(&self, path: &AbsPath) -> Result<Object, Errno> {
+        let place = self.find(path)?;
+        let name = match place {
+            Place::Nowhere => return Err(Errno::ENOENT),
+            Place::Upper => self.in_upper(path),
+            Place::Lower => self.in_lower(path),
+        };
+        let mut host = self.below.stat(&name)?;
+        let mut record = self.record(path, place, host.ino)?.unwrap_or_default();
+        let mut held = name;
+        if let Some(link) = self.linked(place, &host, &record) {
+            let own = (host.dev, host.ino);
+            if place == Place::Lower
+                && let Some(stat) = self.stat_if_there(&link)?
+            {
+                (held, host) = (link.clone(), stat);
+                (host.dev, host.ino) = own;
+            }
+            // The attributes of an object are those of all its names.
+            if let Some(common) = self.read_records(&link)?.into_iter().next() {
+                host.nlink = common.links.unwrap_or(host.nlink);
+                record = Record { object: record.object, dev: record.dev, ino: record.ino, links: None, ..common };
+            }
+        } else if place == Place::Upper && host.file_type() == FileType::Directory && self.directory(path)?.lower {
+            // How many directories are in it is not known; 1 says so to those who count (`ovl_getattr`, fs/overlayfs/inode.c).
+            host.nlink = 1;
+        }
+        if record.is_empty() {
+            record = Record::default();
+        }
+        Ok(Object { place, host, record, name: held })
+    }
+
+    /// Whether the attributes of an object are others than the host's of the object that has its content.
+    pub(super) fn keeps_attributes(&self, path: &AbsPath, place: Place) -> Result<bool, Errno> {
+        let parent = if path.is_root() { path.clone() } else { path.parent() };
+        let marks = self.directory(&parent)?.marks;
+        let may = marks || place == Place::Lower && self.has_links.load(Ordering::Relaxed);
+        if !may {
+            return Ok(false);
+        }
+        let object = self.object(path)?;
+        Ok(object.record != Record::default() || object.stat() != self.below.stat(&object.name)?)
+    }
+
+    /// The record of an object.
+    pub(super) fn record(&self, path: &AbsPath, place: Place, ino: u64) -> Result<Option<Record>, Errno> {
+        if !path.is_root() && !self.directory(&path.parent())?.marks {
+            return Ok(None);
+        }
+        let belongs = |record: &Record| match (place, record.object) {
+            (_, None) => true,
+            (Place::Upper, Some(object)) => object == ino,
+            _ => false,
+        };
+        Ok(self.read_records(&self.mark(path))?.into_iter().find(belongs))
+    }
+
+    /// The records under a mark, whose name is without the ending.
+    fn read_records(&self, mark: &AbsPath) -> Result<Vec<Record>, Errno> {
+        let how = OpenHow { flags: OpenFlags::NOFOLLOW, mode: 0 };
+        let fd = match self.below.open(&record_name(mark), &how, &self.me) {
+            Ok(Opened::Host(fd)) => fd,
+            Ok(Opened::Virtual(_)) | Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ENAMETOOLONG) => return Ok(Vec::new()),
+            Err(errno) => return Err(errno),
+        };
+        let mut text = Vec::new();
+        File::from(fd).take(record::LONGEST).read_to_end(&mut text)?;
+        Ok(record::parse(&text))
+    }
+
+    /// Writes records in one step; none are taken away.
+    fn write_records(&self, mark: &AbsPath, records: &[Record]) -> Result<(), Errno> {
+        let name = record_name(mark);
+        if records.iter().all(Record::is_empty) {
+            return match self.below.unlink(&name, &self.me) {
+                Err(Errno::ENOENT | Errno::ENOTDIR) | Ok(()) => Ok(()),
+                Err(errno) => Err(errno),
+            };
+        }
+        let temporary = self.temporary()?;
+        let flags = OpenFlags::CREAT | OpenFlags::EXCL | OpenFlags::WRONLY;
+        let Opened::Host(fd) = self.below.open(&temporary, &OpenHow { flags, mode: 0o644 }, &self.me)? else {
+            return Err(Errno::EIO);
+        };
+        let written = File::from(fd)
+            .write_all(record::format(records).as_bytes())
+            .map_err(Errno::from)
+            .and_then(|()| self.below.rename(&temporary, &name, RenameFlags::empty(), &self.me));
+        if written.is_err() {
+            self.discard(&temporary);
+        }
+        written
+    }
+
+    /// Keeps a record of an object, those of others of that name are forgotten. `names` is held, or the name is nobody else's.
+    pub(super) fn keep(&self, path: &AbsPath, record: Record) -> Result<(), Errno> {
+        self.keep_all(path, &[record])
+    }
+
+    fn keep_all(&self, path: &AbsPath, records: &[Record]) -> Result<(), Errno> {
+        let parent = if path.is_root() { path.clone() } else { path.parent() };
+        if !records.iter().all(Record::is_empty) {
+            self.make_container(&parent)?;
+        } else if !self.directory(&parent)?.marks {
+            return Ok(());
+        }
+        let opaque = records.iter().any(|record| record.opaque);
+        self.write_records(&self.mark(path), records)?;
+        if opaque {
+            self.cache.forget();
+        }
+        Ok(())
+    }
+
+    /// Forgets what was kept of an object that is gone.
+    pub(super) fn forget_record(&self, path: &AbsPath) -> Result<(), Errno> {
+        self.keep_all(path, &[])
+    }
+
+    /// Before an object is renamed: its record is there under the new name, too, beside that of the object that has it now.
+    pub(super) fn announce(
+        &self,
+        from: (&AbsPath, u64),
+        to: (&AbsPath, Option<u64>),
+        opaque: bool,
+    ) -> Result<(), Errno> {
+        let moved = self.record(from.0, Place::Upper, from.1)?.unwrap_or_default();
+        let moved = Record { object: Some(from.1), opaque, ..moved };
+        let mut records = vec![moved];
+        if let Some(ino) = to.1
+            && let Some(other) = self.record(to.0, Place::Upper, ino)?
+        {
+            records.push(Record { object: Some(ino), ..other });
+        }
+        if records.iter().all(Record::is_empty) { Ok(()) } else { self.keep_all(to.0, &records) }
+    }
+
+    /// Keeps only the record of the object that has the name now.
+    pub(super) fn settle(&self, path: &AbsPath) -> Result<(), Errno> {
+        if !self.directory(&path.parent())?.marks {
+            return Ok(());
+        }
+        let Some(stat) = self.stat_if_there(&self.in_upper(path))? else { return self.forget_record(path) };
+        let record = self.record(path, Place::Upper, stat.ino)?.unwrap_or_default();
+        self.keep(path, record)
+    }
+
+    /// Whether a directory of A hides what B has in the directory of that name, by its record.
+    pub(super) fn is_opaque(&self, path: &AbsPath, ino: u64) -> Result<bool, Errno> {
+        let belongs = |record: &Record| record.object.is_none_or(|object| object == ino);
+        Ok(self.read_records(&self.mark(path))?.iter().any(|record| record.opaque && belongs(record)))
+    }
+
+    // ---- changes
+
+    /// Changes attributes: first as the host stores them, then, where it does not, as they are kept.
+    fn change_record(&self, path: &AbsPath, change: impl FnOnce(&mut Record, &Stat)) -> Result<(), Errno> {
+        let _names = self.names.lock();
+        let object = self.object(path)?;
+        let host = self.below.stat(&object.name)?;
+        let mut record = object.record.clone();
+        record.object = (object.place == Place::Upper).then_some(host.ino);
+        change(&mut record, &object.stat());
+        if let Some(link) = self.linked(object.place, &object.host, &record)
+            && let Some(common) = self.read_records(&link)?.into_iter().next()
+        {
+            self.write_records(
+                &link,
+                &[Record { links: common.links, object: None, dev: None, ino: None, ..record.clone() }],
+            )?;
+        }
+        self.keep(path, record)
+    }
+
+    pub(crate) fn chmod(&self, path: &AbsPath, mode: u32, caller: &dyn Caller) -> Result<(), Errno> {
+        if self.keeps_without_copying(path)? {
+            return self.change_record(path, |record, _| record.mode = Some(mode));
+        }
+        let stored = |record: &Record| {
+            // A set-id bit of an owner that the host does not know would be one of ours.
+            if record.uid.is_some() || record.gid.is_some() || record.kind.is_some() { mode & 0o1777 } else { mode }
+        };
+        let mut kept = None;
+        self.changed(path, |fs, name, record| {
+            kept.get_or_insert(record.mode.is_some() || stored(record) != mode);
+            match fs.chmod(name, stored(record), caller) {
+                Err(errno) if refused(errno) && errno != Errno::EROFS && self.may_keep() => {
+                    kept = Some(true);
+                    Ok(())
+                }
+                done => done,
+            }
+        })?;
+        if kept == Some(true) { self.change_record(path, |record, _| record.mode = Some(mode)) } else { Ok(()) }
+    }
+
+    pub(crate) fn chown(
+        &self,
+        path: &AbsPath,
+        uid: Option<u32>,
+        gid: Option<u32>,
+        caller: &dyn Caller,
+    ) -> Result<(), Errno> {
+        let note = |record: &mut Record, seen: &Stat| {
+            record.uid = uid.or(record.uid);
+            record.gid = gid.or(record.gid);
+            // Whoever changes the owner, a program does not run as another without being asked (chown(2)).
+            if seen.file_type() == FileType::Regular && seen.mode & 0o6000 != 0 {
+                let group = if seen.mode & 0o010 != 0 { 0o2000 } else { 0 };
+                record.mode = Some(seen.permissions() & !(0o4000 | group));
+            }
+        };
+        if self.keeps_without_copying(path)? {
+            return self.change_record(path, note);
+        }
+        let mut kept = false;
+        self.changed(path, |fs, name, record| {
+            let has = record.uid.is_some() || record.gid.is_some();
+            match fs.chown(name, uid, gid, caller) {
+                Ok(()) if !has => Ok(()),
+                Err(errno) if !(has || refused(errno) || errno == Errno::EINVAL) => Err(errno),
+                Err(errno) if !self.may_keep() => Err(errno),
+                _ => {
+                    kept = true;
+                    Ok(())
+                }
+            }
+        })?;
+        if kept { self.change_record(path, note) } else { Ok(()) }
+    }
+
+    /// Whether this mount keeps attributes: where everything happens on the host, so does that.
+    fn may_keep(&self) -> bool {
+        self.kind != super::Kind::Merge && !self.me.is_root()
+    }
+
+    /// Whether a file only stands for a special file, which nobody can open.
+    pub(super) fn stands_for_special(&self, path: &AbsPath) -> Result<bool, Errno> {
+        self.object(path).map(|object| object.record.kind.is_some())
+    }
+
+    /// Whether attributes are to be kept without a copy being made (`nochcopy`).
+    fn keeps_without_copying(&self, path: &AbsPath) -> Result<bool, Errno> {
+        let keeps = self.no_copy_for_attributes && self.kind == super::Kind::Cow;
+        Ok(keeps && self.find(path)? == Place::Lower)
+    }
+
+    /// Makes a special file, if need be an empty file that stands for one.
+    pub(crate) fn mknod(&self, path: &AbsPath, mode: u32, rdev: u64, caller: &dyn Caller) -> Result<(), Errno> {
+        let made = self.make(path, |fs, name| fs.mknod(name, mode, rdev, caller));
+        let kind = FileType::from_mode(mode);
+        let Some(kind @ (FileType::CharDevice | FileType::BlockDevice)) = kind else { return made };
+        if made != Err(Errno::EPERM) || !self.may_keep() {
+            return made;
+        }
+        self.make(path, |fs, name| {
+            fs.mknod(name, FileType::Regular.mode_bits() | mode & 0o777, 0, caller)?;
+            let record =
+                Record { kind: Some(kind), rdev: Some(rdev), object: Some(fs.stat(name)?.ino), ..Record::default() };
+            self.keep(path, record)
+        })
+    }
+
+    pub(crate) fn get_xattr(&self, path: &AbsPath, name: &[u8]) -> Result<Vec<u8>, Errno> {
+        let object = self.object(path)?;
+        match object.record.xattrs.get(name) {
+            Some(value) => Ok(value.clone()),
+            None => self.below.get_xattr(&object.name, name),
+        }
+    }
+
+    pub(crate) fn list_xattr(&self, path: &AbsPath) -> Result<Vec<Vec<u8>>, Errno> {
+        let object = self.object(path)?;
+        let mut names = self.below.list_xattr(&object.name)?;
+        names.retain(|name| !object.record.xattrs.contains_key(name));
+        names.extend(object.record.xattrs.into_keys());
+        Ok(names)
+    }
+
+    pub(crate) fn set_xattr(
+        &self,
+        path: &AbsPath,
+        name: &[u8],
+        value: &[u8],
+        flags: XattrFlags,
+        caller: &dyn Caller,
+    ) -> Result<(), Errno> {
+        let mut kept = false;
+        self.changed(path, |fs, file, record| match record.xattrs.contains_key(name) {
+            true if flags.contains(XattrFlags::CREATE) => Err(Errno::EEXIST),
+            true => {
+                kept = true;
+                Ok(())
+            }
+            false => match fs.set_xattr(file, name, value, flags, caller) {
+                Err(errno) if self.may_keep() && is_for_few(name) && (refused(errno) || errno == Errno::EOPNOTSUPP) => {
+                    if flags.contains(XattrFlags::REPLACE) {
+                        return Err(Errno::ENODATA);
+                    }
+                    kept = true;
+                    Ok(())
+                }
+                done => done,
+            },
+        })?;
+        if !kept {
+            return Ok(());
+        }
+        self.change_record(path, |record, _| drop(record.xattrs.insert(name.to_vec(), value.to_vec())))
+    }
+
+    pub(crate) fn remove_xattr(&self, path: &AbsPath, name: &[u8], caller: &dyn Caller) -> Result<(), Errno> {
+        let mut kept = false;
+        self.changed(path, |fs, file, record| {
+            kept = record.xattrs.contains_key(name);
+            if kept { Ok(()) } else { fs.remove_xattr(file, name, caller) }
+        })?;
+        if kept { self.change_record(path, |record, _| drop(record.xattrs.remove(name))) } else { Ok(()) }
+    }
+
+    // ---- objects with several names in B
+
+    /// The name by which a copy of an object is held that had several names in B, if one may be.
+    pub(super) fn linked(&self, place: Place, host: &Stat, record: &Record) -> Option<AbsPath> {
+        if !self.has_links.load(Ordering::Relaxed) || host.file_type() == FileType::Directory {
+            return None;
+        }
+        match place {
+            Place::Lower if host.nlink > 1 => Some(self.link_name(host.dev, host.ino)),
+            Place::Upper => Some(self.link_name(record.dev?, record.ino?)),
+            _ => None,
+        }
+    }
+
+    pub(super) fn link_name(&self, dev: u64, ino: u64) -> AbsPath {
+        let (major, minor) = (nix::sys::stat::major(dev), nix::sys::stat::minor(dev));
+        self.upper.child(MARKS).child(format!("{LINKED}{major}.{minor}.{ino}").as_bytes())
+    }
+
+    /// One name more or less of an object that had several in B; with the last, the object goes. `names` is held.
+    pub(super) fn count_links(&self, link: &AbsPath, before: u64, change: i64) -> Result<(), Errno> {
+        let known = self.read_records(link)?.into_iter().next().unwrap_or_default();
+        let links = known.links.unwrap_or(before).saturating_add_signed(change);
+        if links == 0 {
+            self.write_records(link, &[])?;
+            self.discard(link);
+            return Ok(());
+        }
+        self.keep_common(link, Record { links: Some(links), ..known })
+    }
+
+    /// What all names of an object have in common.
+    pub(super) fn keep_common(&self, link: &AbsPath, common: Record) -> Result<(), Errno> {
+        self.make_container(&AbsPath::root())?;
+        self.write_records(link, &[common])?;
+        self.has_links.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+/// Attributes that not everybody may set, and so are kept where the host refuses them (xattr(7)). A line has no room for other names.
+pub(super) fn is_for_few(name: &[u8]) -> bool {
+    let known = [&b"security."[..], b"trusted.", b"user."].iter().any(|prefix| name.starts_with(prefix));
+    known && name.iter().all(|&b| b.is_ascii_graphic() && b != b'=')
+}
+
+fn record_name(mark: &AbsPath) -> AbsPath {
+    match mark.file_name() {
+        // That of the mount's root stands in `.-`.
+        Some(MARKS) => mark.child(&[SUFFIX]),
+        Some(name) => mark.parent().child(&[name, &[SUFFIX]].concat()),
+        None => mark.clone(),
+    }
+}
