@@ -274,7 +274,7 @@ impl Call<'_> {
     /// The first look. False only means that it is not known.
     fn kernel_is_right(&self, arg: &PathArg, need: Need) -> bool {
         let table = self.view.table();
-        if arg.is_absolute() || self.core.has_virtual_files() || !arg.resolve.is_empty() || arg.path.ends_with(b"/") {
+        if arg.is_absolute() || !arg.resolve.is_empty() || arg.path.ends_with(b"/") {
             return false;
         }
         // Which mount the object belongs to would have to be known.
@@ -302,11 +302,15 @@ impl Call<'_> {
             let elsewhere = need.opens() && !fs.cwd_route.read().is_host();
             return (one_name && !elsewhere) || self.no_links(cwd.fd.as_fd(), cwd.object, arg, elsewhere);
         }
-        if one_name && !need.opens() {
+        let placeholders = self.core.has_virtual_files();
+        if one_name && !need.opens() && !placeholders {
             return true;
         }
         // A bad descriptor is the kernel's to refuse.
         let Ok(dir) = self.task.descriptor(arg.dirfd) else { return true };
+        if placeholders && self.placeholder(dir.as_fd()).is_some() {
+            return false;
+        }
         let elsewhere = need.opens() && sys::tag(dir.as_fd()) != Ok(0);
         if one_name && !elsewhere {
             return true;
@@ -354,7 +358,8 @@ impl Call<'_> {
         let fd = Arc::new(sys::open_link(self.task.proc()?, "cwd")?);
         let host = self.task.cwd_host_path()?;
         let view = self.name_by(&fs.cwd_route.read(), &host).unwrap_or_else(|| host.clone());
-        let natural = self.layer.locate(&view, Purpose::Read)? == Location::Host(host);
+        // What is listed by the host has all of its names there, now and later.
+        let natural = self.layer.locate(&view, Purpose::List)? == Location::Host(host);
         let in_proc = sys::is_procfs(fd.as_fd());
         let stat = sys::fstat(fd.as_fd())?;
         let cwd = Cwd { fd, epoch, natural, in_proc, object: (stat.st_dev, stat.st_ino) };
