@@ -356,13 +356,18 @@ impl Call<'_> {
             return Ok(cwd);
         }
         let fd = Arc::new(sys::open_link(self.task.proc()?, "cwd")?);
-        let host = self.task.cwd_host_path()?;
-        let view = self.name_by(&fs.cwd_route.read(), &host).unwrap_or_else(|| host.clone());
-        // What is listed by the host has all of its names there, now and later.
-        let natural = self.layer.locate(&view, Purpose::List)? == Location::Host(host);
-        let in_proc = sys::is_procfs(fd.as_fd());
         let stat = sys::fstat(fd.as_fd())?;
-        let cwd = Cwd { fd, epoch, natural, in_proc, object: (stat.st_dev, stat.st_ino) };
+        let object = (stat.st_dev, stat.st_ino);
+        let cwd = if self.placeholder_of(object).is_some() {
+            Cwd { fd, epoch, natural: false, in_proc: false, object, placeholder: true }
+        } else {
+            let host = self.task.cwd_host_path()?;
+            let view = self.name_by(&fs.cwd_route.read(), &host).unwrap_or_else(|| host.clone());
+            // What is listed by the host has all of its names there, now and later.
+            let natural = self.layer.locate(&view, Purpose::List)? == Location::Host(host);
+            let in_proc = sys::is_procfs(fd.as_fd());
+            Cwd { fd, epoch, natural, in_proc, object, placeholder: false }
+        };
         fs.set_cwd(cwd.clone());
         Ok(cwd)
     }
@@ -407,19 +412,26 @@ impl Call<'_> {
             Some(Base { view: view.unwrap_or_else(|| host.clone()), host: Some(host), removed: false })
         };
         if dirfd == libc::AT_FDCWD {
+            if let Ok(cwd) = self.cwd()
+                && cwd.placeholder
+            {
+                return Ok(self.placeholder_of(cwd.object));
+            }
             let link = sys::read_link(self.task.proc()?, "cwd")?;
             return Ok(match host_name(link) {
                 Ok(host) => named(self.name_by(&self.task.fs().cwd_route.read(), &host), host),
-                Err(_) => self.placeholder(sys::open_link(self.task.proc()?, "cwd")?.as_fd()),
+                Err(_) => None,
             });
         }
         let Ok(fd) = self.task.descriptor(dirfd) else { return Ok(None) };
-        if wanted == Wanted::Directory && sys::file_type(fd.as_fd())? != FileType::Directory {
+        let stat = sys::fstat(fd.as_fd())?;
+        if wanted == Wanted::Directory && FileType::from_mode(stat.st_mode) != Some(FileType::Directory) {
             return Ok(None);
         }
-        let Ok(host) = host_name(sys::read_link(self.task.proc()?, &format!("fd/{dirfd}"))?) else {
-            return Ok(self.placeholder(fd.as_fd()));
-        };
+        if let Some(base) = self.placeholder_of((stat.st_dev, stat.st_ino)) {
+            return Ok(Some(base));
+        }
+        let Ok(host) = host_name(sys::read_link(self.task.proc()?, &format!("fd/{dirfd}"))?) else { return Ok(None) };
         Ok(named(self.name_of(fd.as_fd(), &host), host))
     }
 
@@ -455,7 +467,11 @@ impl Call<'_> {
 
     fn placeholder(&self, fd: BorrowedFd<'_>) -> Option<Base> {
         let stat = sys::fstat(fd).ok()?;
-        let node = self.core.nodes.find(stat.st_dev, stat.st_ino)?;
+        self.placeholder_of((stat.st_dev, stat.st_ino))
+    }
+
+    fn placeholder_of(&self, (device, inode): Object) -> Option<Base> {
+        let node = self.core.nodes.find(device, inode)?;
         let name = node.name();
         Some(Base { view: name.path, host: None, removed: name.removed })
     }

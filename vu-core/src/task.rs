@@ -90,6 +90,8 @@ pub struct Cwd {
     pub object: Object,
     /// Whether it lies in `/proc`.
     pub in_proc: bool,
+    /// Whether it stands for a directory of the view that no host's directory can stand for.
+    pub placeholder: bool,
 }
 
 fn host_route() -> Arc<Route> {
