@@ -48,7 +48,9 @@ pub fn paths(call: &mut Call<'_>) -> Result<Outcome, Errno> {
         let text = call.read_path(argument.index)?;
         let dirfd = argument.dirfd.map_or(libc::AT_FDCWD, |at| call.int(at));
         let need = if argument.purpose == Purpose::Change { Need::Change } else { Need::Object };
-        let mut meaning = call.meaning(&PathArg::at(dirfd, text.clone(), argument.follow), need)?;
+        let mut meaning = call
+            .meaning(&PathArg::at(dirfd, text.clone(), argument.follow), need)
+            .map_err(|errno| on_the_way(call, name, &meant).unwrap_or(errno))?;
         if text.is_empty() && argument.purpose == Purpose::Change {
             call.may_change_descriptor(dirfd)?;
             if let Some(at) = argument.dirfd
@@ -178,6 +180,16 @@ fn changes_the_way(name: &str) -> bool {
 /// Whether the entry is made, not taken away; of a rename both.
 fn makes_a_name(name: &str) -> bool {
     matches!(name, "mkdir" | "mkdirat" | "mknod" | "mknodat" | "symlink" | "symlinkat" | "link" | "linkat")
+}
+
+/// What is wrong with the way to the first of two names: that is said before anything about the second (`do_renameat2`, `fs/namei.c`).
+fn on_the_way(call: &Call<'_>, name: &str, meant: &[Meant]) -> Option<Errno> {
+    match &meant.first()?.meaning {
+        // What a link is made to is looked up whole before the second name is.
+        Meaning::Place(place) if !place.found && name.starts_with("link") => Some(Errno::ENOENT),
+        Meaning::Place(place) if !place.found => call.layer.stat(&place.name.parent()).err(),
+        _ => None,
+    }
 }
 
 /// Whether a link is to be made to an open file rather than to a name: `linkat(fd, "", …, AT_EMPTY_PATH)`, or by its magic link.

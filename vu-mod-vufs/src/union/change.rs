@@ -78,8 +78,12 @@ impl Trees {
     }
 
     pub(crate) fn link(&self, from: &AbsPath, to: &AbsPath, caller: &dyn Caller) -> Result<(), Errno> {
-        if self.stat(from)?.file_type() == FileType::Directory {
-            return Err(Errno::EPERM);
+        let source = self.stat(from)?;
+        if self.stat(&to.parent())?.file_type() != FileType::Directory {
+            return Err(Errno::ENOTDIR);
+        }
+        if source.file_type() == FileType::Directory {
+            return Err(if self.exists(to)? { Errno::EEXIST } else { Errno::EPERM });
         }
         let place = self.find(from)?;
         match (self.kind, place) {
@@ -247,7 +251,8 @@ impl Trees {
         let source = self.stat(from)?;
         let target = match self.stat(to) {
             Ok(stat) => Some(stat),
-            Err(Errno::ENOENT) => None,
+            Err(Errno::ENOENT) if self.stat(&to.parent())?.file_type() == FileType::Directory => None,
+            Err(Errno::ENOENT) => return Err(Errno::ENOTDIR),
             Err(errno) => return Err(errno),
         };
         let exchange = flags.contains(RenameFlags::EXCHANGE);

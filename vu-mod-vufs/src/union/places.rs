@@ -85,8 +85,25 @@ impl Trees {
         } else {
             self.directory_in(path, self.directory(&path.parent())?)?
         };
-        self.cache.insert(generation, path, directory);
+        if self.is_settled(path, directory)? {
+            self.cache.insert(generation, path, directory);
+        }
         Ok(directory)
+    }
+
+    /// Whether only what this mount does itself can change what is known of a directory. A name that is none yet in A may become that of a file at any moment,
+    /// made by a process under its name on the host.
+    fn is_settled(&self, path: &AbsPath, directory: Directory) -> Result<bool, Errno> {
+        Ok(match directory.upper {
+            Presence::Directory => true,
+            Presence::Other => false,
+            Presence::Absent => {
+                directory.lower
+                    && self
+                        .stat_if_there(&self.in_lower(path))?
+                        .is_some_and(|stat| stat.file_type() == FileType::Directory)
+            }
+        })
     }
 
     fn directory_in(&self, path: &AbsPath, parent: Directory) -> Result<Directory, Errno> {

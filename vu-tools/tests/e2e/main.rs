@@ -8,6 +8,7 @@ mod debuggers;
 mod harness;
 mod lifetime;
 mod mounts;
+mod oracle;
 mod programs;
 mod random_calls;
 mod refusals;

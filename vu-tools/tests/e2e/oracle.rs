@@ -1,0 +1,107 @@
+//! A `cow` mount against the kernel's overlayfs: the same random operations on both have the same results and leave the same trees.
+
+use crate::harness::{Flavour, UMVU, difference, helper, run};
+use nix::unistd::geteuid;
+use proptest::{prelude::*, test_runner::Config};
+use std::process::Command;
+
+/// The lower tree.
+const LOWER: &str = "mkdir -p a/d a/e/deep b c && echo one > a/x && echo two > a/d/p && echo three > b/x && echo file > f && echo linked > g && ln g h && ln g b/h && ln -s a l && ln -s nowhere s && mkfifo q && chmod 640 a/x && chmod 700 b && setfattr -n user.x -v old f";
+
+/// Runs operations in an overlay and in a view, in a mount namespace of their own. What they print is told apart by lines of `===`.
+const BOTH: &str = r#"
+set -e
+S=$(mktemp -d); trap 'umount -l $S; rmdir $S' EXIT
+mount -t tmpfs none $S; cd $S; mkdir l u w m u2
+(cd l; eval "$LOWER"); cp -a l l2
+cat > ops
+mount -t overlay overlay -o lowerdir=l,upperdir=u,workdir=w,index=on,redirect_dir=off,metacopy=off m
+$OPS m < ops 2>&1; umount m
+echo ===
+COW="vumount -t vufs -o cow $S/u2 $S/l2 || exit 99;"
+$UMVU -N -m vufs -- sh -c "$COW \$OPS $S/l2 < ops" 2>&1
+echo ===
+$UMVU -N -m vufs -- sh -c "$COW \$OPS $S/l2 < /dev/null" 2>&1
+echo ===
+$OPS l2 < /dev/null
+echo ===
+$OPS l < /dev/null
+"#;
+
+/// Names below directories.
+const NAMES: &[&str] = &["a", "b", "c", "f", "g", "h", "l", "s", "q", "n", "x", "d", "e", "p"];
+/// Those that are there, and some that are not.
+const PATHS: &[&str] =
+    &["a", "b", "c", "f", "g", "h", "l", "s", "q", "n", "m", "a", "b", "c", "a/x", "a/d", "a/d/p", "a/e", "b/x", "b/h"];
+
+fn path() -> impl Strategy<Value = String> {
+    prop_oneof![
+        4 => proptest::sample::select(PATHS).prop_map(str::to_owned),
+        2 => (proptest::sample::select(&PATHS[..14]), proptest::sample::select(NAMES)).prop_map(|(a, b)| format!("{a}/{b}")),
+        1 => (proptest::sample::select(&NAMES[..4]), proptest::sample::select(NAMES), proptest::sample::select(NAMES))
+            .prop_map(|(a, b, c)| format!("{a}/{b}/{c}")),
+    ]
+}
+
+fn operation() -> impl Strategy<Value = String> {
+    let mode = proptest::sample::select(&["755", "700", "644", "600", "1777", "4755", "555"][..]);
+    let slot = proptest::sample::select(&["a", "b"][..]);
+    prop_oneof![
+        3 => path().prop_map(|p| format!("m {p} 755")),
+        3 => path().prop_map(|p| format!("r {p}")),
+        3 => path().prop_map(|p| format!("u {p}")),
+        4 => (proptest::sample::select(&["n", "n", "N", "X", "l"][..]), path(), path()).prop_map(|(op, a, b)| format!("{op} {a} {b}")),
+        1 => (path(), path()).prop_map(|(a, b)| format!("s {a} {b}")),
+        1 => path().prop_map(|p| format!("p {p}")),
+        2 => path().prop_map(|p| format!("c {p} 644")),
+        3 => (path(), "[a-z]{1,5}").prop_map(|(p, text)| format!("w {p} {text}")),
+        1 => path().prop_map(|p| format!("t {p}")),
+        1 => (path(), 0..9u8).prop_map(|(p, n)| format!("T {p} {n}")),
+        2 => (path(), mode.clone()).prop_map(|(p, mode)| format!("C {p} {mode}")),
+        1 => (path(), 0..3u8, 0..3u8).prop_map(|(p, u, g)| format!("O {p} {u} {g}")),
+        1 => (path(), "[a-z]{1,5}").prop_map(|(p, text)| format!("v {p} {text}")),
+        3 => (proptest::sample::select(&["V", "g", "G", "R", "L", "W"][..]), path()).prop_map(|(op, p)| format!("{op} {p}")),
+        1 => (path(), path()).prop_map(|(a, b)| format!("i {a} {b}")),
+        2 => (slot.clone(), path()).prop_map(|(slot, p)| format!("o {slot} {p}")),
+        2 => (proptest::sample::select(&["y", "h", "f"][..]), slot.clone()).prop_map(|(op, slot)| format!("{op} {slot} more")),
+        1 => (slot.clone(), mode).prop_map(|(slot, mode)| format!("F {slot} {mode}")),
+        2 => (slot.clone(), path()).prop_map(|(slot, p)| format!("d {slot} {p}")),
+        2 => slot.clone().prop_map(|slot| format!("e {slot}")),
+        1 => (proptest::sample::select(&["M", "U"][..]), slot, path()).prop_map(|(op, slot, p)| format!("{op} {slot} {p}")),
+    ]
+}
+
+/// What each of the five runs printed.
+fn printed(operations: &[String]) -> Vec<String> {
+    let mut command = Command::new("unshare");
+    // A user who is not root is made root of a namespace, where overlays may be mounted, too.
+    command.args(if geteuid().is_root() { &["--mount"][..] } else { &["--map-root-user", "--mount"] });
+    command
+        .args(["/bin/sh", "-c", BOTH])
+        .env("LOWER", LOWER)
+        .env("UMVU", &*UMVU)
+        .env("OPS", helper("tree_ops", Flavour::Static));
+    let ran = run(command, (operations.join("\n") + "\n").as_bytes());
+    let text = ran.stdout();
+    let parts: Vec<String> = text.split("===\n").map(str::to_owned).collect();
+    assert!(parts.len() == 5 && ran.status.success(), "overlays or views do not work:\n{text}{}", ran.stderr());
+    parts
+}
+
+/// The tree of what was printed.
+fn tree(text: &str) -> &str {
+    text.find("--- tree").map_or("", |at| &text[at..])
+}
+
+#[test]
+fn a_cow_mount_is_an_overlay() {
+    // More by PROPTEST_CASES.
+    let cases = std::env::var("PROPTEST_CASES").map_or(40, |cases| cases.parse().unwrap());
+    let config = Config { cases, max_shrink_iters: 400, failure_persistence: None, ..Config::default() };
+    proptest!(config, |(operations in proptest::collection::vec(operation(), 1..30))| {
+        let [overlay, cow, again, lower, before] = <[String; 5]>::try_from(printed(&operations)).unwrap();
+        prop_assert!(overlay == cow, "overlay (host) and cow (view) differ:\n{}", difference(&overlay, &cow));
+        prop_assert!(tree(&cow) == tree(&again), "mounted again:\n{}", difference(tree(&cow), tree(&again)));
+        prop_assert!(lower == before, "the lower tree has changed:\n{}", difference(&before, &lower));
+    });
+}
