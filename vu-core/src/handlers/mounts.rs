@@ -1,14 +1,14 @@
 //! mount(2) and umount2(2).
 
 use crate::{
-    call::{Call, Outcome},
+    call::{Call, Outcome, path_argument},
     debug::Tag,
-    resolve::{Meaning, Need, PathArg},
+    resolve::{Meaning, Need, PathArg, Place},
     view::{MountCall, Refusal},
 };
-use vu_api::{AbsPath, Errno, MountFlags};
+use vu_api::{AbsPath, Errno, Filesystem, Location, MountFlags, Purpose};
 use vu_path::{Follow, ResolveFlags};
-use vu_trace::Memory;
+use vu_trace::{Argument, Memory};
 
 /// The longest data string: a page, its NUL included (mount(2)).
 const DATA_MAX: usize = 4096;
@@ -22,7 +22,7 @@ pub fn mount(call: &mut Call<'_>) -> Result<Outcome, Errno> {
     };
     let fs_type = string(2)?;
     if call.view.claims(&fs_type).is_none() {
-        return Ok(Outcome::Host);
+        return by_the_host(call);
     }
     let source = string(0)?;
     let data = string(4)?;
@@ -48,9 +48,52 @@ pub fn mount(call: &mut Call<'_>) -> Result<Outcome, Errno> {
             call.debug(Tag::Mounts, format_args!("mount {mount}"));
             Ok(Outcome::Done(0))
         }
-        Err(Refusal::NotOurs) => Ok(Outcome::Host),
+        Err(Refusal::NotOurs) => by_the_host(call),
         Err(Refusal::Errno(errno)) => Err(errno),
     }
+}
+
+/// A mount of the host's, on what the path means in the view. Of the source, the kernel knows what it is by the type of the file system; what is an
+/// absolute path, and leads to something else in the view, is taken for that.
+fn by_the_host(call: &Call<'_>) -> Result<Outcome, Errno> {
+    if call.view.table().is_empty() {
+        return Ok(Outcome::Host);
+    }
+    // Where there was a directory, there may be a symbolic link behind it.
+    call.core.clear.forget();
+    let flags = MountFlags::from_bits_retain(call.arg(3));
+    let mut args: [Argument; 6] = Default::default();
+    let mut same = true;
+    let mut exchange = |index: usize, place: &Place| {
+        if let Some(host) = place.host()
+            && !place.native
+        {
+            args[index] = path_argument(host.as_bytes());
+            same = false;
+        }
+    };
+    match call.meaning(&at_cwd(call.read_path(1)?, Follow::Last), Need::Object)? {
+        Meaning::Kernel => {}
+        Meaning::Place(place) => {
+            let place = if place.native { place } else { place.existing()? };
+            if place.host().is_none() {
+                // Nothing that the kernel could mount on, and nothing of this user's.
+                return Err(Errno::EPERM);
+            }
+            exchange(1, &place);
+        }
+    }
+    let source = match call.arg(0) {
+        0 => Vec::new(),
+        _ => call.read_path(0)?,
+    };
+    if (source.starts_with(b"/") || flags.intersects(MountFlags::BIND | MountFlags::MOVE))
+        && let Ok(Meaning::Place(place)) = call.meaning(&at_cwd(source, Follow::Last), Need::Object)
+        && place.found
+    {
+        exchange(0, &place);
+    }
+    Ok(if same { Outcome::Host } else { call.rewrite(args) })
 }
 
 /// umount2(2), and i386's umount(2).
@@ -68,7 +111,14 @@ pub fn umount2(call: &mut Call<'_>) -> Result<Outcome, Errno> {
             call.debug(Tag::Mounts, format_args!("umount {mount}"));
             Ok(Outcome::Done(0))
         }
-        Err(Refusal::NotOurs) => Ok(Outcome::Host),
+        Err(Refusal::NotOurs) => match call.layer.locate(&point, Purpose::Read)? {
+            Location::Host(host) if host != point => {
+                let mut args: [Argument; 6] = Default::default();
+                args[0] = path_argument(host.as_bytes());
+                Ok(call.rewrite(args))
+            }
+            _ => Ok(Outcome::Host),
+        },
         Err(Refusal::Errno(errno)) => Err(errno),
     }
 }

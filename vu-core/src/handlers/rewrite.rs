@@ -33,10 +33,18 @@ pub fn paths(call: &mut Call<'_>) -> Result<Outcome, Errno> {
     if changes_the_way(name) {
         call.core.clear.forget();
     }
+    // A symbolic link's text is copied in before any path is looked at (`do_symlinkat`, `fs/namei.c`).
+    if name.starts_with("symlink") {
+        call.read_path(0)?;
+    }
+    let kernel_finds = |m: &Meant| match &m.meaning {
+        Meaning::Kernel => true,
+        Meaning::Place(place) => place.native,
+    };
     let mut meant = Vec::new();
     for argument in row.paths(&call.syscall.args) {
         // A path that is NULL means no path, where that is allowed; elsewhere the kernel says EFAULT.
-        if call.arg(argument.index) == 0 {
+        if call.arg(argument.index) == 0 && !is_link_or_rename(name) {
             if let Some(dirfd) = argument.dirfd
                 && argument.purpose == Purpose::Change
             {
@@ -45,7 +53,12 @@ pub fn paths(call: &mut Call<'_>) -> Result<Outcome, Errno> {
             }
             continue;
         }
-        let text = call.read_path(argument.index)?;
+        let text = call.read_path(argument.index).inspect_err(|_| {
+            // The kernel would have looked for the first path before it came to the second, and is not to say that it is missing.
+            if !meant.iter().all(kernel_finds) {
+                call.unreadable.set(false);
+            }
+        })?;
         let dirfd = argument.dirfd.map_or(libc::AT_FDCWD, |at| call.int(at));
         let need = if argument.purpose == Purpose::Change { Need::Change } else { Need::Object };
         let mut meaning = call
@@ -72,6 +85,9 @@ pub fn paths(call: &mut Call<'_>) -> Result<Outcome, Errno> {
         if let Meaning::Place(place) = meaning {
             meaning = Meaning::Place(placed(call, name, argument.follow, place)?);
         }
+        if name.starts_with("link") && meant.is_empty() && is_missing_in_view(&meaning) {
+            return Err(Errno::ENOENT);
+        }
         meant.push(Meant {
             index: argument.index,
             dirfd: argument.dirfd,
@@ -80,18 +96,11 @@ pub fn paths(call: &mut Call<'_>) -> Result<Outcome, Errno> {
             meaning,
         });
     }
-    let kernel_finds = |m: &Meant| match &m.meaning {
-        Meaning::Kernel => true,
-        Meaning::Place(place) => place.native,
-    };
     if let [from, to] = &meant[..]
         && is_link_or_rename(name)
     {
         // Whether both names are right is said before whether they are of one file system (`do_linkat`, `fs/namei.c`).
         let link = name.starts_with("link");
-        if link && matches!(&from.meaning, Meaning::Place(place) if !place.found && !place.native) {
-            return Err(Errno::ENOENT);
-        }
         if !one_file_system(call, from, to) {
             let taken = link && is_taken(call, to);
             return match meant.iter().all(kernel_finds) {
@@ -166,6 +175,11 @@ fn kernel_refuses(call: &Call<'_>, name: &str) -> bool {
         "acct" | "swapon" | "swapoff" => sys::effective_uid() != 0,
         _ => false,
     }
+}
+
+/// A place that is the view's alone, with nothing in it.
+fn is_missing_in_view(meaning: &Meaning) -> bool {
+    matches!(meaning, Meaning::Place(place) if !place.found && !place.native)
 }
 
 fn is_link_or_rename(name: &str) -> bool {

@@ -112,7 +112,7 @@ pub(super) const CONTROL: Row =
 pub(super) const MOUNTS: &[Row] = &[
     Row::each(Base, 165, "mount", &[Text, Path, Text, MountFlags, Text], mounts::mount)
         .i386(21)
-        .partial("a file system that no active module offers is mounted by the host's kernel, on the host's paths"),
+        .partial("a file system that no active module offers is mounted by the host's kernel, for the whole machine"),
     Row::each(Base, 166, "umount2", &[Path, UmountFlags], mounts::umount2).i386(52),
     CONTROL,
 ];

@@ -885,6 +885,9 @@ static void change(const struct shape *s)
     say("rename %s to newname/", s->name); result(syscall(SYS_rename, p, "newname/")); changes();
     say("rename %s to empty", s->name); result(syscall(SYS_rename, p, "empty")); changes();
     say("rename %s to itself", s->name); result(syscall(SYS_rename, p, p)); changes();
+    say("rename %s to bad pointer", s->name); result(syscall(SYS_rename, p, BAD));
+    say("link %s to NULL", s->name); result(syscall(SYS_link, p, NULL));
+    say("symlink bad pointer to %s", s->name); result(syscall(SYS_symlink, BAD, p));
     say("rename file to %s", s->name); result(syscall(SYS_rename, "file", p)); changes();
     say("rename dir to %s", s->name); result(syscall(SYS_rename, "dir", p)); changes();
     say("renameat2 file to %s NOREPLACE", s->name); result(syscall(SYS_renameat2, AT_FDCWD, "file", AT_FDCWD, p, RENAME_NOREPLACE)); changes();
