@@ -6,6 +6,7 @@ use crate::{
     debug::{Override, Tag},
     program::Programs,
     route::Routes,
+    socket_names::SocketNames,
     table::{self, Filter, Printed},
     task::Tasks,
     view::{Mount, View},
@@ -37,6 +38,8 @@ pub struct Core {
     pub programs: Programs,
     /// Under which names host directories are open.
     pub routes: Arc<Routes>,
+    /// What sockets were called in the view.
+    pub socket_names: Arc<SocketNames>,
     required: Arc<Required>,
     cookie: u64,
     installed: Mutex<Installed>,
@@ -55,6 +58,7 @@ struct Installed {
     path: bool,
     descriptor: bool,
     attribute: bool,
+    socket_name: bool,
 }
 
 impl Core {
@@ -67,6 +71,7 @@ impl Core {
             clear: ClearPaths::default(),
             programs: Programs::default(),
             routes: Arc::default(),
+            socket_names: Arc::default(),
             required,
             cookie,
             installed: Mutex::default(),
@@ -145,6 +150,14 @@ impl Core {
             installed.attribute |= *filter == Filter::Attribute;
         }
         wanted
+    }
+
+    /// A socket is given a name that is another one on the host: from now on, those who ask for names are told the view's.
+    pub fn socket_named(&self) {
+        let mut installed = self.installed.lock();
+        if !installed.socket_name {
+            installed.socket_name = self.require(Filter::SocketName);
+        }
     }
 
     /// Has a filter installed in every process; false if it cannot be made.

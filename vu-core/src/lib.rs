@@ -23,6 +23,7 @@ pub mod program;
 pub mod resolve;
 pub mod route;
 mod run;
+pub mod socket_names;
 mod sys;
 pub mod table;
 pub mod task;

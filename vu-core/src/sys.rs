@@ -280,6 +280,50 @@ pub fn seek(fd: BorrowedFd<'_>, offset: i64, whence: i32) -> Result<i64, Errno> 
     check(unsafe { libc::lseek(fd.as_raw_fd(), offset, whence) })
 }
 
+/// `AT_EXECVE_CHECK` (Linux 6.14): the caller only asks whether it could be executed.
+pub const EXECVE_CHECK: i32 = 0x10000;
+
+/// Whether a file of this path is open for writing, so that it cannot be executed; kernels that cannot be asked say no.
+#[must_use]
+pub fn is_being_written(path: &[u8]) -> bool {
+    let Ok(path) = c_path(path) else { return false };
+    let none = [std::ptr::null::<libc::c_char>()];
+    let argv = [path.as_ptr(), std::ptr::null()];
+    // SAFETY: a C string and two vectors that end with NULL; with this flag the call executes nothing.
+    let result = unsafe {
+        libc::syscall(libc::SYS_execveat, libc::AT_FDCWD, path.as_ptr(), argv.as_ptr(), none.as_ptr(), EXECVE_CHECK)
+    };
+    check(result) == Err(Errno::ETXTBSY)
+}
+
+/// The name of a socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// Its own: getsockname(2).
+    Own,
+    /// That of the one it is connected with: getpeername(2).
+    Peer,
+}
+
+/// The address of a socket, as the kernel has it.
+///
+/// # Errors
+/// Those of getsockname(2) and getpeername(2).
+pub fn socket_address(fd: BorrowedFd<'_>, end: End) -> Result<Vec<u8>, Errno> {
+    let mut address = vec![0; size_of::<libc::sockaddr_storage>()];
+    let mut length = u32::try_from(address.len()).unwrap_or(0);
+    let to = address.as_mut_ptr().cast::<libc::sockaddr>();
+    // SAFETY: a buffer of the length that is told, which the kernel fills byte by byte.
+    check(i64::from(unsafe {
+        match end {
+            End::Own => libc::getsockname(fd.as_raw_fd(), to, &raw mut length),
+            End::Peer => libc::getpeername(fd.as_raw_fd(), to, &raw mut length),
+        }
+    }))?;
+    address.truncate(usize::try_from(length).unwrap_or(0));
+    Ok(address)
+}
+
 /// A stable handle of a process.
 ///
 /// # Errors

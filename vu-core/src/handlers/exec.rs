@@ -23,8 +23,7 @@ use vu_trace::{Argument, Memory, Pointer};
 /// How many interpreters may follow one another (`exec_binprm`, `fs/exec.c`).
 const MAX_DEPTH: usize = 5;
 
-/// `AT_EXECVE_CHECK` (Linux 6.14): the caller only asks whether it could be executed.
-const CHECK: i32 = 0x10000;
+const CHECK: i32 = sys::EXECVE_CHECK;
 
 /// Where the arguments stand.
 struct Request {
@@ -133,6 +132,10 @@ fn exec(call: &Call<'_>, request: &Request) -> Result<Outcome, Errno> {
             if natural && kernel_runs_script(call, program.interpreter.clone())? {
                 return Ok(Outcome::Host);
             }
+            // The kernel only gets to see the interpreter.
+            if sys::is_being_written(&program.path) {
+                return Err(Errno::ETXTBSY);
+            }
             by_interpreter(call, request, &place, program)
         }
     }
@@ -164,19 +167,14 @@ impl Program {
     fn open(call: &Call<'_>, place: &Place) -> Result<Program, Errno> {
         match &place.location {
             Location::Host(host) => {
-                if place.file_type(call)? != FileType::Regular {
-                    return Err(Errno::EACCES);
-                }
+                must_be_program(place.file_type(call)?)?;
                 let path = host.as_bytes().to_vec();
                 // A program that may not be read may still be executed; then it cannot be a script.
                 let interpreter = call.core.programs.interpreter(&path).and_then(|known| (*known).clone());
                 Ok(Program { interpreter, path, held: None })
             }
             Location::Own => {
-                let stat = call.layer.stat(&place.name)?;
-                if stat.file_type() != FileType::Regular {
-                    return Err(Errno::EACCES);
-                }
+                must_be_program(call.layer.stat(&place.name)?.file_type())?;
                 call.layer.access(&place.name, vu_api::AccessMode::EXECUTE, &*call.task)?;
                 let how = OpenHow { flags: vu_api::OpenFlags::empty(), mode: 0 };
                 let Opened::Host(fd) = call.layer.open(&place.name, &how, &*call.task)? else {
@@ -186,6 +184,15 @@ impl Program {
                 Ok(Program { path: own_descriptor(&fd), interpreter, held: Some(fd) })
             }
         }
+    }
+}
+
+/// What can be executed; a link is only met where it was not to be followed (`do_open_execat`, `fs/exec.c`).
+fn must_be_program(file_type: FileType) -> Result<(), Errno> {
+    match file_type {
+        FileType::Regular => Ok(()),
+        FileType::Symlink => Err(Errno::ELOOP),
+        _ => Err(Errno::EACCES),
     }
 }
 

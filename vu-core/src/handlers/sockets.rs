@@ -4,17 +4,22 @@ use crate::{
     call::{Call, Outcome},
     debug::Tag,
     resolve::{Meaning, Need, PathArg},
-    sys::{self, At, Final},
+    socket_names::SocketNames,
+    sys::{self, At, End, Final},
 };
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use vu_api::{AbsPath, Errno, Family, Opened, Purpose};
 use vu_path::Follow;
-use vu_trace::{Argument, Memory};
+use vu_trace::{Argument, Memory, ProcessMemory};
 
 /// The room for a name in `struct sockaddr_un` (unix(7)).
 const NAME_ROOM: usize = 108;
 /// Where it begins.
 const NAME_AT: usize = 2;
+/// The longest address there is, `struct sockaddr_storage`.
+const ADDRESS_MAX: usize = 128;
+/// `AF_UNIX`, as an address begins.
+const UNIX: [u8; NAME_AT] = [1, 0];
 
 /// socket(2): by the stack that the process has chosen for the family.
 pub fn socket(call: &mut Call<'_>) -> Result<Outcome, Errno> {
@@ -72,6 +77,78 @@ pub fn socketcall(call: &mut Call<'_>) -> Result<Outcome, Errno> {
     }
 }
 
+/// getsockname(2).
+pub fn getsockname(call: &mut Call<'_>) -> Result<Outcome, Errno> {
+    tell_name(call, End::Own)
+}
+
+/// getpeername(2).
+pub fn getpeername(call: &mut Call<'_>) -> Result<Outcome, Errno> {
+    tell_name(call, End::Peer)
+}
+
+/// accept(2) and accept4(2), with an address.
+pub fn accept(call: &mut Call<'_>) -> Result<Outcome, Errno> {
+    Ok(with_name(call, 1))
+}
+
+/// recvfrom(2), with an address.
+pub fn recvfrom(call: &mut Call<'_>) -> Result<Outcome, Errno> {
+    Ok(with_name(call, 4))
+}
+
+fn tell_name(call: &Call<'_>, end: End) -> Result<Outcome, Errno> {
+    let given = call.task.descriptor(call.int(0)).and_then(|fd| sys::socket_address(fd.as_fd(), end));
+    let Some(given) = given.ok().and_then(|kernels| given_address(&call.core.socket_names, &kernels)) else {
+        return Ok(Outcome::Host);
+    };
+    let memory = call.memory();
+    let room = memory.read_u32(call.arg(2))?.cast_signed();
+    write_address(&memory, &given, room, call.arg(1), call.arg(2))?;
+    Ok(Outcome::Done(0))
+}
+
+/// A call that, when it is done, tells an address at argument `index` and its length at the next one: if it is that of a socket which was given another
+/// name in the view, it is exchanged.
+fn with_name(call: &Call<'_>, index: usize) -> Outcome {
+    let (address, length) = (call.arg(index), call.arg(index + 1));
+    let own = call.task.descriptor(call.int(0)).and_then(|fd| sys::socket_address(fd.as_fd(), End::Own));
+    let (Ok(own), Ok(room)) = (own, call.memory().read_u32(length)) else { return Outcome::HostMaySleep };
+    if own.get(..NAME_AT) != Some(&UNIX[..]) {
+        return Outcome::HostMaySleep;
+    }
+    let (memory, names) = (call.memory(), call.core.socket_names.clone());
+    let exchange = move || {
+        let told = memory.read_u32(length).ok().filter(|told| *told <= room)?;
+        let mut kernels = vec![0; usize::try_from(told).ok().filter(|told| *told <= ADDRESS_MAX)?];
+        memory.read(address, &mut kernels).ok()?;
+        let given = given_address(&names, &kernels)?;
+        write_address(&memory, &given, room.cast_signed(), address, length).ok()
+    };
+    let finish = Box::new(move |result| {
+        if result >= 0 {
+            exchange();
+        }
+        result
+    });
+    call.rewrite_with(call.syscall.nr, Default::default(), Some(finish))
+}
+
+/// The address as the program that bound the socket gave it, if the kernel's is another one.
+fn given_address(names: &SocketNames, kernels: &[u8]) -> Option<Vec<u8>> {
+    let name = kernels.strip_prefix(&UNIX)?;
+    let end = name.iter().position(|&b| b == 0).unwrap_or(name.len());
+    let given = names.given(&name[..end])?;
+    Some([&UNIX[..], &given, b"\0"].concat())
+}
+
+/// As much of an address as there is room for, and its whole length (`move_addr_to_user`, `net/socket.c`).
+fn write_address(memory: &ProcessMemory, bytes: &[u8], room: i32, address: u64, length: u64) -> Result<(), Errno> {
+    let room = usize::try_from(room).map_err(|_| Errno::EINVAL)?;
+    memory.write(address, &bytes[..bytes.len().min(room)])?;
+    memory.write(length, &u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_ne_bytes())
+}
+
 /// The path in a socket address; `None` if it is of another family, abstract, unnamed, or not valid.
 fn unix_path(call: &Call<'_>, address: u64, length: u32) -> Result<Option<Vec<u8>>, Errno> {
     let length = usize::try_from(length).unwrap_or(usize::MAX);
@@ -81,7 +158,7 @@ fn unix_path(call: &Call<'_>, address: u64, length: u32) -> Result<Option<Vec<u8
     let mut bytes = vec![0; length];
     // The kernel cannot read it either, and may find the descriptor bad first.
     call.memory().read(address, &mut bytes).inspect_err(|errno| call.unreadable.set(*errno == Errno::EFAULT))?;
-    if bytes[..NAME_AT] != u16::try_from(libc::AF_UNIX).unwrap_or(1).to_le_bytes() {
+    if bytes[..NAME_AT] != UNIX {
         return Ok(None);
     }
     let name = &bytes[NAME_AT..];
@@ -93,7 +170,7 @@ fn unix_path(call: &Call<'_>, address: u64, length: u32) -> Result<Option<Vec<u8
 fn address(call: &Call<'_>, index: usize, follow: Follow, sleeps: bool) -> Result<Outcome, Errno> {
     let host = || if sleeps { Outcome::HostMaySleep } else { Outcome::Host };
     let Some(path) = unix_path(call, call.arg(index), call.uint(index + 1))? else { return Ok(host()) };
-    let place = match call.meaning(&PathArg::at_cwd(path, follow), Need::Object)? {
+    let place = match call.meaning(&PathArg::at_cwd(path.clone(), follow), Need::Object)? {
         Meaning::Kernel => return Ok(host()),
         Meaning::Place(place) => place,
     };
@@ -111,7 +188,11 @@ fn address(call: &Call<'_>, index: usize, follow: Follow, sleeps: bool) -> Resul
     };
     call.debug(Tag::Network, format_args!("the socket {}: the host's {name}", place.name));
     let (name, held) = short_name(name)?;
-    let mut bytes = u16::try_from(libc::AF_UNIX).unwrap_or(1).to_le_bytes().to_vec();
+    let bound = binds.then(|| {
+        call.core.socket_named();
+        (call.core.socket_names.clone(), name.clone())
+    });
+    let mut bytes = UNIX.to_vec();
     bytes.extend_from_slice(&name);
     bytes.push(0);
     let length = bytes.len().min(NAME_AT + NAME_ROOM);
@@ -123,6 +204,11 @@ fn address(call: &Call<'_>, index: usize, follow: Follow, sleeps: bool) -> Resul
         args,
         Some(Box::new(move |result| {
             drop(held);
+            if result == 0
+                && let Some((names, kernels)) = bound
+            {
+                names.note(kernels, path);
+            }
             result
         })),
     ))

@@ -72,5 +72,6 @@ fn from(tier: Tier) -> &'static str {
         Tier::Path => "first mount",
         Tier::Descriptor => "first virtual file",
         Tier::Attribute => "first virtual file or read-only mount",
+        Tier::SocketName => "first socket with a name of the view's",
     }
 }

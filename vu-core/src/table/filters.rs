@@ -20,6 +20,8 @@ pub enum Filter {
     Descriptor,
     /// [`Tier::Attribute`], by stops: from the first read-only mount on.
     Attribute,
+    /// [`Tier::SocketName`], by stops: from the first AF_UNIX socket on that the host knows by another name.
+    SocketName,
 }
 
 impl Filter {
@@ -33,9 +35,10 @@ impl Filter {
         match self {
             Filter::Base => tier == Tier::Base,
             Filter::Path => tier == Tier::Path,
-            Filter::PathAndDescriptor => tier != Tier::Base,
+            Filter::PathAndDescriptor => matches!(tier, Tier::Path | Tier::Descriptor | Tier::Attribute),
             Filter::Descriptor => matches!(tier, Tier::Descriptor | Tier::Attribute),
             Filter::Attribute => tier == Tier::Attribute,
+            Filter::SocketName => tier == Tier::SocketName,
         }
     }
 }

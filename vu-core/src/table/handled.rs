@@ -6,7 +6,7 @@
 use super::{
     Arg::{self, *},
     Row,
-    Tier::{Attribute, Base, Descriptor},
+    Tier::{Attribute, Base, Descriptor, SocketName},
 };
 use crate::handlers::{control, dirs, exec, fds, mounts, open, process, rewrite, sockets, stat};
 use vu_api::control::CONTROL_SYSCALL;
@@ -123,6 +123,19 @@ pub(super) const SOCKETS: &[Row] = &[
     Row::path(42, "connect", &[Fd, SocketAddress, Size], sockets::connect).i386(362).always().may_sleep(),
     Row::path(44, "sendto", &[Fd, Bytes, Size, Hex, SocketAddress, Size], sockets::sendto)
         .i386(369)
+        .when(When::ArgumentNotZero(4))
+        .may_sleep(),
+    Row::each(SocketName, 51, "getsockname", &[Fd, Pointer, Pointer], sockets::getsockname).i386(367),
+    Row::each(SocketName, 52, "getpeername", &[Fd, Pointer, Pointer], sockets::getpeername).i386(368),
+    Row::each(SocketName, 43, "accept", &[Fd, Pointer, Pointer], sockets::accept)
+        .when(When::ArgumentNotZero(1))
+        .may_sleep(),
+    Row::each(SocketName, 288, "accept4", &[Fd, Pointer, Pointer, Hex], sockets::accept)
+        .i386(364)
+        .when(When::ArgumentNotZero(1))
+        .may_sleep(),
+    Row::each(SocketName, 45, "recvfrom", &[Fd, Pointer, Size, Hex, Pointer, Pointer], sockets::recvfrom)
+        .i386(371)
         .when(When::ArgumentNotZero(4))
         .may_sleep(),
 ];

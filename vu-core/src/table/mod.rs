@@ -84,6 +84,8 @@ pub enum Tier {
     Descriptor,
     /// From the first read-only mount on, too: calls that change attributes by a descriptor that need not be open for writing.
     Attribute,
+    /// From the first AF_UNIX socket on that is bound to a name which is another one on the host: calls that tell names of sockets.
+    SocketName,
 }
 
 /// What an argument is: enough to find the paths of a call, and to print it.

@@ -106,7 +106,14 @@ fn numbers(calls: &vu_trace::filter::Calls) -> (Vec<i64>, Vec<i64>, Vec<i64>) {
 
 #[test]
 fn every_filter_compiles() {
-    for kind in [Filter::Base, Filter::Path, Filter::PathAndDescriptor, Filter::Descriptor, Filter::Attribute] {
+    for kind in [
+        Filter::Base,
+        Filter::Path,
+        Filter::PathAndDescriptor,
+        Filter::Descriptor,
+        Filter::Attribute,
+        Filter::SocketName,
+    ] {
         let program = compile(&filter(kind, 0x1234_5678_9abc_def0)).unwrap();
         assert!((10..3000).contains(&program.len()), "{kind:?} has {} instructions", program.len());
     }

@@ -179,6 +179,42 @@ PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 program.py; echo $?"#,
 }
 
 #[test]
+fn names_of_sockets() {
+    differential(
+        r#"cat > names.py << 'END'
+import os, socket
+def bound(kind, name):
+    s = socket.socket(socket.AF_UNIX, kind); s.bind(name); return s
+top = os.getcwd()
+server = bound(socket.SOCK_STREAM, top + '/server'); server.listen()
+print(server.getsockname() == top + '/server')
+client = bound(socket.SOCK_STREAM, top + '/client'); client.connect(top + '/server')
+accepted, address = server.accept()
+print(address == top + '/client', accepted.getpeername() == address, client.getpeername() == top + '/server', accepted.getsockname() == top + '/server')
+a, b = bound(socket.SOCK_DGRAM, top + '/a'), bound(socket.SOCK_DGRAM, 'b')
+a.sendto(b'to b', top + '/b'); data, sender = b.recvfrom(100); print(data, sender == top + '/a')
+b.sendto(b'to a', sender); print(a.recvfrom(100))
+if os.fork() == 0: print(a.getsockname() == top + '/a', flush=True); os._exit(0)
+os.wait()
+anonymous = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM); anonymous.connect(top + '/server'); print(repr(server.accept()[1]), repr(anonymous.getsockname()))
+abstract = bound(socket.SOCK_DGRAM, '\0of-%d' % os.getpid()); abstract.sendto(b'abstract', sender); print(a.recvfrom(100)[1][:4])
+tcp = socket.create_server(('127.0.0.1', 0)); print(tcp.getsockname()[0])
+for kind in 'server', 'client', 'a', 'b': os.unlink(kind)
+END
+/usr/bin/python3 names.py; echo $?"#,
+    );
+}
+
+#[test]
+fn script_that_is_open_for_writing() {
+    differential(
+        r#"exec 3>> script; bash -c 'exec ./script' 2> /dev/null; echo $?; bash -c "exec $W/script" 2> /dev/null; echo $?; exec 3>&-; ./script a; $W/script b; python3 -c 'import os, sys
+try: os.execv(sys.argv[1], ["x"])
+except OSError as e: print(e.errno)' "$W/dir""#,
+    );
+}
+
+#[test]
 fn python_venv() {
     printed(
         "/usr/bin/python3 -m venv --without-pip venv && . venv/bin/activate && python -c 'import sys; print(sys.prefix != sys.base_prefix, sys.executable)' && ls venv venv/bin | sort && command -v python && rm -rf venv",

@@ -1,0 +1,59 @@
+//! The names that AF_UNIX sockets were given in the view, where the kernel knows them by others.
+
+use ahash::AHashMap;
+use parking_lot::Mutex;
+use std::collections::VecDeque;
+
+/// How many are remembered; of those that were given before, the host's names are shown again.
+const MOST: usize = 1 << 16;
+
+/// By the kernel's name, which is a path of the host: what the program said.
+#[derive(Debug, Default)]
+pub struct SocketNames(Mutex<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    given: AHashMap<Vec<u8>, Vec<u8>>,
+    /// The kernel's names, the oldest first.
+    order: VecDeque<Vec<u8>>,
+}
+
+impl SocketNames {
+    /// A socket was bound.
+    pub fn note(&self, kernels: Vec<u8>, given: Vec<u8>) {
+        let mut known = self.0.lock();
+        if known.given.insert(kernels.clone(), given).is_none() {
+            known.order.push_back(kernels);
+        }
+        if known.order.len() > MOST
+            && let Some(oldest) = known.order.pop_front()
+        {
+            known.given.remove(&oldest);
+        }
+    }
+
+    /// What the program said.
+    #[must_use]
+    pub fn given(&self, kernels: &[u8]) -> Option<Vec<u8>> {
+        self.0.lock().given.get(kernels).cloned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_are_remembered() {
+        let names = SocketNames::default();
+        let name = |n: usize| n.to_string().into_bytes();
+        for n in 0..=MOST {
+            names.note(name(n), b"first".to_vec());
+            names.note(name(n), b"second".to_vec());
+        }
+        assert_eq!(names.given(&name(0)), None);
+        assert_eq!(names.given(&name(1)), Some(b"second".to_vec()));
+        assert_eq!(names.given(&name(MOST)), Some(b"second".to_vec()));
+        assert_eq!(names.0.lock().order.len(), MOST);
+    }
+}
