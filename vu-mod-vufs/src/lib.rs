@@ -7,10 +7,12 @@
 #![forbid(unsafe_code)]
 
 mod bind;
+mod changes;
 mod options;
 mod union;
 
 pub use bind::Bind;
+pub use changes::{Change, Difference, changes};
 pub use options::{Mode, Options};
 pub use union::{Attributes, Kind, Union};
 

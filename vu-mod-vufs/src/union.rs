@@ -20,17 +20,18 @@ mod kept;
 mod listing;
 mod marks;
 mod places;
-mod record;
+pub(crate) mod record;
 mod root;
 
 use crate::Mode;
+pub(crate) use kept::LINKED;
 use listing::Listings;
 use marks::Mounter;
 use parking_lot::Mutex;
 use places::{Cache, Place};
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+    atomic::{AtomicBool, Ordering},
 };
 use vu_api::{AbsPath, Errno, FileType, Filesystem, Location, Purpose};
 
@@ -74,7 +75,6 @@ pub(crate) struct Trees {
     cache: Cache,
     names: Mutex<()>,
     listings: Listings,
-    temporaries: AtomicU64,
     /// Whether there may be copies of objects with several names in B.
     has_links: AtomicBool,
     /// `nochcopy`

@@ -5,6 +5,7 @@ pub mod vu_insmod;
 pub mod vu_lsmod;
 pub mod vu_rmmod;
 pub mod vudebug;
+pub mod vufsdiff;
 pub mod vumount;
 pub mod vuname;
 pub mod vustack;
@@ -32,12 +33,13 @@ pub struct Tool {
 }
 
 /// All of them.
-pub const TOOLS: [Tool; 9] = [
+pub const TOOLS: [Tool; 10] = [
     Tool::UMVU,
     tool::<vu_insmod::Options>("vu_insmod"),
     tool::<vu_lsmod::Options>("vu_lsmod"),
     tool::<vu_rmmod::Options>("vu_rmmod"),
     tool::<vudebug::Options>("vudebug"),
+    tool::<vufsdiff::Options>("vufsdiff"),
     tool::<vumount::Options>("vumount"),
     tool::<vuname::Options>("vuname"),
     tool::<vustack::Options>("vustack"),

@@ -16,7 +16,7 @@ use vu_api::{AbsPath, Caller, Errno, FileType, OpenFlags, OpenHow, Opened, Renam
 /// Ends the name of a record.
 const SUFFIX: u8 = 0x7f;
 /// Begins the name by which an object is held that had several names in B.
-pub(super) const LINKED: &str = "\x7flink.";
+pub(crate) const LINKED: &str = "\x7flink.";
 
 /// An object, as far as attributes go.
 pub(super) struct Object {

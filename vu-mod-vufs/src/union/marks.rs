@@ -7,7 +7,10 @@ use super::{
     record::Record,
 };
 use nix::unistd::{getegid, geteuid};
-use std::{process, sync::atomic::Ordering};
+use std::{
+    process,
+    sync::atomic::{AtomicU64, Ordering},
+};
 use vu_api::{AbsPath, Caller, Credentials, Errno, FileType, OpenFlags, OpenHow, Opened, RenameFlags};
 
 /// The mount itself, as one who asks the layer below: the user of the hypervisor.
@@ -46,6 +49,9 @@ const WHITEOUT_MODE: u32 = 0o644;
 /// Begins the names of temporary objects in `.-`. No name of the view stands in `.-` with it in front but one that begins with the same byte.
 const TEMPORARY: &str = "\x7ftmp.";
 
+/// How many temporary objects were made: several mounts of this process may work in one directory.
+static TEMPORARIES: AtomicU64 = AtomicU64::new(0);
+
 impl Trees {
     pub(super) fn mark(&self, path: &AbsPath) -> AbsPath {
         self.upper.child(MARKS).below(&path.as_bytes()[1..])
@@ -66,7 +72,7 @@ impl Trees {
     /// A name in `.-` that nobody else uses.
     pub(super) fn temporary(&self) -> Result<AbsPath, Errno> {
         self.make_container(&AbsPath::root())?;
-        let number = self.temporaries.fetch_add(1, Ordering::Relaxed);
+        let number = TEMPORARIES.fetch_add(1, Ordering::Relaxed);
         Ok(self.upper.child(MARKS).child(format!("{TEMPORARY}{}.{number}", process::id()).as_bytes()))
     }
 

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, fmt::Write};
 use vu_api::{FileType, Stat};
 
 /// The longest text that is read: extended attributes are the longest part of it.
-pub(super) const LONGEST: u64 = 1 << 20;
+pub(crate) const LONGEST: u64 = 1 << 20;
 
 /// What is kept of one object.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -61,7 +61,7 @@ impl Record {
 }
 
 /// Reads records. Lines that are not understood are kept as they are.
-pub(super) fn parse(text: &[u8]) -> Vec<Record> {
+pub(crate) fn parse(text: &[u8]) -> Vec<Record> {
     let text = String::from_utf8_lossy(text);
     let mut records = vec![Record::default()];
     for line in text.split('\n') {

@@ -49,7 +49,6 @@ impl Union {
             cache: Default::default(),
             names: Default::default(),
             listings: Default::default(),
-            temporaries: Default::default(),
             has_links: Default::default(),
             no_copy_for_attributes: attributes == Attributes::Kept,
         };

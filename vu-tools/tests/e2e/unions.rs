@@ -258,3 +258,36 @@ fn files_of_others_are_changed_as_ones_own() {
         "0:0:644\nx\n0:0:644\n0:0:755\nls: cannot access '/etc/group': No such file or directory\nwritable\nls: cannot access '/etc/umvu-new': No such file or directory\n0\n/usr/share/doc\n",
     );
 }
+
+/// Changes of every kind, made in a cow mount.
+const CHANGES: &str = "echo x >> file; rm -r dir; mkdir dir; echo new > dir/lines; rm many/f1; mkdir n; ln -s target n/link; echo long > n/$(printf %0150d 7); chmod 600 zero; chown 4:5 script; mknod n/null c 1 3; mv 'a b' c; ln n/link n/hardlink\n";
+
+#[test]
+fn vufsdiff_tells_what_was_changed() {
+    says(
+        &format!(
+            "{CHANGES}cd $D; vuumount $W; vufsdiff $D/up $W | sed s/0000*7/long/; vufsdiff $D/up | wc -l; vufsdiff $D/none; echo $?"
+        ),
+        "D a b\nA c/\nA c/c d\nM dir/\nC dir/lines\nD dir/sub\nD dir/up\nC file\nC hard\nD many/f1\nA n/\nA n/long\nA n/hardlink\nA n/link\nA n/null\nM script\nM zero\n15\nvufsdiff: $D/none is no directory\n1\n",
+    );
+}
+
+#[test]
+fn vufsdiff_writes_down_and_archives() {
+    let site = Site::new();
+    let told = "cd $W; find . ! -name null -printf '%p %y %m %s %l\\n' | sort; cat file dir/lines";
+    let seen = site.session(&format!("{MOUNT}{CHANGES}{told}")).stdout();
+    // Owners and devices are for root to write down.
+    let ran =
+        site.session("vufsdiff --tar $D/layer.tar $D/up $W; tar tf $D/layer.tar | sort; vufsdiff --apply $D/up $W");
+    assert!(
+        ran.stdout().contains("dir/.wh..wh..opq\n") && ran.stdout().contains("\nmany/.wh.f1\n"),
+        "{}",
+        ran.stdout()
+    );
+    assert!(ran.stderr().lines().all(|line| line.contains("script") || line.contains("null")), "{}", ran.stderr());
+    let written = site.native(told).stdout();
+    assert!(seen == written, "{}", difference(&written, &seen));
+    let archived = site.native("mkdir $D/x; tar xf $D/layer.tar -C $D/x --no-same-owner --exclude null; cat $D/x/file $D/x/n/*7; readlink $D/x/n/link; stat -c '%a %h' $D/x/zero $D/x/n/link; tar tvf $D/layer.tar --numeric-owner | grep -c -e '4/5.* script' -e 'crw.* 1,3 .* n/null'");
+    assert_eq!(archived.ok(), "content\nx\nlong\ntarget\n600 1\n777 2\n2\n");
+}

@@ -1,0 +1,315 @@
+//! What the upper directory of a `cow` mount holds against the lower one, told from the outside: the mount need not be there.
+
+use crate::union::record::{self, Record};
+use std::{
+    collections::BTreeMap,
+    ffi::OsStr,
+    fs::{self, File, Metadata},
+    io::{self, Read},
+    os::unix::{
+        ffi::{OsStrExt, OsStringExt},
+        fs::MetadataExt,
+    },
+    path::{Path, PathBuf},
+};
+use vu_api::{FileType, Stat};
+
+/// How an object differs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Difference {
+    /// It is only in the upper tree.
+    Added,
+    /// Its content, or its type, is another.
+    Changed,
+    /// Its attributes alone are others: owner, mode, extended attributes.
+    Attributes,
+    /// It was removed.
+    Deleted,
+}
+
+/// An object that differs.
+#[derive(Debug, Clone)]
+pub struct Change {
+    /// Its path in the union, without a leading slash.
+    pub path: PathBuf,
+    /// How it differs.
+    pub difference: Difference,
+    /// The object of the upper tree; `None` if it was removed, or only attributes of the lower one are kept.
+    pub object: Option<PathBuf>,
+    /// The attributes as the union shows them; meaningless for what was removed.
+    pub stat: Stat,
+    /// Extended attributes that the host does not store.
+    pub xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// A directory that shows nothing of the lower one of that name.
+    pub opaque: bool,
+}
+
+/// All that differs, directories before what is in them. Without a `lower` tree all that is in the upper one counts as added, and all whiteouts as
+/// removed.
+///
+/// # Errors
+/// Those of reading the trees.
+pub fn changes(upper: &Path, lower: Option<&Path>) -> io::Result<Vec<Change>> {
+    let mut found = Vec::new();
+    let comparison = Comparison { upper, lower };
+    comparison.directory(Path::new(""), lower.is_some(), &mut found)?;
+    comparison.further_names(&mut found)?;
+    found.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(found)
+}
+
+struct Comparison<'a> {
+    upper: &'a Path,
+    lower: Option<&'a Path>,
+}
+
+impl Comparison<'_> {
+    fn mark(&self, path: &Path) -> PathBuf {
+        self.upper.join(".-").join(path)
+    }
+
+    /// What differs in a directory; `merged`: the lower tree has a part in it.
+    fn directory(&self, path: &Path, merged: bool, found: &mut Vec<Change>) -> io::Result<()> {
+        for name in names(&self.upper.join(path))? {
+            let child = path.join(&name);
+            if child == Path::new(".-") {
+                continue;
+            }
+            self.object(child, merged, found)?;
+        }
+        for name in names(&self.mark(path))? {
+            let child = path.join(&name);
+            if name.as_bytes().starts_with(b"\x7f") || self.upper.join(&child).symlink_metadata().is_ok() {
+                continue;
+            }
+            self.marked(path, &name, merged, found)?;
+        }
+        Ok(())
+    }
+
+    fn object(&self, path: PathBuf, merged: bool, found: &mut Vec<Change>) -> io::Result<()> {
+        let name = self.upper.join(&path);
+        let meta = name.symlink_metadata()?;
+        let record = self.record(&path, Some(meta.ino()))?.unwrap_or_default();
+        let mut stat = Stat::from(&meta);
+        record.apply(&mut stat);
+        let below = self.lower.and_then(|lower| lower.join(&path).symlink_metadata().ok());
+        let is_directory = meta.is_dir();
+        let lower_directory = is_directory && below.as_ref().is_some_and(Metadata::is_dir);
+        let marked = record.opaque || is_whiteout(&self.mark(&path));
+        let hides = !merged || marked;
+        let opaque = is_directory && marked && (lower_directory && merged || self.lower.is_none());
+        let difference = match &below {
+            None => Some(Difference::Added),
+            Some(below) if Stat::from(below).file_type() != stat.file_type() => Some(Difference::Changed),
+            Some(below) if !is_directory && self.content_differs(&path, &meta, below)? => Some(Difference::Changed),
+            Some(below) if attributes_differ(&stat, below) || !record.xattrs.is_empty() => Some(Difference::Attributes),
+            Some(_) => None,
+        };
+        if difference.is_some() || opaque {
+            found.push(Change {
+                path: path.clone(),
+                difference: difference.unwrap_or(Difference::Attributes),
+                object: Some(name),
+                stat,
+                xattrs: record.xattrs,
+                opaque,
+            });
+        }
+        if !is_directory {
+            return Ok(());
+        }
+        if lower_directory && hides {
+            self.hidden(&path, found)?;
+        }
+        self.directory(&path, lower_directory && !hides, found)
+    }
+
+    /// What an opaque directory hides.
+    fn hidden(&self, path: &Path, found: &mut Vec<Change>) -> io::Result<()> {
+        let Some(lower) = self.lower else { return Ok(()) };
+        for name in names(&lower.join(path))? {
+            let child = path.join(name);
+            if self.upper.join(&child).symlink_metadata().is_err() {
+                found.push(deleted(child));
+            }
+        }
+        Ok(())
+    }
+
+    /// A mark without an object of the upper tree.
+    fn marked(&self, path: &Path, name: &OsStr, merged: bool, found: &mut Vec<Change>) -> io::Result<()> {
+        let child = path.join(name);
+        let mark = self.mark(&child);
+        let in_lower = |child: &Path| match self.lower {
+            Some(lower) => merged && lower.join(child).symlink_metadata().is_ok(),
+            None => true,
+        };
+        if mark.symlink_metadata()?.is_dir() {
+            return if in_lower(&child) { self.directory(&child, merged, found) } else { Ok(()) };
+        }
+        if is_whiteout(&mark) {
+            if in_lower(&child) {
+                found.push(deleted(child));
+            }
+            return Ok(());
+        }
+        // The attributes of an object that was not copied.
+        let Some(of) = name.as_bytes().strip_suffix(b"\x7f") else { return Ok(()) };
+        let child = path.join(OsStr::from_bytes(of));
+        let (Some(lower), Err(_)) = (self.lower, self.upper.join(&child).symlink_metadata()) else { return Ok(()) };
+        if let (Ok(meta), Some(record), true) =
+            (lower.join(&child).symlink_metadata(), self.record(&child, None)?, merged)
+        {
+            let mut stat = Stat::from(&meta);
+            record.apply(&mut stat);
+            if attributes_differ(&stat, &meta) {
+                let difference = Difference::Attributes;
+                found.push(Change {
+                    path: child,
+                    difference,
+                    object: None,
+                    stat,
+                    xattrs: record.xattrs,
+                    opaque: false,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Names in the lower tree of objects that were copied under another of their names.
+    fn further_names(&self, found: &mut Vec<Change>) -> io::Result<()> {
+        let Some(lower) = self.lower else { return Ok(()) };
+        let mut copies = BTreeMap::new();
+        for name in names(&self.mark(Path::new("")))? {
+            let copy = self.mark(Path::new(&name));
+            if let Some(object) = link_of(name.as_bytes())
+                && copy.symlink_metadata().is_ok()
+                && name.as_bytes().last() != Some(&0x7f)
+            {
+                copies.insert(object, copy);
+            }
+        }
+        if copies.is_empty() {
+            return Ok(());
+        }
+        let mut todo = vec![PathBuf::new()];
+        while let Some(directory) = todo.pop() {
+            for name in names(&lower.join(&directory)).unwrap_or_default() {
+                let path = directory.join(name);
+                let Ok(meta) = lower.join(&path).symlink_metadata() else { continue };
+                let hidden = is_whiteout(&self.mark(&path)) || self.is_opaque(&path)?;
+                match self.upper.join(&path).symlink_metadata() {
+                    _ if hidden => {}
+                    Ok(upper) if !upper.is_dir() => {}
+                    _ if meta.is_dir() => todo.push(path),
+                    Ok(_) => {}
+                    Err(_) => found.extend(self.further_name(path, &meta, &copies)?),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn further_name(
+        &self,
+        path: PathBuf,
+        meta: &Metadata,
+        copies: &BTreeMap<(u64, u64), PathBuf>,
+    ) -> io::Result<Option<Change>> {
+        let Some(copy) = copies.get(&(meta.dev(), meta.ino())) else { return Ok(None) };
+        let record = self.record(Path::new(copy.file_name().unwrap_or_default()), None)?.unwrap_or_default();
+        let mut stat = Stat::from(&copy.symlink_metadata()?);
+        record.apply(&mut stat);
+        let (xattrs, object) = (record.xattrs, Some(copy.clone()));
+        Ok(Some(Change { path, difference: Difference::Changed, object, stat, xattrs, opaque: false }))
+    }
+
+    fn is_opaque(&self, path: &Path) -> io::Result<bool> {
+        let Ok(meta) = self.upper.join(path).symlink_metadata() else { return Ok(false) };
+        Ok(self.record(path, Some(meta.ino()))?.is_some_and(|record| record.opaque))
+    }
+
+    fn record(&self, path: &Path, ino: Option<u64>) -> io::Result<Option<Record>> {
+        let mut name = self.mark(path).into_os_string().into_vec();
+        name.push(0x7f);
+        let mut text = Vec::new();
+        match File::open(OsStr::from_bytes(&name)) {
+            Ok(file) => file.take(record::LONGEST).read_to_end(&mut text)?,
+            // A whiteout stands where a directory of records would be.
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        Ok(record::parse(&text).into_iter().find(|record| record.object.is_none() || record.object == ino))
+    }
+
+    fn content_differs(&self, path: &Path, meta: &Metadata, below: &Metadata) -> io::Result<bool> {
+        let Some(lower) = self.lower else { return Ok(true) };
+        let (one, other) = (self.upper.join(path), lower.join(path));
+        if meta.is_symlink() {
+            return Ok(fs::read_link(one)? != fs::read_link(other)?);
+        }
+        if !meta.is_file() {
+            return Ok(meta.rdev() != below.rdev());
+        }
+        Ok(meta.len() != below.len() || !same_content(File::open(one)?, File::open(other)?)?)
+    }
+}
+
+/// The device and inode number in the lower tree of an object whose copy has this name.
+fn link_of(name: &[u8]) -> Option<(u64, u64)> {
+    let text = std::str::from_utf8(name).ok()?.strip_prefix(crate::union::LINKED)?;
+    let mut numbers = text.split('.').map(|number| number.parse::<u64>().ok());
+    let (major, minor, ino) = (numbers.next()??, numbers.next()??, numbers.next()??);
+    Some((nix::sys::stat::makedev(major, minor), ino))
+}
+
+fn deleted(path: PathBuf) -> Change {
+    Change {
+        path,
+        difference: Difference::Deleted,
+        object: None,
+        stat: Stat::default(),
+        xattrs: BTreeMap::new(),
+        opaque: false,
+    }
+}
+
+fn is_whiteout(mark: &Path) -> bool {
+    mark.symlink_metadata().is_ok_and(|meta| meta.is_file() && meta.len() == 0)
+}
+
+fn attributes_differ(stat: &Stat, below: &Metadata) -> bool {
+    let links = stat.file_type() == FileType::Symlink;
+    (stat.uid, stat.gid) != (below.uid(), below.gid()) || !links && stat.permissions() != below.mode() & 0o7777
+}
+
+/// The names in a directory, sorted; none if there is no such directory.
+fn names(directory: &Path) -> io::Result<Vec<std::ffi::OsString>> {
+    let entries = match fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(Vec::new());
+        }
+        Err(error) => return Err(error),
+    };
+    let mut names = entries.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<_>>>()?;
+    names.sort();
+    Ok(names)
+}
+
+fn same_content(mut one: File, mut other: File) -> io::Result<bool> {
+    let (mut a, mut b) = (vec![0; 1 << 16], vec![0; 1 << 16]);
+    loop {
+        let length = one.read(&mut a)?;
+        if length == 0 {
+            return Ok(true);
+        }
+        if other.read_exact(&mut b[..length]).is_err() || a[..length] != b[..length] {
+            return Ok(false);
+        }
+    }
+}

@@ -1,0 +1,340 @@
+//! A hypervisor that is killed at any instant leaves the old object or the new one: each change is cut off before each of the steps it takes on the host, and
+//! then looked at by a new mount.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use nix::{
+    fcntl::{AT_FDCWD, AtFlags, RenameFlags as Renameat2, renameat2},
+    sys::{
+        stat::{Mode, SFlag, UtimensatFlags, mknod, utimensat},
+        time::TimeSpec,
+    },
+    unistd::{Gid, Uid, fchownat},
+};
+use std::{
+    collections::BTreeMap,
+    ffi::OsStr,
+    fs::{self, DirBuilder, OpenOptions, Permissions},
+    os::unix::{
+        ffi::{OsStrExt, OsStringExt},
+        fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, symlink},
+    },
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+use vu_api::{
+    AbsPath, AccessMode, Caller, Errno, FileType, Filesystem, Location, OpenFlags, OpenHow, Opened, Probe, Purpose,
+    RenameFlags, Stat, TimeChange,
+    testing::{As, path},
+};
+use vu_mod_vufs::{Attributes, Kind, Union};
+
+/// A directory of the host that can be changed only so many times more.
+struct Host {
+    root: PathBuf,
+    steps: AtomicUsize,
+}
+
+impl Host {
+    fn name(&self, path: &AbsPath) -> PathBuf {
+        self.root.join(OsStr::from_bytes(&path.as_bytes()[1..]))
+    }
+
+    /// Another step; behind the last one nothing happens any more.
+    fn step(&self) -> Result<(), Errno> {
+        let left = self.steps.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+        left.map(drop).map_err(|_| Errno::EIO)
+    }
+}
+
+fn errno(error: nix::Error) -> Errno {
+    Errno::new(error as i32)
+}
+
+impl Filesystem for Host {
+    fn locate(&self, path: &AbsPath, _purpose: Purpose) -> Result<Location, Errno> {
+        Ok(Location::Host(AbsPath::new(self.name(path).into_os_string().into_vec()).unwrap()))
+    }
+
+    fn probe(&self, path: &AbsPath) -> Result<Probe, Errno> {
+        let file_type = Some(self.stat(path)?.file_type());
+        Ok(Probe::Found { file_type, handle: None })
+    }
+
+    fn stat(&self, path: &AbsPath) -> Result<Stat, Errno> {
+        Ok(Stat::from(&fs::symlink_metadata(self.name(path))?))
+    }
+
+    fn open(&self, path: &AbsPath, how: &OpenHow, _caller: &dyn Caller) -> Result<Opened, Errno> {
+        if how.flags.writes() || how.flags.contains(OpenFlags::CREAT) {
+            self.step()?;
+        }
+        let bits = how.flags.bits();
+        let mut options = OpenOptions::new();
+        options.read(how.flags.reads()).write(bits & libc::O_ACCMODE != libc::O_RDONLY);
+        options.custom_flags(bits | libc::O_NOFOLLOW).mode(how.mode);
+        if how.flags.contains(OpenFlags::CREAT | OpenFlags::EXCL) {
+            options.create_new(true);
+        } else {
+            options.create(how.flags.contains(OpenFlags::CREAT));
+        }
+        Ok(Opened::Host(options.open(self.name(path))?.into()))
+    }
+
+    fn read_link(&self, path: &AbsPath) -> Result<Vec<u8>, Errno> {
+        Ok(fs::read_link(self.name(path))?.into_os_string().into_vec())
+    }
+
+    fn access(&self, _path: &AbsPath, _mode: AccessMode, _caller: &dyn Caller) -> Result<(), Errno> {
+        Ok(())
+    }
+
+    fn mkdir(&self, path: &AbsPath, mode: u32, _caller: &dyn Caller) -> Result<(), Errno> {
+        self.step()?;
+        Ok(DirBuilder::new().mode(mode).create(self.name(path))?)
+    }
+
+    fn mknod(&self, path: &AbsPath, mode: u32, rdev: u64, _caller: &dyn Caller) -> Result<(), Errno> {
+        self.step()?;
+        let (kind, mode_bits) = (SFlag::from_bits_truncate(mode), Mode::from_bits_truncate(mode & 0o7777));
+        mknod(&self.name(path), kind, mode_bits, rdev).map_err(errno)
+    }
+
+    fn unlink(&self, path: &AbsPath, _caller: &dyn Caller) -> Result<(), Errno> {
+        self.step()?;
+        Ok(fs::remove_file(self.name(path))?)
+    }
+
+    fn rmdir(&self, path: &AbsPath, _caller: &dyn Caller) -> Result<(), Errno> {
+        self.step()?;
+        Ok(fs::remove_dir(self.name(path))?)
+    }
+
+    fn rename(&self, from: &AbsPath, to: &AbsPath, flags: RenameFlags, _caller: &dyn Caller) -> Result<(), Errno> {
+        self.step()?;
+        let flags = Renameat2::from_bits_truncate(flags.bits());
+        renameat2(AT_FDCWD, &self.name(from), AT_FDCWD, &self.name(to), flags).map_err(errno)
+    }
+
+    fn link(&self, from: &AbsPath, to: &AbsPath, _caller: &dyn Caller) -> Result<(), Errno> {
+        self.step()?;
+        Ok(fs::hard_link(self.name(from), self.name(to))?)
+    }
+
+    fn symlink(&self, target: &[u8], path: &AbsPath, _caller: &dyn Caller) -> Result<(), Errno> {
+        self.step()?;
+        Ok(symlink(OsStr::from_bytes(target), self.name(path))?)
+    }
+
+    fn chmod(&self, path: &AbsPath, mode: u32, _caller: &dyn Caller) -> Result<(), Errno> {
+        self.step()?;
+        Ok(fs::set_permissions(self.name(path), Permissions::from_mode(mode))?)
+    }
+
+    fn chown(&self, path: &AbsPath, uid: Option<u32>, gid: Option<u32>, _caller: &dyn Caller) -> Result<(), Errno> {
+        self.step()?;
+        let (uid, gid) = (uid.map(Uid::from_raw), gid.map(Gid::from_raw));
+        fchownat(AT_FDCWD, &self.name(path), uid, gid, AtFlags::AT_SYMLINK_NOFOLLOW).map_err(errno)
+    }
+
+    fn utimens(&self, path: &AbsPath, atime: TimeChange, mtime: TimeChange, _caller: &dyn Caller) -> Result<(), Errno> {
+        self.step()?;
+        let time = |change| match change {
+            TimeChange::Now => TimeSpec::UTIME_NOW,
+            TimeChange::Omit => TimeSpec::UTIME_OMIT,
+            TimeChange::Set(time) => TimeSpec::new(time.secs, time.nanos.into()),
+        };
+        let flags = UtimensatFlags::NoFollowSymlink;
+        utimensat(AT_FDCWD, &self.name(path), &time(atime), &time(mtime), flags).map_err(errno)
+    }
+}
+
+const UNLIMITED: usize = usize::MAX;
+
+/// What is shown: the type and content of each object.
+type Shown = BTreeMap<String, String>;
+
+/// A pair of trees, and mounts of it.
+struct Site(tempfile::TempDir);
+
+impl Site {
+    fn new() -> Site {
+        let site = Site(tempfile::tempdir().unwrap());
+        let low = site.0.path().join("low");
+        fs::create_dir_all(low.join("dir/sub")).unwrap();
+        fs::create_dir(low.join("empty")).unwrap();
+        fs::create_dir(site.0.path().join("up")).unwrap();
+        for name in ["file", "other", "dir/x", "dir/sub/y"] {
+            fs::write(low.join(name), format!("old {name}")).unwrap();
+        }
+        fs::hard_link(low.join("file"), low.join("hard")).unwrap();
+        symlink("file", low.join("link")).unwrap();
+        site
+    }
+
+    fn mount(&self, steps: usize) -> Union {
+        let host = Arc::new(Host { root: self.0.path().to_owned(), steps: AtomicUsize::new(steps) });
+        Union::new(host, path("/up"), path("/low"), Kind::Cow, Vec::new(), Attributes::Copied).unwrap()
+    }
+
+    fn shown(&self) -> Shown {
+        let union = self.mount(UNLIMITED);
+        let mut shown = Shown::new();
+        show(&union, &AbsPath::root(), &mut shown);
+        shown
+    }
+
+    fn lower(&self) -> Vec<(PathBuf, u64, i64, i64)> {
+        let mut all = Vec::new();
+        let mut todo = vec![self.0.path().join("low")];
+        while let Some(name) = todo.pop() {
+            let meta = fs::symlink_metadata(&name).unwrap();
+            if meta.is_dir() {
+                todo.extend(fs::read_dir(&name).unwrap().map(|entry| entry.unwrap().path()));
+            }
+            all.push((name, meta.len(), meta.mtime(), meta.mtime_nsec()));
+        }
+        all.sort();
+        all
+    }
+}
+
+fn show(union: &Union, at: &AbsPath, shown: &mut Shown) {
+    let me = As::user(nix::unistd::geteuid().as_raw());
+    let how = OpenHow { flags: OpenFlags::DIRECTORY, mode: 0 };
+    let Opened::Virtual(directory) = union.open(at, &how, &me).unwrap() else {
+        panic!("{at} is no directory of the union")
+    };
+    for entry in directory.entries(0).unwrap() {
+        if entry.name == b"." || entry.name == b".." {
+            continue;
+        }
+        let name = at.child(&entry.name);
+        let stat = union.stat(&name).unwrap_or_else(|errno| panic!("{name} is listed, and not there: {errno}"));
+        assert_eq!(stat.file_type(), entry.file_type, "{name}");
+        let content = match stat.file_type() {
+            FileType::Regular => {
+                let Ok(Location::Host(host)) = union.locate(&name, Purpose::Read) else { panic!("{name}") };
+                fs::read_to_string(Path::new(OsStr::from_bytes(host.as_bytes()))).unwrap()
+            }
+            FileType::Symlink => format!("-> {}", String::from_utf8(union.read_link(&name).unwrap()).unwrap()),
+            kind => format!("{kind:?}"),
+        };
+        shown.insert(name.to_string(), content);
+        if stat.file_type() == FileType::Directory {
+            show(union, &name, shown);
+        }
+    }
+}
+
+/// Makes a change after some others, cut off before each of its steps in turn.
+#[track_caller]
+fn cut_off(before: impl Fn(&Union), change: impl Fn(&Union) -> Result<(), Errno>) {
+    let done = {
+        let site = Site::new();
+        let union = site.mount(UNLIMITED);
+        before(&union);
+        change(&union).unwrap();
+        site.shown()
+    };
+    for steps in 0.. {
+        let site = Site::new();
+        before(&site.mount(UNLIMITED));
+        let (old, lower) = (site.shown(), site.lower());
+        let made = change(&site.mount(steps));
+        let seen = site.shown();
+        assert!(
+            seen == old || seen == done,
+            "cut off after {steps} steps: {seen:#?}\nis neither {old:#?}\nnor {done:#?}"
+        );
+        assert_eq!(site.lower(), lower, "cut off after {steps} steps");
+        // What was begun can be done again, whatever was left behind.
+        if made.is_err() && seen == old {
+            change(&site.mount(UNLIMITED)).unwrap_or_else(|errno| panic!("again after {steps} steps: {errno}"));
+            assert_eq!(site.shown(), done, "again after {steps} steps");
+        }
+        if made.is_ok() {
+            return;
+        }
+    }
+}
+
+fn me() -> As {
+    As::user(nix::unistd::geteuid().as_raw())
+}
+
+fn nothing(_: &Union) {}
+
+fn write(union: &Union, name: &str, purpose: Purpose) -> Result<(), Errno> {
+    let Location::Host(host) = union.locate(&path(name), purpose)? else { return Err(Errno::EIO) };
+    fs::write(Path::new(OsStr::from_bytes(host.as_bytes())), "new")?;
+    Ok(())
+}
+
+#[test]
+fn copying_up() {
+    for name in ["/file", "/dir/x", "/dir/sub/y", "/dir/sub/new"] {
+        cut_off(nothing, |union| write(union, name, Purpose::Write));
+    }
+    cut_off(nothing, |union| union.chmod(&path("/dir/sub"), 0o700, &me()));
+    cut_off(nothing, |union| union.locate(&path("/dir/sub/y"), Purpose::Write).map(drop));
+}
+
+#[test]
+fn removing() {
+    for name in ["/file", "/dir/x", "/link", "/hard"] {
+        cut_off(nothing, |union| union.unlink(&path(name), &me()));
+        cut_off(|union| union.chmod(&path("/file"), 0o600, &me()).unwrap(), |union| union.unlink(&path(name), &me()));
+    }
+    cut_off(nothing, |union| union.rmdir(&path("/empty"), &me()));
+    let emptied = |union: &Union| {
+        union.unlink(&path("/dir/sub/y"), &me()).unwrap();
+        union.mkdir(&path("/dir/sub/made"), 0o755, &me()).unwrap();
+        union.rmdir(&path("/dir/sub/made"), &me()).unwrap();
+    };
+    cut_off(emptied, |union| union.rmdir(&path("/dir/sub"), &me()));
+}
+
+#[test]
+fn making_what_was_removed() {
+    let removed = |union: &Union| {
+        union.unlink(&path("/dir/sub/y"), &me()).unwrap();
+        union.rmdir(&path("/dir/sub"), &me()).unwrap();
+        union.unlink(&path("/file"), &me()).unwrap();
+    };
+    cut_off(removed, |union| union.mkdir(&path("/dir/sub"), 0o755, &me()));
+    cut_off(removed, |union| union.mkdir(&path("/file"), 0o755, &me()));
+    cut_off(removed, |union| union.symlink(b"x", &path("/file"), &me()));
+    cut_off(removed, |union| write(union, "/file", Purpose::Write));
+}
+
+#[test]
+fn renaming() {
+    let rename = |from: &'static str, to: &'static str, flags: RenameFlags| {
+        move |union: &Union| union.rename(&path(from), &path(to), flags, &me())
+    };
+    let (plain, exchange) = (RenameFlags::empty(), RenameFlags::EXCHANGE);
+    for (from, to) in
+        [("/file", "/new"), ("/file", "/other"), ("/dir/x", "/empty/x"), ("/link", "/dir/x"), ("/hard", "/other")]
+    {
+        cut_off(nothing, rename(from, to, plain));
+    }
+    cut_off(nothing, rename("/file", "/dir/x", exchange));
+    let made = |union: &Union| {
+        union.mkdir(&path("/made"), 0o755, &me()).unwrap();
+        union.rename(&path("/file"), &path("/made/file"), RenameFlags::empty(), &me()).unwrap();
+        union.unlink(&path("/dir/sub/y"), &me()).unwrap();
+    };
+    for to in ["/new", "/empty", "/dir/sub"] {
+        cut_off(made, rename("/made", to, plain));
+    }
+    cut_off(made, rename("/made", "/other", exchange));
+}
+
+#[test]
+fn linking() {
+    cut_off(nothing, |union| union.link(&path("/dir/x"), &path("/linked"), &me()));
+    cut_off(nothing, |union| union.link(&path("/hard"), &path("/dir/sub/linked"), &me()));
+}
