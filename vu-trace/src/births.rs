@@ -160,6 +160,7 @@ impl<H: Hypervisor> Tracer<H> {
         self.seen(process);
         if let Some(thread) = self.threads.get_mut(&process) {
             thread.repaired = None;
+            thread.sleeps_since = None;
             thread.injected_at = None;
             // What was asked for before the exec is over is not forgotten by the kernel: an interrupt may still be pending.
             if thread.filters < self.spread {

@@ -11,7 +11,7 @@
 use crate::{
     memory::{Memory, ProcessMemory},
     proc::{self, Status},
-    ptrace::{Boundary, Delivery, Gone, Stopped, Tid},
+    ptrace::{Boundary, Delivery, Gone, Stopped, Tid, interrupt},
     tracer::{Phase, Thread},
     verdict::{Argument, Rewrite},
     x86_64::{Abi, Registers},
@@ -46,6 +46,7 @@ pub(crate) fn after_interrupt<H>(
         && let Some(timeout) = timeout
         && let Some(rewrite) = timeout.rest(stopped.tid(), own.syscall(), own.args(abi))
     {
+        thread.sleeps_since = Some(timeout.since);
         return Ok(Some(rewrite));
     }
     let mut regs = own;
@@ -73,7 +74,8 @@ pub(crate) fn before_signal<H>(
     Ok(())
 }
 
-/// Before a signal is delivered that ended a call with `EINTR`: if the program ignores it, the call is made again.
+/// Before a signal is delivered that ended a call with `EINTR`: if the program ignores it, the call is made again; one that sleeps with a timeout at the
+/// stop that is asked for here, with what is left of it.
 pub(crate) fn before_ignored<H>(
     stopped: &Stopped<Delivery>,
     thread: &mut Thread<H>,
@@ -81,13 +83,23 @@ pub(crate) fn before_ignored<H>(
     signal: i32,
 ) -> Result<(), Gone> {
     let Some(status) = Status::read(stopped.tid()) else { return Err(Gone) };
-    if status.ignores(signal) && !status.signal_pending() && repeatable(stopped.abi(own), own.syscall()) {
-        thread.repaired = Some(Box::new(*own));
-        let mut regs = *own;
-        regs.reissue();
-        stopped.set_registers(&regs)?;
+    let abi = stopped.abi(own);
+    let since = thread.sleeps_since.take();
+    if !status.ignores(signal) || status.signal_pending() || !repeatable(abi, own.syscall()) {
+        return Ok(());
     }
-    Ok(())
+    if abi == Abi::X86_64 && has_timeout(own.syscall(), own.args(abi)) {
+        // Of the first time it is not known when it began; each further one must not begin anew, or a signal that comes again and again would keep it
+        // asleep for ever.
+        let since = since.unwrap_or_else(monotonic_milliseconds);
+        thread.timeout = Some(Timeout { since, nr: own.syscall() });
+        thread.asked = interrupt(stopped.tid()).is_ok();
+        return Ok(());
+    }
+    thread.repaired = Some(Box::new(*own));
+    let mut regs = *own;
+    regs.reissue();
+    stopped.set_registers(&regs)
 }
 
 /// Since when a thread sleeps in a call with a timeout.
@@ -157,6 +169,16 @@ fn given(nr: i64) -> Option<Given> {
     })
 }
 
+/// Whether a call sleeps with a timeout, and would not be restarted with what is left of it.
+fn has_timeout(nr: i64, args: [u64; 6]) -> bool {
+    match given(nr) {
+        // An int: −1 is for ever.
+        Some(Given::Milliseconds(at)) => args[at] & 0x8000_0000 == 0,
+        Some(Given::Timespec(at)) => args[at] != 0,
+        None => false,
+    }
+}
+
 fn monotonic_milliseconds() -> f64 {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the kernel writes one timespec.
@@ -173,11 +195,8 @@ impl Timeout {
     /// To be called before the thread is interrupted: of one that sleeps in such a call.
     pub(crate) fn of(tid: Tid, clocks: &mut SchedulerClocks) -> Option<Timeout> {
         let (nr, args) = proc::sleeps_in(tid)?;
-        match given(nr)? {
-            // An int: −1 is for ever.
-            Given::Milliseconds(at) if args[at] & 0x8000_0000 != 0 => return None,
-            Given::Timespec(at) if args[at] == 0 => return None,
-            _ => {}
+        if !has_timeout(nr, args) {
+            return None;
         }
         Some(Timeout { since: clocks.last_ran(tid)?, nr })
     }

@@ -195,6 +195,11 @@ impl<H: Hypervisor> Tracer<H> {
         let Inside { finish, own, _scratch } = inside;
         self.passing.take(stopped.tid());
         let result = stopped.registers()?.result();
+        if result != Errno::EINTR.as_result()
+            && let Some(thread) = self.threads.get_mut(&stopped.tid())
+        {
+            thread.sleeps_since = None;
+        }
         let mut regs = own;
         regs.set_result(result);
         // An interrupted call has no result yet: the kernel decides between EINTR and doing it again, which then is the tracee's own.

@@ -63,6 +63,8 @@ pub(crate) struct Thread<H> {
     pub injected_at: Option<u64>,
     /// When a call that sleeps with a timeout is interrupted: since when it does.
     pub timeout: Option<repair::Timeout>,
+    /// When such a call was made again with what was left of its timeout: since when the program's own sleeps, in milliseconds of `CLOCK_MONOTONIC`.
+    pub sleeps_since: Option<f64>,
     /// In the program's memory, until the call that it is in has made its thread.
     pub changed: Option<fence::Changed>,
     /// In a group-stop, and it reports the end of that.
@@ -88,6 +90,7 @@ impl<H> Thread<H> {
             repaired: None,
             injected_at: None,
             timeout: None,
+            sleeps_since: None,
             changed: None,
             listening: false,
             debuggee: None,

@@ -187,6 +187,15 @@ static void ignored(void) {
     if (!(child = fork())) { for (int i = 0; i < 20; i++) { nap(10); kill(parent, SIGUSR1); } _exit(0); }
     CHECK(epoll_wait(epoll, &event, 1, 400) == 0);
     reap(child);
+    /* Signals that never end must not keep a timeout from being over. */
+    if (!(child = fork())) { for (;;) { nap(5); kill(parent, SIGUSR1); } }
+    CHECK(epoll_wait(epoll, &event, 1, 100) == 0);
+    sigset_t none;
+    sigemptyset(&none);
+    struct timespec soon = {0, 100000000};
+    CHECK(sigtimedwait(&none, NULL, &soon) == -1 && errno == EAGAIN);
+    kill(child, SIGKILL);
+    CHECK(waitpid(child, NULL, 0) == child);
 }
 
 /* ---- signals */
