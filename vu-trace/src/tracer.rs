@@ -517,7 +517,7 @@ impl<H: Hypervisor> Tracer<H> {
             Verdict::Return(result) => {
                 let nr = regs.syscall();
                 if let Some(debuggee) = self.debuggee(stopped.tid()) {
-                    debuggee.answered = debuggee.in_call.then_some(nr);
+                    debuggee.number = debuggee.in_call.then_some(nr);
                 }
                 regs.set_syscall(-1);
                 regs.set_result(result);

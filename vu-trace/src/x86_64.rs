@@ -66,11 +66,19 @@ impl Abi {
                 clone: libc::SYS_clone,
                 clone3: libc::SYS_clone3,
                 vfork: libc::SYS_vfork,
+                restart_syscall: libc::SYS_restart_syscall,
             },
             // arch/x86/entry/syscalls/syscall_32.tbl; mmap is mmap2.
-            Abi::I386 => {
-                &Numbers { seccomp: 354, mmap: 192, close: 6, prctl: 172, clone: 120, clone3: 435, vfork: 190 }
-            }
+            Abi::I386 => &Numbers {
+                seccomp: 354,
+                mmap: 192,
+                close: 6,
+                prctl: 172,
+                clone: 120,
+                clone3: 435,
+                vfork: 190,
+                restart_syscall: 0,
+            },
         }
     }
 }
@@ -84,6 +92,7 @@ pub(crate) struct Numbers {
     pub clone: i64,
     pub clone3: i64,
     pub vfork: i64,
+    pub restart_syscall: i64,
 }
 
 /// The code segment of 32-bit code (`__USER32_CS`).

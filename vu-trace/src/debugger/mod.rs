@@ -71,8 +71,8 @@ pub(crate) struct Debuggee {
     pub listening: bool,
     /// A stop that the debugger asked for (`PTRACE_INTERRUPT`), or the first one of a seized child, has not come yet.
     pub stop_wanted: bool,
-    /// The number of a call that the hypervisor answered, which the kernel does not know of any more.
-    pub answered: Option<i64>,
+    /// The number of its call, where the kernel has another one: of a call that was answered, none; of one that goes on, restart_syscall(2).
+    pub number: Option<i64>,
     /// Its own blocked signals, while all are, because its call is repeated.
     pub withheld: Option<u64>,
     /// Its process is a child of the debugger's: the kernel tells of its end.
@@ -103,7 +103,7 @@ impl Debuggee {
             group_stopped: false,
             listening: false,
             stop_wanted: false,
-            answered: None,
+            number: None,
             withheld: None,
             child: false,
             sent: None,

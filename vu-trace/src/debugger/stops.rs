@@ -149,8 +149,8 @@ impl<H: Hypervisor> Tracer<H> {
         let (asked, owed) = (thread.asked, thread.owed);
         let Some(debuggee) = thread.debuggee.as_deref_mut() else { return self.go_on(stopped) };
         let mut regs = stopped.registers()?;
-        if let Some(nr) = debuggee.answered.take()
-            && regs.syscall() == -1
+        if let Some(nr) = debuggee.number.take()
+            && [-1, stopped.abi(&regs).numbers().restart_syscall].contains(&regs.syscall())
         {
             regs.set_syscall(nr);
             stopped.set_registers(&regs)?;
@@ -178,8 +178,12 @@ impl<H: Hypervisor> Tracer<H> {
         // Interrupted by us only, it is made again by the kernel, or by `repair`.
         let failed = interrupted || regs.result() == Errno::EINTR.as_result();
         if asked && failed && !Status::read(tid).is_none_or(|status| status.signal_pending()) {
-            let wanted = self.debuggee(tid).is_some_and(|debuggee| debuggee.stop_wanted);
-            if !wanted {
+            // A debugger that asked for a stop sees its call interrupted.
+            if let Some(debuggee) = self.debuggee(tid)
+                && !debuggee.stop_wanted
+            {
+                // The kernel may go on with it by another call.
+                debuggee.number = Some(regs.syscall());
                 return self.go_on(stopped);
             }
         }

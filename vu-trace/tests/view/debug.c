@@ -839,18 +839,101 @@ static void many(void) {
     CHECK(born == 44 && ended == 45 && last == 0);
 }
 
+/* Signals come while calls wait for their verdict: each call is told once, with its own result. */
+static void calls_under_signals(void) {
+    handle(SIGALRM, SA_RESTART);
+    struct itimerval often = {{0, 3000}, {0, 3000}};
+    CHECK(setitimer(ITIMER_REAL, &often, NULL) == 0);
+    for (int i = 0; i < 1500; i++) {
+        access("/virt/answer", F_OK);
+        mkdir("/virt/host/proc/none", 0700);
+    }
+    often = (struct itimerval){{0, 0}, {0, 0}};
+    CHECK(setitimer(ITIMER_REAL, &often, NULL) == 0);
+    _exit(0);
+}
+static void alarms(void) {
+    pid_t child = traced(calls_under_signals);
+    options(child, PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL);
+    int status, signal = 0, entries = 0, signals = 0;
+    long inside = -1;
+    for (;;) {
+        CHECK(ask(PTRACE_SYSCALL, child, 0, number(signal)) == 0);
+        signal = 0;
+        status = next(child);
+        if (!WIFSTOPPED(status)) break;
+        if (status == STOP(SIGALRM)) {
+            CHECK(inside == -1);
+            signal = SIGALRM;
+            signals++;
+            continue;
+        }
+        CHECK(status == CALL);
+        struct ptrace_syscall_info i;
+        CHECK(ask(PTRACE_GET_SYSCALL_INFO, child, sizeof i, &i) > 0);
+        struct user_regs_struct r = regs(child);
+        if (i.op == PTRACE_SYSCALL_INFO_ENTRY) {
+            CHECK(inside == -1);
+            inside = i.entry.nr;
+            entries += inside == SYS_access || inside == SYS_mkdir;
+        } else {
+            CHECK(i.op == PTRACE_SYSCALL_INFO_EXIT && (inside == (long)r.orig_rax || inside == SYS_rt_sigreturn));
+            if (inside == SYS_access) CHECK(i.exit.rval == (mounted ? -EXDEV : -ENOENT));
+            if (inside == SYS_mkdir) CHECK(i.exit.rval == -ENOENT);
+            inside = -1;
+        }
+    }
+    CHECK(status == 0 && entries == 3000 && signals > 10);
+}
+
+/* The first mount of a view is made while debugger and debuggees sleep in calls, or stand in stops. */
+enum { CONTROL = 0x7675 };
+static void sleeps_in_calls(void) {
+    int epoll = epoll_create1(0);
+    struct epoll_event event;
+    CHECK(epoll_wait(epoll, &event, 1, 400) == 0);
+    struct timespec t = {0, 400000000};
+    CHECK(nanosleep(&t, NULL) == 0);
+    CHECK(access("/virt/answer", F_OK) == -1 && errno == EXDEV);
+    _exit(0);
+}
+static void mounting(void) {
+    /* Natively there is nothing to mount. */
+    if (syscall(CONTROL, 3) == -1 && errno == ENOSYS) return;
+    pid_t sleeper = traced(sleeps_in_calls), waiter = traced(sleeps_in_calls), stopped = traced(exits_with_word);
+    for (int i = 0; i < 2; i++) options(i ? sleeper : waiter, PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL);
+    pid_t mounter = child_of();
+    if (mounter == 0) { nap(150); CHECK(syscall(CONTROL, 1) == 0); nap(350); CHECK(syscall(CONTROL, 1) == 0); _exit(0); }
+    ENTER(sleeper, SYS_epoll_create1);
+    CHECK(LEAVE(sleeper, SYS_epoll_create1) >= 0);
+    ENTER(sleeper, SYS_epoll_wait);
+    CHECK(LEAVE(sleeper, SYS_epoll_wait) == 0);
+    ENTER(sleeper, SYS_clock_nanosleep);
+    CHECK(LEAVE(sleeper, SYS_clock_nanosleep) == 0);
+    ENTER(sleeper, SYS_access);
+    CHECK(LEAVE(sleeper, SYS_access) == -EXDEV);
+    ENTER(sleeper, SYS_exit_group);
+    resume(PTRACE_CONT, sleeper, 0);
+    ended(sleeper, 0);
+    ended(mounter, 0);
+    resume(PTRACE_CONT, waiter, 0);
+    ended(waiter, 0);
+    resume(PTRACE_CONT, stopped, 0);
+    ended(stopped, (word & 0xff) << 8);
+}
+
 static const struct { const char *name; void (*run)(void); } scenarios[] = {
     {"memory", memory}, {"registers", registers}, {"errors", errors}, {"syscalls", syscalls}, {"paths", paths},
     {"signals", signals}, {"traps", traps}, {"steps_of_calls", steps_of_calls}, {"events", events}, {"events_seized", events_seized},
     {"exec_trap", exec_trap}, {"exec_of_thread", exec_of_thread}, {"attach", attach}, {"attach_running", attach_running},
     {"attach_to_stopped", attach_to_stopped}, {"seize", seize}, {"group_stop", group_stop}, {"waits", waits},
     {"waits_for_strangers", waits_for_strangers}, {"sigchld", sigchld}, {"threads", threads}, {"asleep_before", asleep_before},
-    {"debugger_ends", debugger_ends}, {"exit_kill", exit_kill}, {"nested", nested}, {"many", many},
+    {"debugger_ends", debugger_ends}, {"exit_kill", exit_kill}, {"nested", nested}, {"many", many}, {"alarms", alarms}, {"mounting", mounting},
 };
 
 int main(int argc, char **argv) {
     mounted = argc > 2;
-    if (mounted && syscall(0x7675, 1) != 0) return 3;
+    if (mounted && syscall(CONTROL, 1) != 0) return 3;
     for (size_t i = 0; i < sizeof scenarios / sizeof *scenarios; i++) {
         if (argc > 1 && strcmp(argv[1], "all") && strcmp(argv[1], scenarios[i].name)) continue;
         scenario = scenarios[i].name;
