@@ -210,7 +210,10 @@ impl<At> Stopped<At> {
 
     /// Lets it run. A tracee that died meanwhile reports so to wait(2).
     pub(crate) fn resume(self, how: Resume) {
-        self.go(how, 0);
+        if self.go(how, 0) == Err(Errno::EIO) {
+            // The machine cannot step like that.
+            let _ = self.go(Resume::Freely, 0);
+        }
     }
 
     /// Leaves it in its stop, at the disposal of a debugger.
@@ -225,7 +228,7 @@ impl<At> Stopped<At> {
         let _ = request(libc::PTRACE_SETOPTIONS, self.tid, 0, options);
     }
 
-    fn go(self, how: Resume, signal: i32) {
+    fn go(&self, how: Resume, signal: i32) -> Result<(), Errno> {
         let how = match how {
             Resume::Freely => libc::PTRACE_CONT,
             Resume::ToSyscall => libc::PTRACE_SYSCALL,
@@ -234,7 +237,7 @@ impl<At> Stopped<At> {
             Resume::Emulation => PTRACE_SYSEMU,
             Resume::EmulationStep => PTRACE_SYSEMU_SINGLESTEP,
         };
-        let _ = request(how, self.tid, 0, signal.unsigned_abs() as usize);
+        request(how, self.tid, 0, signal.unsigned_abs() as usize).map(drop)
     }
 }
 
@@ -290,7 +293,7 @@ impl Stopped<Delivery> {
 
     /// Delivers the signal (0: none) and lets it run.
     pub(crate) fn deliver(self, how: Resume, signal: i32) {
-        self.go(how, signal);
+        let _ = self.go(how, signal);
     }
 }
 
@@ -308,8 +311,15 @@ pub(crate) struct SignalInfo {
 /// a request takes or gives its data.
 impl Stopped<Held> {
     /// Lets it run; `signal` is what is delivered, or sent, if its stop is one that takes a signal.
-    pub(crate) fn release(self, how: Resume, signal: i32) {
-        self.go(how, signal);
+    ///
+    /// # Errors
+    /// `EIO` if the machine cannot do that: then it is given back, stopped as before.
+    pub(crate) fn release(self, how: Resume, signal: i32) -> Result<(), (Errno, Stopped<Held>)> {
+        match self.go(how, signal) {
+            // The dead tell so themselves.
+            Ok(()) | Err(Errno::ESRCH) => Ok(()),
+            Err(errno) => Err((errno, self)),
+        }
     }
 
     /// Leaves it in its group-stop.

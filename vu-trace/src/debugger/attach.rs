@@ -3,7 +3,7 @@
 use super::{Attached, Dead, Debuggee, Sent, Told, Waits};
 use crate::{
     proc::Status,
-    ptrace::{Tid, interrupt},
+    ptrace::{Resume, Tid, interrupt},
     repair::{SchedulerClocks, Timeout},
     tracer::Tracer,
     verdict::Hypervisor,
@@ -185,14 +185,23 @@ impl<H: Hypervisor> Tracer<H> {
                 self.debuggers.debuggees.remove(&debuggee.debugger);
             }
         }
-        let Some((held, _)) = debuggee.held else { return };
+        let Some((held, _)) = debuggee.held else {
+            if debuggee.listening {
+                // It stays stopped only if its process is.
+                thread.asked |= interrupt(tid).is_ok();
+            }
+            return;
+        };
         held.set_further_options(0);
         if debuggee.group_stopped {
             // If its process is still to be stopped, it stops (`__ptrace_unlink`).
             thread.asked |= interrupt(tid).is_ok();
         }
         let how = self.how(tid);
-        held.release(how, signal);
+        if let Err((errno, held)) = held.release(how, signal) {
+            tracing::error!("{tid} does not go on without its debugger ({errno}); it is let run");
+            let _ = held.release(Resume::Freely, 0);
+        }
     }
 
     /// A debugger is dead: its debuggees go on, or die with it (`exit_ptrace`).

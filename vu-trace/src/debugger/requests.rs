@@ -8,6 +8,7 @@ use crate::{
     verdict::{Hypervisor, Verdict},
     x86_64::{Abi, Registers},
 };
+use std::mem;
 use vu_api::Errno;
 
 // Requests that libc does not name (`include/uapi/linux/ptrace.h`, `arch/x86/include/uapi/asm/ptrace-abi.h`).
@@ -136,21 +137,27 @@ impl<H: Hypervisor> Tracer<H> {
             _ => return look(ProcessMemory(debugger), debuggee, held, kind, request, addr, data),
         };
         let signal = valid_signal(data)?;
-        self.let_go_on(tid, how, signal);
-        Ok(0)
+        self.let_go_on(tid, how, signal).map(|()| 0)
     }
 
     /// Ends the stop of a debuggee (`ptrace_resume`).
-    fn let_go_on(&mut self, tid: Tid, how: Resume, signal: i32) {
-        let Some(debuggee) = self.debuggee(tid) else { return };
-        let Some((held, _)) = debuggee.held.take() else { return };
-        debuggee.mode = how;
+    fn let_go_on(&mut self, tid: Tid, mode: Resume, signal: i32) -> Result<(), Errno> {
+        let debuggee = self.debuggee(tid).ok_or(Errno::ESRCH)?;
+        let (held, kind) = debuggee.held.take().ok_or(Errno::ESRCH)?;
+        let before = mem::replace(&mut debuggee.mode, mode);
+        let how = self.how(tid);
+        let result = held.release(how, signal);
+        let Some(debuggee) = self.debuggee(tid) else { return Ok(()) };
+        if let Err((errno, held)) = result {
+            debuggee.mode = before;
+            debuggee.held = Some((held, kind));
+            return Err(errno);
+        }
         debuggee.report = None;
-        if how != Resume::ToSyscall {
+        if mode != Resume::ToSyscall {
             debuggee.in_call = false;
         }
-        let how = self.how(tid);
-        held.release(how, signal);
+        Ok(())
     }
 }
 

@@ -754,6 +754,22 @@ static void asleep_before(void) {
     CHECK(ask(PTRACE_DETACH, child, 0, 0) == 0);
     finish(child);
 }
+/* A debugger that dies while its debuggee stands in a stop that is none of its process, and is listened for. */
+static void listener_ends(void) {
+    CHECK(pipe(gate) == 0);
+    pid_t stranger = grandchild(reads_and_ends);
+    pid_t debugger = child_of();
+    if (debugger == 0) {
+        CHECK(ask(PTRACE_SEIZE, stranger, 0, 0) == 0 && ask(PTRACE_INTERRUPT, stranger, 0, 0) == 0);
+        EXPECT(stranger, EVENT(PTRACE_EVENT_STOP));
+        CHECK(ask(PTRACE_LISTEN, stranger, 0, 0) == 0);
+        _exit(0);
+    }
+    int status;
+    CHECK(waitpid(debugger, &status, 0) == debugger && status == 0);
+    CHECK(write(gate[1], "x", 1) == 1);
+    CHECK(wait(&status) > 0 && status == 3 << 8);
+}
 static void debugger_dies(long option, int expected) {
     CHECK(pipe(gate) == 0);
     pid_t stranger = grandchild(reads_and_ends);
@@ -928,7 +944,7 @@ static const struct { const char *name; void (*run)(void); } scenarios[] = {
     {"exec_trap", exec_trap}, {"exec_of_thread", exec_of_thread}, {"attach", attach}, {"attach_running", attach_running},
     {"attach_to_stopped", attach_to_stopped}, {"seize", seize}, {"group_stop", group_stop}, {"waits", waits},
     {"waits_for_strangers", waits_for_strangers}, {"sigchld", sigchld}, {"threads", threads}, {"asleep_before", asleep_before},
-    {"debugger_ends", debugger_ends}, {"exit_kill", exit_kill}, {"nested", nested}, {"many", many}, {"alarms", alarms}, {"mounting", mounting},
+    {"debugger_ends", debugger_ends}, {"exit_kill", exit_kill}, {"listener_ends", listener_ends}, {"nested", nested}, {"many", many}, {"alarms", alarms}, {"mounting", mounting},
 };
 
 int main(int argc, char **argv) {
