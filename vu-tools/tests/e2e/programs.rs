@@ -179,6 +179,25 @@ PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 program.py; echo $?"#,
 }
 
 #[test]
+fn timeouts_among_ignored_signals() {
+    differential(
+        r#"/usr/bin/python3 -c '
+import os, select, signal, time
+signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+parent, child = os.getpid(), os.fork()
+if child == 0:
+    for _ in range(100): time.sleep(0.05); os.kill(parent, signal.SIGUSR1)
+    os._exit(0)
+def took(what):
+    begin = time.monotonic(); result = what(); return result, 0.4 < time.monotonic() - begin < 2
+print(took(lambda: signal.sigtimedwait([], 0.5)))
+print(took(lambda: select.epoll().poll(0.5)))
+print(took(lambda: signal.sigtimedwait([], 0.5)))
+os.kill(child, signal.SIGKILL); os.wait()'"#,
+    );
+}
+
+#[test]
 fn names_of_sockets() {
     differential(
         r#"cat > names.py << 'END'
