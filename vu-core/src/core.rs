@@ -299,6 +299,10 @@ impl Hypervisor for Core {
         }
     }
 
+    fn named_by(&self, process: Tid) -> Option<u16> {
+        self.tasks.get(process)?.process.named_by()
+    }
+
     fn exited(&self, tid: Tid) {
         if let Some(task) = self.tasks.get(tid) {
             task.tell(Tag::Tasks, format_args!("has ended"));

@@ -55,7 +55,7 @@ pub struct Process {
     /// The routes of directories opened with `O_PATH`, whose descriptions have no room for a tag, by device and inode number; oldest first.
     path_routes: Mutex<Vec<(Object, Arc<Route>)>>,
     /// The same of the program it is about to execute.
-    next_executable: Mutex<Option<AbsPath>>,
+    next_executable: Mutex<Next>,
 }
 
 /// A view in which tasks live; when the last of them is gone, it ends.
@@ -313,15 +313,28 @@ impl Process {
         self.path_routes.lock().iter().find(|(known, _)| *known == object).map(|(_, route)| route.clone())
     }
 
-    /// Sets the name of the program that the process is about to execute, if it will differ from the host's.
-    pub fn set_next_executable(&self, path: Option<AbsPath>) {
-        *self.next_executable.lock() = path;
+    /// Sets the name of the program that the process is about to execute, if it will differ from the host's, and which argument names the process if
+    /// the program does not.
+    pub fn set_next_executable(&self, path: Option<AbsPath>, named_by: Option<u16>) {
+        *self.next_executable.lock() = Next { path, named_by };
+    }
+
+    /// Which argument of the program that was just executed names the process; asked once.
+    pub fn named_by(&self) -> Option<u16> {
+        self.next_executable.lock().named_by.take()
     }
 
     /// The process executes another program.
     pub fn executed(&self) {
-        *self.executable.lock() = self.next_executable.lock().take();
+        *self.executable.lock() = self.next_executable.lock().path.take();
     }
+}
+
+/// What is to be known of a program when it begins.
+#[derive(Debug, Default)]
+struct Next {
+    path: Option<AbsPath>,
+    named_by: Option<u16>,
 }
 
 /// A name that `/proc` gives to an object, as a path.

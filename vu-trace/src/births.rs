@@ -157,6 +157,7 @@ impl<H: Hypervisor> Tracer<H> {
             p.space = crate::space::Space::default();
         }
         self.hypervisor.executed(process, former);
+        let named_by = self.hypervisor.named_by(process);
         self.seen(process);
         if let Some(thread) = self.threads.get_mut(&process) {
             thread.repaired = None;
@@ -172,6 +173,11 @@ impl<H: Hypervisor> Tracer<H> {
             self.hold(stopped, Kind::Event(libc::PTRACE_EVENT_EXEC));
         } else {
             self.trap_exec(process);
+            if let Some(argument) = named_by
+                && self.debuggee(process).is_none()
+            {
+                self.set_phase(process, Phase::Naming(argument));
+            }
             self.resume(stopped);
         }
         Ok(())

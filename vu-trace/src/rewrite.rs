@@ -212,6 +212,20 @@ impl<H: Hypervisor> Tracer<H> {
         self.left(stopped)
     }
 
+    // ---- programs that were executed by another name
+
+    /// At the exit from an exec: has the process named after the last component of an argument, as the kernel does it by the program's path
+    /// (`begin_new_exec`, `fs/exec.c`).
+    pub(crate) fn name(&mut self, stopped: Stopped<Boundary>, argument: u16) -> Result<(), Gone> {
+        let regs = stopped.registers()?;
+        let abi = regs.abi();
+        let Some(name) = last_component(&ProcessMemory(stopped.tid()), regs.stack(), abi, argument) else {
+            return self.go_on(stopped);
+        };
+        let args = [libc::PR_SET_NAME.unsigned_abs().into(), name, 0, 0, 0, 0];
+        self.inject(stopped, abi, abi.numbers().prctl, args, |tracer, stopped, _| tracer.go_on(stopped))
+    }
+
     // ---- programs whose memory may not be read
 
     /// At the entry of a call of such a program: makes `prctl(PR_SET_DUMPABLE, 1)` in its place.
@@ -247,6 +261,23 @@ impl<H: Hypervisor> Tracer<H> {
         }
         self.go_on(stopped)
     }
+}
+
+/// Where the last component of an argument lies, of a program that has not run yet: on its stack are their number and their addresses.
+fn last_component(memory: &impl Memory, stack: u64, abi: Abi, argument: u16) -> Option<u64> {
+    let width = abi.pointer_size() as u64;
+    let word = |index: u64| {
+        let address = stack.checked_add(index * width)?;
+        if width == 4 { memory.read_u32(address).ok().map(u64::from) } else { memory.read_u64(address).ok() }
+    };
+    let argument = u64::from(argument);
+    if argument >= word(0)? {
+        return None;
+    }
+    let text = word(1 + argument)?;
+    let path = memory.read_path(text).ok()?;
+    let slash = path.iter().rposition(|&b| b == b'/');
+    text.checked_add(slash.map_or(0, |slash| slash as u64 + 1))
 }
 
 /// The values of arguments whose bytes lie at `base` on, and those bytes.

@@ -38,6 +38,8 @@ pub(crate) enum Phase<H> {
     Unreadable,
     /// It is in the call that makes it readable; with these registers it makes its own.
     Exposing(Registers),
+    /// It has just executed a program and is to be named after this argument.
+    Naming(u16),
     /// It makes a call of the tracer's.
     Injecting(Box<Injection<H>>),
     /// It is a debugger, and waits.
@@ -402,6 +404,7 @@ impl<H: Hypervisor> Tracer<H> {
         match self.take_phase(tid) {
             Phase::Inside(inside) => self.leave(stopped, *inside),
             Phase::Exposing(own) => self.exposed(stopped, own),
+            Phase::Naming(argument) => self.name(stopped, argument),
             Phase::Injecting(injection) => self.injected(stopped, *injection),
             Phase::Waiting(wait) => self.waited(stopped, *wait),
             Phase::Free => self.left(stopped),

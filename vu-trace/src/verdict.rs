@@ -138,6 +138,11 @@ pub trait Hypervisor: Send + Sync + 'static {
     /// A process executes another program; `former` is the thread that made the call, whose id is now `process`.
     fn executed(&self, process: Tid, former: Tid);
 
+    /// Asked after that: which of the arguments gives the process its name (`comm`, proc(5)), if the kernel named it after another file.
+    fn named_by(&self, _process: Tid) -> Option<u16> {
+        None
+    }
+
     /// A thread is gone.
     fn exited(&self, tid: Tid);
 }
@@ -154,6 +159,9 @@ impl<T: Hypervisor> Hypervisor for Arc<T> {
     }
     fn executed(&self, process: Tid, former: Tid) {
         T::executed(self, process, former);
+    }
+    fn named_by(&self, process: Tid) -> Option<u16> {
+        T::named_by(self, process)
     }
     fn exited(&self, tid: Tid) {
         T::exited(self, tid);

@@ -197,11 +197,17 @@ fn must_be_program(file_type: FileType) -> Result<(), Errno> {
 }
 
 /// What is noted when the program runs: its name, and that its descriptor is not needed any more.
-fn finish(call: &Call<'_>, name: Option<AbsPath>, held: Vec<Option<OwnedFd>>) -> vu_trace::Finish {
+fn finish(
+    call: &Call<'_>,
+    name: Option<AbsPath>,
+    named_by: Option<usize>,
+    held: Vec<Option<OwnedFd>>,
+) -> vu_trace::Finish {
+    let named_by = named_by.and_then(|index| u16::try_from(index).ok());
     let process = call.task.process.clone();
     Box::new(move |result| {
         if result == 0 {
-            process.set_next_executable(name);
+            process.set_next_executable(name, named_by);
         }
         drop(held);
         result
@@ -212,7 +218,27 @@ fn finish(call: &Call<'_>, name: Option<AbsPath>, held: Vec<Option<OwnedFd>>) ->
 fn by_path(call: &Call<'_>, request: &Request, place: &Place, path: &[u8]) -> Outcome {
     let mut args: [Argument; 6] = Default::default();
     args[request.path_index] = path_argument(path);
-    call.rewrite_with(call.syscall.nr, args, Some(finish(call, Some(place.name.clone()), Vec::new())))
+    // The kernel names the process after the path it is given; what was said may have been a link, whose name most callers repeat as argv[0].
+    let named_by = (last_component(path) != last_component(&request.text)
+        && first_argument(call, request).is_some_and(|first| last_component(&first) == last_component(&request.text)))
+    .then_some(0);
+    call.rewrite_with(call.syscall.nr, args, Some(finish(call, Some(place.name.clone()), named_by, Vec::new())))
+}
+
+fn last_component(path: &[u8]) -> &[u8] {
+    path.rsplit(|&b| b == b'/').next().unwrap_or(path)
+}
+
+/// `argv[0]`
+fn first_argument(call: &Call<'_>, request: &Request) -> Option<Vec<u8>> {
+    let mut first = None;
+    call.memory()
+        .for_each_pointer(request.argv, call.abi.pointer_size(), |pointer| {
+            first = Some(pointer);
+            Ok(ControlFlow::Break(()))
+        })
+        .ok()?;
+    call.memory().read_path(first?).ok()
 }
 
 /// The loader of the view, if it is not what the kernel finds under that name.
@@ -253,7 +279,9 @@ fn by_loader(call: &Call<'_>, request: &Request, place: &Place, loader: &[u8]) -
     if first {
         argv.push(Pointer::Bytes(terminated(&own_name(call, &place.name))));
     }
-    Ok(replaced(call, request, loader, argv, place.name.clone(), Vec::new()))
+    // Behind the loader and "--argv0 NAME".
+    let named_by = if first { 1 } else { 3 };
+    Ok(replaced(call, request, loader, argv, Name { program: place.name.clone(), named_by }, Vec::new()))
 }
 
 /// Visits the caller's arguments; NULL is the same as none (execve(2)).
@@ -295,6 +323,8 @@ fn by_interpreter(call: &Call<'_>, request: &Request, script: &Place, program: P
         };
         let mut argv: Vec<Pointer> = front.iter().map(|word| Pointer::Bytes(terminated(word))).collect();
         let mut path = next.path.clone();
+        // The script itself stands behind its interpreters.
+        let mut named_by = front.len() - 1;
         held.push(next.held);
         if let Some(loader) = loader {
             argv.insert(0, Pointer::Bytes(terminated(&own_name(call, &place.name))));
@@ -302,6 +332,7 @@ fn by_interpreter(call: &Call<'_>, request: &Request, script: &Place, program: P
             argv.insert(0, Pointer::Bytes(terminated(b"--argv0")));
             argv.insert(0, Pointer::Bytes(terminated(&loader)));
             argv.remove(4);
+            named_by += 3;
             path = loader;
         }
         // The script's own arguments; its argv[0] gives way to its name.
@@ -311,7 +342,7 @@ fn by_interpreter(call: &Call<'_>, request: &Request, script: &Place, program: P
                 argv.push(Pointer::Address(pointer));
             }
         })?;
-        return Ok(replaced(call, request, &path, argv, place.name, held));
+        return Ok(replaced(call, request, &path, argv, Name { program: place.name, named_by }, held));
     }
     Err(Errno::ELOOP)
 }
@@ -341,13 +372,21 @@ fn kernel_runs_script(call: &Call<'_>, mut interpreter: Option<Interpreter>) -> 
     Ok(true)
 }
 
+/// What a program is called that is executed in place of another.
+struct Name {
+    /// What `/proc/PID/exe` shows.
+    program: AbsPath,
+    /// The argument that gives the process its name.
+    named_by: usize,
+}
+
 /// Another program with another argument vector.
 fn replaced(
     call: &Call<'_>,
     request: &Request,
     path: &[u8],
     argv: Vec<Pointer>,
-    name: AbsPath,
+    name: Name,
     held: Vec<Option<OwnedFd>>,
 ) -> Outcome {
     let mut args: [Argument; 6] = Default::default();
@@ -357,7 +396,7 @@ fn replaced(
         // What execveat's flags said about the path has been done.
         args[4] = Argument::Value(u64::from((call.int(4) & CHECK).unsigned_abs()));
     }
-    call.rewrite_with(call.syscall.nr, args, Some(finish(call, Some(name), held)))
+    call.rewrite_with(call.syscall.nr, args, Some(finish(call, Some(name.program), Some(name.named_by), held)))
 }
 
 fn terminated(text: &[u8]) -> Vec<u8> {

@@ -225,6 +225,15 @@ END
 }
 
 #[test]
+fn names_of_processes() {
+    differential(
+        r#"printf '#!/bin/bash\nread -r comm < /proc/self/comm; echo "$comm"\n' > first; printf '#!./first x\n' > second; printf '#!/usr/bin/env bash\nread -r comm < /proc/self/comm; echo "$comm"\n' > third; chmod +x first second third; ln -s first linked; ln -s /bin/cat dog
+        ./first a; $W/first a b; ./second; $W/second c; $W/third; $W/linked; $W/a_name_that_is_missing 2> /dev/null; $W/dog /proc/self/comm; ./dog /proc/self/comm; $P/bin/cat /proc/self/comm; $P/bin/sh -c 'cat /proc/$$/comm; :'; (exec -a other $W/first); PATH=$W first; env -i $W/first; $W/first &
+        wait; bash -c "exec $W/third q"; python3 -c 'import os, sys; os.execv(sys.argv[1], ["x"])' $W/first"#,
+    );
+}
+
+#[test]
 fn script_that_is_open_for_writing() {
     differential(
         r#"exec 3>> script; bash -c 'exec ./script' 2> /dev/null; echo $?; bash -c "exec $W/script" 2> /dev/null; echo $?; exec 3>&-; ./script a; $W/script b; python3 -c 'import os, sys
