@@ -20,9 +20,17 @@ pub trait Caller {
     /// Its process id, in the hypervisor's pid namespace.
     fn pid(&self) -> i32;
 
-    /// Its identity now.
+    /// Its identity now, as the view has it.
     ///
     /// # Errors
     /// `ESRCH` if it died meanwhile.
     fn credentials(&self) -> Result<Credentials, Errno>;
+
+    /// Its identity for the host's kernel, where [`credentials`](Self::credentials) tells a virtual one.
+    ///
+    /// # Errors
+    /// `ESRCH` if it died meanwhile.
+    fn host_credentials(&self) -> Result<Credentials, Errno> {
+        self.credentials()
+    }
 }

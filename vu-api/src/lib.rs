@@ -21,6 +21,7 @@ pub mod control;
 mod errno;
 mod flags;
 mod fs;
+mod identity;
 mod module;
 mod path;
 mod stack;
@@ -33,6 +34,7 @@ pub use caller::{Caller, Credentials};
 pub use errno::Errno;
 pub use flags::{AccessMode, MountFlags, OpenFlags, RenameFlags, XattrFlags};
 pub use fs::{File, Filesystem, Location, Opened, Probe, Purpose, permitted};
+pub use identity::{Capabilities, IdKind, Identities, Identity, IdentityChange, Ids, SetIds};
 #[doc(hidden)]
 pub use inventory;
 pub use module::{Module, MountRequest, Mounted, Submodule, modules, submodules};

@@ -1,6 +1,6 @@
 //! Modules, their submodules, and the registry in which they find one another.
 
-use crate::{AbsPath, Errno, Filesystem, MountFlags, MountWords, Stack};
+use crate::{AbsPath, Errno, Filesystem, Identities, MountFlags, MountWords, Stack};
 use std::{fmt, sync::Arc};
 
 /// What a mount(2) asks of a module.
@@ -56,6 +56,11 @@ pub trait Module: Send + Sync {
     /// (fstat, getdents64, …) of the view's processes must be looked at.
     fn virtual_files(&self, _words: &MountWords) -> bool {
         true
+    }
+
+    /// The rules of virtual identities, if the module makes those of the view virtual while it is active.
+    fn identities(&self) -> Option<&'static dyn Identities> {
+        None
     }
 
     /// Makes a mount. The default hands the request to the submodule that has its type.

@@ -59,6 +59,7 @@ struct Installed {
     descriptor: bool,
     attribute: bool,
     socket_name: bool,
+    identity: bool,
 }
 
 impl Core {
@@ -157,6 +158,35 @@ impl Core {
         let mut installed = self.installed.lock();
         if !installed.socket_name {
             installed.socket_name = self.require(Filter::SocketName);
+        }
+    }
+
+    /// A module makes identities virtual: who asks for one is to be looked at from now on, and so are paths, since programs are executed by them and
+    /// `/proc` tells identities. Returns the filters that this made necessary.
+    pub fn identities_are_virtual(&self) -> Vec<Filter> {
+        let mut installed = self.installed.lock();
+        let mut wanted = Vec::new();
+        // Such views are made for mounts that keep owners, whose files need the descriptors' calls; a task's chain of filters can have one listener only.
+        if !installed.path {
+            wanted.push(Filter::PathAndDescriptor);
+        }
+        if !installed.identity {
+            wanted.push(Filter::Identity);
+        }
+        wanted.retain(|&filter| self.require(filter));
+        for filter in &wanted {
+            let paths = *filter == Filter::PathAndDescriptor;
+            installed.path |= paths;
+            installed.descriptor |= paths;
+            installed.identity |= *filter == Filter::Identity;
+        }
+        wanted
+    }
+
+    /// No module makes identities virtual any more: those of the view's processes are the host's again.
+    pub fn identities_are_real(&self, view: &Arc<View>) {
+        for task in self.tasks.all().into_iter().filter(|task| view.has(task)) {
+            task.forget_identity();
         }
     }
 
@@ -293,6 +323,7 @@ impl Hypervisor for Core {
         self.tasks.renamed(process, former);
         if let Some(task) = self.tasks.get(process) {
             task.process.executed();
+            task.executed();
             task.tell(Tag::Tasks, format_args!("executes another program"));
             // exec ends the sharing of root and directory with other processes' threads only by clone's flags; what is held stays right.
             task.set_may_sleep(false);

@@ -368,7 +368,7 @@ fn kernel_flags(flags: OpenFlags) -> i32 {
 
 /// Permission bits without those the caller's umask takes away.
 fn masked(mode: u32, caller: &dyn Caller) -> Result<u32, Errno> {
-    Ok(mode & 0o7777 & !caller.credentials()?.umask)
+    Ok(mode & 0o7777 & !caller.host_credentials()?.umask)
 }
 
 fn timespec(change: TimeChange) -> libc::timespec {
@@ -438,7 +438,7 @@ impl Identity {
         if uid != 0 {
             return Ok(None);
         }
-        let who = caller.credentials()?;
+        let who = caller.host_credentials()?;
         if who.uid == uid && who.gid == gid {
             return Ok(None);
         }

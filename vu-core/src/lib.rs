@@ -13,6 +13,7 @@ pub mod debug;
 pub mod explain;
 pub mod handlers;
 pub mod host;
+pub mod identity;
 pub mod layer;
 pub mod listed;
 pub mod log;

@@ -1,6 +1,6 @@
 //! The modules a view uses.
 
-use vu_api::{Errno, Module, control::Rows, modules, submodules};
+use vu_api::{Errno, Identities, Module, control::Rows, modules, submodules};
 
 /// The active modules of a view, in the order in which they were activated.
 #[derive(Clone, Default)]
@@ -60,6 +60,11 @@ impl ActiveModules {
     /// The active module whose mounts are of this type.
     pub fn claiming(&self, fs_type: &str) -> Option<&'static dyn Module> {
         self.0.iter().map(|active| active.module).find(|module| module.claims(fs_type))
+    }
+
+    /// The rules of the active module that makes identities virtual.
+    pub fn identities(&self) -> Option<&'static dyn Identities> {
+        self.0.iter().find_map(|active| active.module.identities())
     }
 
     /// Name, description and submodules of each.

@@ -35,16 +35,35 @@ pub fn open(call: &Call<'_>, path: &AbsPath) -> Result<Option<OwnedFd>, Errno> {
     let Some(owner) = call.core.tasks.get(tid) else { return Ok(None) };
     let mut text = std::fs::read(std::ffi::OsStr::from_bytes(path.as_bytes()))?;
     text.extend_from_slice(lines(call, &owner, kind, &text).as_bytes());
-    let memory = memfd_create(c"mounts", MFdFlags::MFD_CLOEXEC).map_err(|error| Errno::new(error as i32))?;
-    let mut file = File::from(memory);
-    file.write_all(&text)?;
-    // Another description, for reading only, that begins at the start.
-    let link = format!("/proc/self/fd/{}", file.as_raw_fd());
-    sys::open(link.as_bytes(), libc::O_RDONLY).map(Some)
+    with_content(&text).map(Some)
 }
 
-/// `/proc/PID/KIND`, or `/proc/PID/task/TID/KIND`.
+/// An open file, for reading only, with this content.
+///
+/// # Errors
+/// `EMFILE`, `ENOMEM`.
+pub(crate) fn with_content(text: &[u8]) -> Result<OwnedFd, Errno> {
+    let memory = memfd_create(c"proc", MFdFlags::MFD_CLOEXEC).map_err(|error| Errno::new(error as i32))?;
+    let mut file = File::from(memory);
+    file.write_all(text)?;
+    // Another description, for reading only, that begins at the start.
+    let link = format!("/proc/self/fd/{}", file.as_raw_fd());
+    sys::open(link.as_bytes(), libc::O_RDONLY)
+}
+
 fn recognise(path: &AbsPath) -> Option<(Tid, Kind)> {
+    let (tid, name) = file_of_task(path)?;
+    let kind = match name {
+        b"mounts" => Kind::Mounts,
+        b"mountinfo" => Kind::MountInfo,
+        b"mountstats" => Kind::MountStats,
+        _ => return None,
+    };
+    Some((tid, kind))
+}
+
+/// The task and the last name of `/proc/PID/NAME` and `/proc/PID/task/TID/NAME`.
+pub(crate) fn file_of_task(path: &AbsPath) -> Option<(Tid, &[u8])> {
     let rest = path.as_bytes().strip_prefix(b"/proc/")?;
     let mut names = rest.split(|&b| b == b'/');
     let number = |text: &[u8]| std::str::from_utf8(text).ok()?.parse().ok().map(Tid);
@@ -54,13 +73,7 @@ fn recognise(path: &AbsPath) -> Option<(Tid, Kind)> {
         tid = number(names.next()?)?;
         last = names.next()?;
     }
-    let kind = match last {
-        b"mounts" => Kind::Mounts,
-        b"mountinfo" => Kind::MountInfo,
-        b"mountstats" => Kind::MountStats,
-        _ => return None,
-    };
-    if names.next().is_some() { None } else { Some((tid, kind)) }
+    if names.next().is_some() { None } else { Some((tid, last)) }
 }
 
 fn lines(call: &Call<'_>, owner: &Task, kind: Kind, host: &[u8]) -> String {

@@ -53,7 +53,12 @@ pub fn run(config: Config) -> Result<i32, StartError> {
             // Which modules there are was looked at before; what else is wrong is in the log.
             let _ = view.insert_module(module, false);
         }
-        Arc::new(Core::new(view, nodes, required, cookie))
+        let identities = view.identities().is_some();
+        let core = Core::new(view, nodes, required, cookie);
+        if identities {
+            core.identities_are_virtual();
+        }
+        Arc::new(core)
     };
     let command = || execute(&config.command, &config.environment);
     Ok(vu_trace::launch(Launch { base_filter: base_filter.into(), cookie, hypervisor, command })?)

@@ -221,6 +221,17 @@ pub fn read_link(dir: BorrowedFd<'_>, name: &str) -> Result<Vec<u8>, Errno> {
     Ok(target)
 }
 
+/// Who is at the other end of a socket of AF_UNIX (`SO_PEERCRED`, unix(7)); process 0 if nobody is.
+pub fn peer(fd: BorrowedFd<'_>) -> Result<libc::ucred, Errno> {
+    let mut peer = libc::ucred { pid: 0, uid: 0, gid: 0 };
+    let mut length = libc::socklen_t::try_from(size_of::<libc::ucred>()).unwrap_or(0);
+    // SAFETY: the kernel writes no more than `length` bytes, the size of `peer`.
+    let result = unsafe {
+        libc::getsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_PEERCRED, (&raw mut peer).cast(), &raw mut length)
+    };
+    if result == 0 { Ok(peer) } else { Err(Errno::last()) }
+}
+
 /// Whether an object lies in a `/proc`.
 #[must_use]
 pub fn is_procfs(fd: BorrowedFd<'_>) -> bool {

@@ -1,11 +1,12 @@
 //! What the hypervisor keeps for each thread and process of the view.
 //!
-//! Little: descriptors, working directory, umask and identity are the kernel's. Kept are the virtual root and the route of the working
+//! Little: descriptors, working directory, umask and, as long as no module makes it virtual, identity are the kernel's. Kept are the virtual root and the route of the working
 //! directory, shared as the kernel shares them (`CLONE_FS`), the view, and handles by which the process is reached.
 
 use crate::{
     control::StackChoice,
     debug::{Override, Tag},
+    identity::Held,
     route::Route,
     sys,
     view::View,
@@ -39,6 +40,8 @@ pub struct Task {
     may_sleep: AtomicBool,
     /// Whether its ids for files may differ from its effective ones.
     own_fs_ids: AtomicBool,
+    /// Who it is where identities are virtual.
+    pub(crate) identity: Held,
     held: OnceLock<Result<OwnedFd, Errno>>,
 }
 
@@ -240,7 +243,7 @@ impl Task {
     }
 
     /// Lines of `/proc/TID/status`.
-    fn status(&self) -> Result<String, Errno> {
+    pub(crate) fn status(&self) -> Result<String, Errno> {
         std::fs::read_to_string(format!("/proc/{}/status", self.tid)).map_err(|_| Errno::ESRCH)
     }
 
@@ -252,7 +255,7 @@ impl Task {
             return true;
         }
         if self.own_fs_ids.load(Ordering::Relaxed) {
-            return self.credentials().is_ok_and(|who| who.uid == 0);
+            return self.host_credentials().is_ok_and(|who| who.uid == 0);
         }
         // Its directory in /proc belongs to its effective user, at any moment (`pid_getattr`, `fs/proc/base.c`); /proc/TID/status would tell the same
         // at twenty times the cost.
@@ -354,6 +357,19 @@ impl Caller for Task {
     }
 
     fn credentials(&self) -> Result<Credentials, Errno> {
+        let host = self.host_credentials()?;
+        Ok(match self.identity() {
+            Some(who) => Credentials {
+                uid: who.users.fs,
+                gid: who.groups.fs,
+                groups: who.supplementary.clone(),
+                umask: host.umask,
+            },
+            None => host,
+        })
+    }
+
+    fn host_credentials(&self) -> Result<Credentials, Errno> {
         let status = self.status()?;
         let field =
             |name: &str| status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).ok_or(Errno::ESRCH);
@@ -396,6 +412,7 @@ impl Tasks {
             debug: RwLock::new(debug),
             may_sleep: AtomicBool::new(false),
             own_fs_ids: AtomicBool::new(false),
+            identity: Held::default(),
             held: OnceLock::new(),
         };
         self.0.write().insert(tid, Arc::new(task));
@@ -423,6 +440,7 @@ impl Tasks {
             debug: RwLock::new(parent.debug()),
             may_sleep: AtomicBool::new(false),
             own_fs_ids: AtomicBool::new(parent.own_fs_ids.load(Ordering::Relaxed)),
+            identity: parent.identity.inherited(),
             held: OnceLock::new(),
         };
         self.0.write().insert(birth.child, Arc::new(task));
@@ -444,6 +462,7 @@ impl Tasks {
                 debug: RwLock::new(old.debug()),
                 may_sleep: AtomicBool::new(false),
                 own_fs_ids: AtomicBool::new(old.own_fs_ids.load(Ordering::Relaxed)),
+                identity: old.identity.moved(),
                 held: OnceLock::new(),
             };
             tasks.insert(process, Arc::new(task));

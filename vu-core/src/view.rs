@@ -8,7 +8,7 @@ use crate::{
     mount::{StackDevice, Words, shielded},
 };
 use arc_swap::{ArcSwap, Guard};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use std::{
     collections::HashMap,
     fmt,
@@ -18,8 +18,8 @@ use std::{
     },
 };
 use vu_api::{
-    AbsPath, Errno, FileType, Filesystem, Module, MountFlags, MountRequest, MountWords, Mounted, Stack, Stat,
-    control::Rows,
+    AbsPath, Errno, FileType, Filesystem, Identities, Module, MountFlags, MountRequest, MountWords, Mounted, Stack,
+    Stat, control::Rows,
 };
 use vu_fd::Nodes;
 use vu_path::{Entry, Epoch, MountTable};
@@ -33,12 +33,14 @@ pub type Table = MountTable<Arc<Mount>>;
 ///
 /// Readers take no lock: they work on a snapshot of the table ([`table`](Self::table)).
 ///
-/// Lock order: `changes` is the only lock of a view. While it is held, no mount is asked anything and none is dropped.
+/// Lock order: `changes`, then `identities`. While either is held, no mount is asked anything and none is dropped.
 ///
 /// A mount holds its layer, and the layer its view: whoever ends a view calls [`close`](Self::close), which parts them.
 pub struct View {
     table: ArcSwap<Table>,
     changes: Mutex<Changing>,
+    /// What `changes.modules` says, where it is asked for at every call.
+    identities: RwLock<Option<&'static dyn Identities>>,
     host: Arc<dyn Filesystem>,
     nodes: Arc<Nodes>,
     nesting: Nesting,
@@ -92,6 +94,7 @@ impl View {
         Arc::new(View {
             table: ArcSwap::default(),
             changes: Mutex::default(),
+            identities: RwLock::default(),
             host,
             nodes,
             nesting,
@@ -111,6 +114,7 @@ impl View {
         }
         Arc::new(View {
             table: ArcSwap::new(table),
+            identities: RwLock::new(changes.modules.identities()),
             changes: Mutex::new(Changing { name: name.to_owned(), modules: changes.modules.clone(), dependants }),
             host: self.host.clone(),
             nodes: self.nodes.clone(),
@@ -167,7 +171,10 @@ impl View {
     /// # Errors
     /// `EEXIST` if it is active, `ENOENT` if there is none of this name.
     pub fn insert_module(&self, name: &str, permanent: bool) -> Result<(), Errno> {
-        self.changes.lock().modules.insert(name, permanent)
+        let mut changes = self.changes.lock();
+        changes.modules.insert(name, permanent)?;
+        *self.identities.write() = changes.modules.identities();
+        Ok(())
     }
 
     /// Deactivates a module.
@@ -177,7 +184,15 @@ impl View {
     pub fn remove_module(&self, name: &str) -> Result<(), Errno> {
         let mut changes = self.changes.lock();
         let mounts = self.table().iter_newest_first().filter(|entry| entry.mount.module.name() == name).count();
-        changes.modules.remove(name, mounts)
+        changes.modules.remove(name, mounts)?;
+        *self.identities.write() = changes.modules.identities();
+        Ok(())
+    }
+
+    /// The rules of virtual identities; `None` where the host's identities count.
+    #[must_use]
+    pub fn identities(&self) -> Option<&'static dyn Identities> {
+        *self.identities.read()
     }
 
     /// The active modules: name, description and submodules of each.

@@ -3,6 +3,7 @@
 //! Modules announce themselves by [`vu_api::register_module!`]. A crate that is only named in `Cargo.toml` is not linked, so its
 //! announcement never happens, and nothing complains: each is named here, too.
 
+use vu_mod_unrealuidgid as _;
 use vu_mod_vudev as _;
 use vu_mod_vufs as _;
 use vu_mod_vufuse as _;
@@ -29,7 +30,7 @@ mod tests {
     #[test]
     fn every_module_is_linked_in() {
         let names: Vec<&str> = vu_api::modules().iter().map(|module| module.name()).collect();
-        assert_eq!(names, ["vudev", "vufs", "vufuse", "vunet"]);
+        assert_eq!(names, ["unrealuidgid", "vudev", "vufs", "vufuse", "vunet"]);
     }
 
     #[test]

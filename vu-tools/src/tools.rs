@@ -9,6 +9,7 @@ pub mod vufsdiff;
 pub mod vumount;
 pub mod vuname;
 pub mod vustack;
+pub mod vusu;
 pub mod vuumount;
 
 use crate::failure::{Failure, Outcome};
@@ -33,7 +34,7 @@ pub struct Tool {
 }
 
 /// All of them.
-pub const TOOLS: [Tool; 10] = [
+pub const TOOLS: [Tool; 11] = [
     Tool::UMVU,
     tool::<vu_insmod::Options>("vu_insmod"),
     tool::<vu_lsmod::Options>("vu_lsmod"),
@@ -43,6 +44,7 @@ pub const TOOLS: [Tool; 10] = [
     tool::<vumount::Options>("vumount"),
     tool::<vuname::Options>("vuname"),
     tool::<vustack::Options>("vustack"),
+    tool::<vusu::Options>("vusu"),
     tool::<vuumount::Options>("vuumount"),
 ];
 

@@ -26,7 +26,18 @@ pub fn control(call: &mut Call<'_>) -> Result<Outcome, Errno> {
     {
         call.debug(Tag::Control, format_args!("{request:?}"));
     }
-    let reply = match serve(&call.view, &message)? {
+    let had_identities = call.view.identities().is_some();
+    let served = serve(&call.view, &message)?;
+    match (had_identities, call.view.identities().is_some()) {
+        (false, true) => {
+            for filter in call.core.identities_are_virtual() {
+                call.debug(Tag::Filters, format_args!("the filter {filter:?} is installed in every process"));
+            }
+        }
+        (true, false) => call.core.identities_are_real(&call.view),
+        _ => {}
+    }
+    let reply = match served {
         Served::Reply(reply) => reply,
         Served::DebugOf { pid, changes } => {
             let task = call.core.tasks.get(Tid(pid)).ok_or(Errno::ESRCH)?;

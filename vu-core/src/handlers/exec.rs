@@ -7,7 +7,7 @@
 
 use crate::{
     call::{Call, Outcome, path_argument},
-    handlers::open::own_descriptor,
+    handlers::{open::own_descriptor, ownership},
     program::{Header, Interpreter},
     resolve::{Meaning, Need, PathArg, Place},
     sys::{self, Reach},
@@ -50,6 +50,7 @@ pub fn execveat(call: &mut Call<'_>) -> Result<Outcome, Errno> {
     let text = call.read_path(1)?;
     if text.is_empty() {
         // By descriptor (fexecve): it is the file itself, whatever its name.
+        ownership::will_execute_descriptor(call, call.int(0))?;
         return Ok(Outcome::Host);
     }
     let follow = if flags & libc::AT_SYMLINK_NOFOLLOW != 0 { Follow::Never } else { Follow::Last };
@@ -87,6 +88,7 @@ fn is_natural(place: &Place) -> bool {
 }
 
 fn exec(call: &Call<'_>, request: &Request) -> Result<Outcome, Errno> {
+    ownership::will_execute(call, &request.arg)?;
     let mut place = match call.meaning(&request.arg, Need::Object)? {
         Meaning::Place(place) => Some(place),
         Meaning::Kernel => None,
@@ -155,7 +157,7 @@ fn executable_here(call: &Call<'_>, place: &Place) -> bool {
 }
 
 /// A program file, opened for a look at how it begins.
-struct Program {
+pub(super) struct Program {
     /// The path by which the tracee executes it.
     path: Vec<u8>,
     interpreter: Option<Interpreter>,
@@ -164,7 +166,15 @@ struct Program {
 }
 
 impl Program {
-    fn open(call: &Call<'_>, place: &Place) -> Result<Program, Errno> {
+    /// The interpreter, if it is a script.
+    pub(super) fn script_interpreter(self) -> Option<Vec<u8>> {
+        match self.interpreter {
+            Some(Interpreter::Script { path, .. }) => Some(path),
+            _ => None,
+        }
+    }
+
+    pub(super) fn open(call: &Call<'_>, place: &Place) -> Result<Program, Errno> {
         match &place.location {
             Location::Host(host) => {
                 must_be_program(place.file_type(call)?)?;

@@ -3,7 +3,9 @@
 use crate::{
     call::{Call, Outcome, path_argument},
     debug::Tag,
-    handlers::stat::magic_name,
+    handlers::{ownership::adopt, stat::magic_name},
+    identity,
+    layer::Layer,
     listed::{Listed, Under, further_entries},
     mount_list,
     resolve::{Meaning, Need, PathArg, Place},
@@ -129,8 +131,14 @@ fn open_at(call: &Call<'_>, request: &Request) -> Result<Outcome, Errno> {
         () => Follow::Last,
     };
     let arg = PathArg { dirfd: request.dirfd, path: request.path.clone(), follow, resolve: request.resolve };
-    let need =
-        if creates_or_writes(flags) || flags.contains(OpenFlags::CREAT) { Need::OpenToWrite } else { Need::Open };
+    let need = if creates_or_writes(flags) || flags.contains(OpenFlags::CREAT) {
+        Need::OpenToWrite
+    } else if call.view.identities().is_some() && request.path.ends_with(b"status") && call.may_be_magic(&arg) {
+        // Below a directory of `/proc`, the kernel finds every file; this one is another in the view.
+        Need::Name
+    } else {
+        Need::Open
+    };
     let place = match call.meaning(&arg, need)? {
         Meaning::Kernel => return Ok(Outcome::HostMaySleep),
         Meaning::Place(place) => place,
@@ -159,7 +167,10 @@ fn open_at(call: &Call<'_>, request: &Request) -> Result<Outcome, Errno> {
         && !flags.writes()
         && !flags.contains(OpenFlags::PATH)
         && call.can_install()
-        && let Some(fd) = mount_list::open(call, path)?
+        && let Some(fd) = match identity::open_status(call, path)? {
+            None => mount_list::open(call, path)?,
+            status => status,
+        }
     {
         return Ok(install(fd, flags));
     }
@@ -347,7 +358,13 @@ fn rewritten(call: &Call<'_>, request: &Request, place: &Place, host: &AbsPath) 
     let task = call.task.clone();
     let routes = call.core.routes.clone();
     let route = place.host().map(|host| call.route(&place.name, host));
+    let made = (!place.found && task.identity().is_some()).then(|| place.name.clone());
     let finish: Finish = Box::new(move |result| {
+        if result >= 0
+            && let Some(name) = made
+        {
+            adopt(&task, &Layer::top(task.view()), &name);
+        }
         if let (Ok(number), Some(route)) = (i32::try_from(result), route)
             && number >= 0
             && let Ok(fd) = task.descriptor(number)

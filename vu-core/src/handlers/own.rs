@@ -3,6 +3,7 @@
 use crate::{
     call::{Call, Outcome},
     handlers::{
+        ownership::adopt,
         rewrite::{Meant, type_of},
         stat::encode_stat64,
     },
@@ -59,6 +60,7 @@ pub(super) fn operate(call: &Call<'_>, name: &str, meant: &[Meant]) -> Result<Ou
         "mkdir" | "mkdirat" => {
             absent(first)?;
             fs.mkdir(&first.name, call.uint(after(1)) & 0o7777, task)?;
+            adopt(task, fs, &first.name);
         }
         "mknod" | "mknodat" => {
             absent(first)?;
@@ -66,6 +68,7 @@ pub(super) fn operate(call: &Call<'_>, name: &str, meant: &[Meant]) -> Result<Ou
             let mode = call.uint(after(1));
             let mode = if mode & libc::S_IFMT == 0 { mode | libc::S_IFREG } else { mode };
             fs.mknod(&first.name, mode, u64::from(call.uint(after(2))), task)?;
+            adopt(task, fs, &first.name);
         }
         "unlink" => unlink(call, first)?,
         "rmdir" => rmdir(call, first)?,
@@ -94,6 +97,7 @@ pub(super) fn operate(call: &Call<'_>, name: &str, meant: &[Meant]) -> Result<Ou
                 return Err(Errno::ENOENT);
             }
             fs.symlink(&target, &first.name, task)?;
+            adopt(task, fs, &first.name);
         }
         "chmod" | "fchmodat" | "fchmodat2" => {
             present(first)?;

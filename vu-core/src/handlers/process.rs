@@ -1,4 +1,4 @@
-//! What changes which resources a task shares, and who it is for files: unshare(2), setns(2), setfsuid(2).
+//! What changes which resources a task shares: unshare(2), setns(2).
 
 use crate::call::{Call, Outcome};
 use vu_api::Errno;
@@ -16,11 +16,5 @@ pub fn unshare(call: &mut Call<'_>) -> Result<Outcome, Errno> {
 /// setns(2): another mount namespace begins at its own root.
 pub fn setns(call: &mut Call<'_>) -> Result<Outcome, Errno> {
     call.task.fs().forget_cwd();
-    Ok(Outcome::Host)
-}
-
-/// setfsuid(2), setfsgid(2).
-pub fn set_fs_id(call: &mut Call<'_>) -> Result<Outcome, Errno> {
-    call.task.set_own_fs_ids();
     Ok(Outcome::Host)
 }

@@ -27,7 +27,7 @@ This page is printed from the syscall table (`vu-core/src/table`) and checked by
 | refused | fails with this errno, so that programs do without it |
 
 *From* tells since when: *start*, *first mount*, or *first virtual file*, which is the first mount of a module whose files
-no file of the host stands for. Before that, the call runs in the kernel.
+no file of the host stands for, or *module for identities*: while `unrealuidgid` is active. Before that, the call runs in the kernel.
 
 By the 32-bit entry (`int 0x80`), calls have the numbers of the column i386; those whose arguments differ there are in a
 section of their own, and all others are the kernel's. Numbers with the x32 bit are the kernel's until the first mount and
@@ -71,6 +71,7 @@ fn from(tier: Tier) -> &'static str {
         Tier::Base => "start",
         Tier::Path => "first mount",
         Tier::Descriptor => "first virtual file",
+        Tier::Identity => "module for identities",
         Tier::Attribute => "first virtual file or read-only mount",
         Tier::SocketName => "first socket with a name of the view's",
     }

@@ -22,6 +22,8 @@ pub enum Filter {
     Attribute,
     /// [`Tier::SocketName`], by stops: from the first AF_UNIX socket on that the host knows by another name.
     SocketName,
+    /// [`Tier::Identity`], by stops: from the first module that makes identities virtual.
+    Identity,
 }
 
 impl Filter {
@@ -39,6 +41,7 @@ impl Filter {
             Filter::Descriptor => matches!(tier, Tier::Descriptor | Tier::Attribute),
             Filter::Attribute => tier == Tier::Attribute,
             Filter::SocketName => tier == Tier::SocketName,
+            Filter::Identity => tier == Tier::Identity,
         }
     }
 }

@@ -140,12 +140,6 @@ pub(super) const SOCKETS: &[Row] = &[
         .may_sleep(),
 ];
 
-/// Looked at only to know when what the kernel shows of a task's identity is not the one that counts for files.
-pub(super) const FILE_SYSTEM_IDS: &[Row] = &[
-    Row::each(Base, 122, "setfsuid", &[Id], process::set_fs_id).i386(138),
-    Row::each(Base, 123, "setfsgid", &[Id], process::set_fs_id).i386(139),
-];
-
 pub(super) const NAMESPACES: &[Row] = &[
     Row::path(272, "unshare", &[CloneFlags], process::unshare).i386(310).always(),
     Row::path(308, "setns", &[Fd, CloneFlags], process::setns).i386(346).always(),

@@ -11,7 +11,6 @@ const PROCESS_IDS: &str = "process ids and their relations are not virtual";
 const VIRTUAL_PTRACE: &str = "between processes of the view it is virtual: umvu, whom the kernel takes for their tracer, does on the debugger's behalf what it asks, and wait4 and waitid of debuggers tell of it; PTRACE_O_TRACESECCOMP is refused, 32-bit debuggers get ENOSYS";
 const FOLLOWED: &str = "umvu follows every birth, exec and death by ptrace, so the child is in the view, too";
 const SIGNAL: &str = "signals are the kernel's; umvu passes them on";
-const IDS: &str = "users, groups and capabilities are not virtual";
 const SCHEDULER: &str = "scheduling is not virtual";
 const LIMITS: &str = "limits and accounting are the kernel's";
 const CLOCK: &str = "time is not virtual";
@@ -78,7 +77,6 @@ pub(super) const SOCKETS: &[Row] = &[
     Row::host(48, "shutdown", EXISTS),
     Row::host(50, "listen", EXISTS),
     Row::host(54, "setsockopt", EXISTS),
-    Row::host(55, "getsockopt", EXISTS),
     Row::host(46, "sendmsg", "data; an AF_UNIX path in a message header, which few programs use, is the host's"),
     Row::host(307, "sendmmsg", "data; an AF_UNIX path in a message header, which few programs use, is the host's"),
     Row::host(53, "socketpair", "connects the caller to itself; no address is involved"),
@@ -172,7 +170,6 @@ pub(super) const PROCESSES: &[Row] = &[
     Row::host(218, "set_tid_address", PROCESS_IDS),
     Row::host(434, "pidfd_open", PROCESS_IDS),
     Row::host(101, "ptrace", VIRTUAL_PTRACE),
-    Row::host(157, "prctl", "attributes of the caller itself, kept by the kernel"),
     Row::host(158, "arch_prctl", "registers of the caller itself"),
     Row::host(154, "modify_ldt", "segments of the caller itself"),
     Row::host(135, "personality", "attributes of the caller itself, kept by the kernel"),
@@ -210,23 +207,7 @@ pub(super) const SIGNALS: &[Row] = &[
 ];
 
 /// Who a process is.
-pub(super) const IDENTITY: &[Row] = &[
-    Row::host(102, "getuid", IDS),
-    Row::host(104, "getgid", IDS),
-    Row::host(107, "geteuid", IDS),
-    Row::host(108, "getegid", IDS),
-    Row::host(105, "setuid", IDS),
-    Row::host(106, "setgid", IDS),
-    Row::host(113, "setreuid", IDS),
-    Row::host(114, "setregid", IDS),
-    Row::host(117, "setresuid", IDS),
-    Row::host(118, "getresuid", IDS),
-    Row::host(119, "setresgid", IDS),
-    Row::host(120, "getresgid", IDS),
-    Row::host(115, "getgroups", IDS),
-    Row::host(116, "setgroups", IDS),
-    Row::host(125, "capget", IDS),
-    Row::host(126, "capset", IDS),
+pub(super) const SECURITY: &[Row] = &[
     Row::host(459, "lsm_get_self_attr", "security labels are the host's"),
     Row::host(460, "lsm_set_self_attr", "security labels are the host's"),
     Row::host(461, "lsm_list_modules", "security labels are the host's"),

@@ -9,7 +9,7 @@ use super::{
     Row,
     Tier::{Attribute, Base, Descriptor},
 };
-use crate::handlers::{fds, mounts, process, rewrite, sockets};
+use crate::handlers::{fds, mounts, rewrite, sockets};
 
 const OTHER_LAYOUT: &str = "EOVERFLOW for a virtual file";
 
@@ -29,8 +29,6 @@ pub(super) const ROWS: &[Row] = &[
     Row::path(412, "utimensat_time64", &[DirFd, ChangedPath, Pointer, AtFlags], rewrite::paths).only_i386(),
     Row::path(86, "uselib", &[Path], rewrite::paths).only_i386(),
     Row::each(Base, 22, "umount", &[Path], mounts::umount2).only_i386(),
-    Row::each(Base, 215, "setfsuid32", &[Id], process::set_fs_id).only_i386(),
-    Row::each(Base, 216, "setfsgid32", &[Id], process::set_fs_id).only_i386(),
     Row::path(102, "socketcall", &[Int, Pointer], sockets::socketcall).only_i386().always().may_sleep().partial(
         "an AF_UNIX path that is another one in the view is EADDRNOTAVAIL, a network stack of the view EAFNOSUPPORT (socket, bind, connect and sendto by numbers of their own are handled)",
     ),

@@ -16,6 +16,7 @@ mod filters;
 mod handled;
 mod host;
 mod i386;
+mod identity;
 mod print;
 mod refused;
 
@@ -86,6 +87,8 @@ pub enum Tier {
     Attribute,
     /// From the first AF_UNIX socket on that is bound to a name which is another one on the host: calls that tell names of sockets.
     SocketName,
+    /// While a module makes users and groups virtual.
+    Identity,
 }
 
 /// What an argument is: enough to find the paths of a call, and to print it.
@@ -173,7 +176,8 @@ pub const GROUPS: &[Group] = &[
     Group { title: "Executing programs", rows: handled::EXEC },
     Group { title: "Mounts", rows: handled::MOUNTS },
     Group { title: "Sockets", rows: handled::SOCKETS },
-    Group { title: "File system ids", rows: handled::FILE_SYSTEM_IDS },
+    Group { title: "Users, groups, capabilities", rows: identity::ROWS },
+    Group { title: "Users, groups, capabilities by i386", rows: identity::I386 },
     Group { title: "Namespaces", rows: handled::NAMESPACES },
     Group { title: "Descriptors of virtual files", rows: handled::DESCRIPTORS },
     Group { title: "Calls that only i386 has", rows: i386::ROWS },
@@ -185,7 +189,7 @@ pub const GROUPS: &[Group] = &[
     Group { title: "Memory", rows: host::MEMORY },
     Group { title: "Processes and threads", rows: host::PROCESSES },
     Group { title: "Signals", rows: host::SIGNALS },
-    Group { title: "Users, groups, capabilities", rows: host::IDENTITY },
+    Group { title: "Security labels and keys", rows: host::SECURITY },
     Group { title: "Scheduling", rows: host::SCHEDULING },
     Group { title: "Time", rows: host::TIME },
     Group { title: "System V and POSIX IPC", rows: host::IPC },

@@ -113,6 +113,7 @@ fn every_filter_compiles() {
         Filter::Descriptor,
         Filter::Attribute,
         Filter::SocketName,
+        Filter::Identity,
     ] {
         let program = compile(&filter(kind, 0x1234_5678_9abc_def0)).unwrap();
         assert!((10..3000).contains(&program.len()), "{kind:?} has {} instructions", program.len());

@@ -6,6 +6,7 @@
 
 mod debuggers;
 mod harness;
+mod identities;
 mod lifetime;
 mod mounts;
 mod oracle;

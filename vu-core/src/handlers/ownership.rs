@@ -1,0 +1,94 @@
+//! What a virtual identity means for files: whose they are that it makes, and what set-id bits make of it.
+//!
+//! On the host nothing is pretended. A mount that does its changes itself (`cow`) keeps owners, too.
+
+use crate::{
+    call::Call,
+    handlers::exec::Program,
+    layer::Layer,
+    resolve::{Meaning, Need, PathArg},
+    task::Task,
+};
+use vu_api::{AbsPath, Errno, FileType, Filesystem, Location, MountFlags, Purpose, SetIds};
+use vu_path::Follow;
+
+/// How many interpreters may follow one another (`exec_binprm`, `fs/exec.c`).
+const MAX_DEPTH: usize = 5;
+
+/// What was just made belongs to the virtual identity of who made it (`inode_init_owner`, `fs/inode.c`).
+pub(super) fn adopt(task: &Task, layer: &Layer, name: &AbsPath) {
+    let Some(who) = task.identity() else { return };
+    if layer.locate(name, Purpose::Change) != Ok(Location::Own) {
+        return;
+    }
+    let (Ok(made), Ok(directory)) = (layer.stat(name), layer.stat(&name.parent())) else { return };
+    let of_directory = directory.mode & libc::S_ISGID != 0;
+    let (uid, gid) = (who.users.fs, if of_directory { directory.gid } else { who.groups.fs });
+    let mut done = Ok(());
+    if (made.uid, made.gid) != (uid, gid) {
+        done = layer.chown(name, Some(uid), Some(gid), task);
+    }
+    if of_directory && made.file_type() == FileType::Directory {
+        done = done.and(layer.chmod(name, made.permissions() | libc::S_ISGID, task));
+    }
+    if let Err(errno) = done {
+        tracing::warn!("{name}: that it belongs to {uid}:{gid} cannot be kept ({errno})");
+    }
+}
+
+/// Notes which identity the caller will have when it executes this program.
+pub(super) fn will_execute(call: &Call<'_>, arg: &PathArg) -> Result<(), Errno> {
+    let Some(rules) = call.view.identities() else { return Ok(()) };
+    call.task.will_execute(rules, set_ids(call, arg, 0))
+}
+
+/// The same for a program that is executed by its descriptor.
+pub(super) fn will_execute_descriptor(call: &Call<'_>, number: i32) -> Result<(), Errno> {
+    let Some(rules) = call.view.identities() else { return Ok(()) };
+    let name = call.descriptor_name(&call.task, number);
+    call.task.will_execute(rules, name.map_or_else(SetIds::default, |name| bits(call, &name)))
+}
+
+/// Of a script, the bits of its interpreter count (`bprm_creds_from_file`, `fs/exec.c`). Why a program cannot be executed is said when it is.
+fn set_ids(call: &Call<'_>, arg: &PathArg, depth: usize) -> SetIds {
+    let Ok(Meaning::Place(place)) = call.meaning(arg, Need::Name) else { return SetIds::default() };
+    if !place.found || place.opaque || depth > MAX_DEPTH {
+        return SetIds::default();
+    }
+    let bits = bits(call, &place.name);
+    if bits == SetIds::default() && depth == 0 && !is_script(call, &place) {
+        return bits;
+    }
+    match Program::open(call, &place).map(|program| program.script_interpreter()) {
+        Ok(Some(interpreter)) => set_ids(call, &PathArg::at_cwd(interpreter, Follow::Last), depth + 1),
+        Ok(None) => bits,
+        Err(_) => SetIds::default(),
+    }
+}
+
+/// Whether a program may be a script: what a mount keeps itself is not looked at twice.
+fn is_script(call: &Call<'_>, place: &crate::resolve::Place) -> bool {
+    let Some(host) = place.host() else { return true };
+    let interpreter = call.core.programs.interpreter(host.as_bytes());
+    matches!(interpreter.as_deref(), Some(Some(crate::program::Interpreter::Script { .. })))
+}
+
+/// What the bits of a file say (`bprm_fill_uid`, `fs/exec.c`).
+fn bits(call: &Call<'_>, name: &AbsPath) -> SetIds {
+    let Ok(stat) = call.layer.stat(name) else { return SetIds::default() };
+    if stat.file_type() != FileType::Regular || stat.mode & (libc::S_ISUID | libc::S_ISGID) == 0 {
+        return SetIds::default();
+    }
+    let ignored = match call.layer.mount_for(name) {
+        Some((mount, _)) => mount.flags.contains(MountFlags::NOSUID),
+        None => call.view.host().statfs(name).is_ok_and(|fs| fs.flags.cast_unsigned() & libc::ST_NOSUID != 0),
+    };
+    if ignored {
+        return SetIds::default();
+    }
+    let group = libc::S_ISGID | libc::S_IXGRP;
+    SetIds {
+        user: (stat.mode & libc::S_ISUID != 0).then_some(stat.uid),
+        group: (stat.mode & group == group).then_some(stat.gid),
+    }
+}
