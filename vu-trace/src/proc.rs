@@ -50,6 +50,11 @@ impl Status {
         noticed & !self.mask("SigIgn") & signal_bit(signal) != 0
     }
 
+    /// Whether it lives in a pid namespace below the hypervisor's, where threads have other ids.
+    pub(crate) fn in_inner_namespace(&self) -> bool {
+        self.field("NSpid").is_some_and(|ids| ids.split_ascii_whitespace().count() > 1)
+    }
+
     /// Real, effective and saved user.
     pub(crate) fn users(&self) -> [u32; 3] {
         self.ids("Uid")
@@ -196,6 +201,8 @@ mod tests {
         assert_eq!(status.users(), [1000, 1001, 1002]);
         assert_eq!(status.groups(), [u32::MAX; 3]);
         assert_eq!(status.capabilities(), 1 << 19);
+        assert!(!status.in_inner_namespace() && !Status("NSpid:\t712\n".into()).in_inner_namespace());
+        assert!(Status("NSpid:\t712\t5\n".into()).in_inner_namespace());
         let status = Status("SigIgn:\t0000000000010000\nSigCgt:\t0000000000010000\nSigBlk:\t0000000000000001\n".into());
         assert!(status.notices(libc::SIGHUP) && !status.notices(libc::SIGCHLD));
         let usage = Usage::parse("7 (a) b) t 1 2 3 4 5 6 100 10 3 4 250 50 100 7 20 0 1").unwrap();

@@ -35,6 +35,10 @@ fn may_debug(debugger: Tid, tid: Tid) -> Result<(), Errno> {
     // The directory of a process that is not dumpable belongs to root (proc(5)).
     let dumpable = fs::metadata(format!("/proc/{tid}")).is_ok_and(|directory| directory.uid() == other.users()[1]);
     let weaker = other.permitted_capabilities() & !own.permitted_capabilities() == 0;
+    // It means others by its numbers.
+    if own.in_inner_namespace() {
+        return Err(Errno::EPERM);
+    }
     if privileged || like && dumpable && weaker { Ok(()) } else { Err(Errno::EPERM) }
 }
 
@@ -52,8 +56,9 @@ impl<H: Hypervisor> Tracer<H> {
         // A parent outside of the view cannot be the debugger: it cannot be waited for there.
         let debugger = maker.or_else(|| self.thread_of(parent)).ok_or(Errno::EPERM)?;
         let strong = Status::read(debugger).is_some_and(|parent| {
-            parent.capabilities() & 1 << CAP_SYS_PTRACE != 0
-                || status.permitted_capabilities() & !parent.permitted_capabilities() == 0
+            !parent.in_inner_namespace()
+                && (parent.capabilities() & 1 << CAP_SYS_PTRACE != 0
+                    || status.permitted_capabilities() & !parent.permitted_capabilities() == 0)
         });
         if !strong {
             return Err(Errno::EPERM);
