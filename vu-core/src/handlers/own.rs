@@ -143,6 +143,7 @@ pub(super) fn operate(call: &Call<'_>, name: &str, meant: &[Meant]) -> Result<Ou
             call.write(call.arg(after(1)), &encode_stat64(&fs.stat(&first.name)?))?;
         }
         // No kernel object stands for it: nothing can watch it, refer to it by a handle, or account to it.
+        "inotify_add_watch" | "name_to_handle_at" if !first.found => return Err(Errno::ENOENT),
         "inotify_add_watch" | "name_to_handle_at" | "getxattrat" | "setxattrat" | "listxattrat" | "removexattrat"
         | "file_getattr" | "file_setattr" => return Err(Errno::EOPNOTSUPP),
         _ => return Err(if call.abi == Abi::I386 { Errno::EOPNOTSUPP } else { Errno::EACCES }),

@@ -61,11 +61,15 @@ pub fn lstat(call: &mut Call<'_>) -> Result<Outcome, Errno> {
 pub fn newfstatat(call: &mut Call<'_>) -> Result<Outcome, Errno> {
     let flags = call.int(3);
     // A descriptor alone is looked at before the flags are (`vfs_fstatat`, `fs/stat.c`).
-    if flags & libc::AT_EMPTY_PATH != 0 && is_empty(call, 1) {
+    let empty = flags & libc::AT_EMPTY_PATH != 0 && is_empty(call, 1);
+    if empty && call.int(0) >= 0 {
         return super::fds::stat_of(call, call.int(0), 2);
     }
     if flags & !STAT_FLAGS != 0 {
         return Err(Errno::EINVAL);
+    }
+    if empty {
+        return super::fds::stat_of(call, call.int(0), 2);
     }
     let follow = follow_unless(flags & libc::AT_SYMLINK_NOFOLLOW != 0);
     look(call, call.int(0), 1, follow, |call, place| tell(call, place, 2))
@@ -156,6 +160,9 @@ fn access_at(
             && call.may_write(&place)? == Location::Own
         {
             let place = place.existing()?;
+            if place.must_be_dir && place.file_type(call)? != vu_api::FileType::Directory {
+                return Err(Errno::ENOTDIR);
+            }
             call.layer.access(&place.name, AccessMode::from_bits_retain(mode), &*call.task)?;
             return Ok(Outcome::Done(0));
         }

@@ -105,3 +105,36 @@ fn a_cow_mount_is_an_overlay() {
         prop_assert!(lower == before, "the lower tree has changed:\n{}", difference(&before, &lower));
     });
 }
+
+/// Runs a script as root of a mount namespace, in a fresh tmpfs.
+fn as_root(script: &str) -> String {
+    let begin = "S=$(mktemp -d); trap 'umount -l $S; rmdir $S' EXIT; mount -t tmpfs none $S; cd $S; exec 2>&1\n";
+    let mut command = Command::new("unshare");
+    command.args(if geteuid().is_root() { &["--mount"][..] } else { &["--map-root-user", "--mount"] });
+    command.args(["/bin/sh", "-c", &format!("{begin}{script}")]).env("UMVU", &*UMVU).env("LC_ALL", "C");
+    run(command, b"").stdout()
+}
+
+#[test]
+fn an_upper_tree_that_is_full_or_read_only() {
+    let said = as_root(
+        "mkdir l u; mount -t tmpfs -o size=256k none u; head -c 1000000 /dev/zero > l/big; echo small > l/small; sum=$(md5sum < l/big)
+        COW=\"vumount -t vufs -o cow $S/u $S/l || exit 99;\"
+        $UMVU -N -m vufs -- bash -c \"$COW cd l; echo x >> big; cp big copy; rm -f copy; [ \\\"\\$(md5sum < big)\\\" = '$sum' ] && echo whole; echo x >> small; cat small; rm big; ls\"
+        find u -name '*tmp*' -o -name copy; mount -o remount,ro u
+        $UMVU -N -m vufs -- bash -c \"$COW cd l; echo x > new; echo x >> small; rm small; mkdir d; mv small s; chmod 600 small; cat small; ls\"",
+    );
+    let expected = [
+        "bash: line 1: big: No space left on device",
+        "cp: error writing 'copy': No space left on device",
+        "whole\nsmall\nx\nsmall",
+        "bash: line 1: new: Read-only file system",
+        "bash: line 1: small: Read-only file system",
+        "rm: cannot remove 'small': Read-only file system",
+        "mkdir: cannot create directory 'd': Read-only file system",
+        "mv: cannot move 'small' to 's': Read-only file system",
+        "chmod: changing permissions of 'small': Read-only file system",
+        "small\nx\nsmall\n",
+    ];
+    assert_eq!(said, expected.join("\n"));
+}

@@ -11,7 +11,8 @@ fn paths(flavour: Flavour) {
     let native = site.script_in(None, "sh", &script).ok();
     assert!(native.ends_with("done\n") && native.lines().count() > 30000, "it ends early: {:?}", native.lines().last());
     let mut failures = Vec::new();
-    for view in View::ALL {
+    // Who may do what is another matter in a cow mount of `/`, whose root is the user's own; there the kernel's overlayfs is what is compared with (`oracle.rs`).
+    for view in View::ALL.into_iter().filter(|view| *view != View::Cow) {
         site.reset();
         let ran = site.script_in(Some(view), "sh", &script);
         let seen = ran.stdout();

@@ -291,3 +291,23 @@ fn vufsdiff_writes_down_and_archives() {
     let archived = site.native("mkdir $D/x; tar xf $D/layer.tar -C $D/x --no-same-owner --exclude null; cat $D/x/file $D/x/n/*7; readlink $D/x/n/link; stat -c '%a %h' $D/x/zero $D/x/n/link; tar tvf $D/layer.tar --numeric-owner | grep -c -e '4/5.* script' -e 'crw.* 1,3 .* n/null'");
     assert_eq!(archived.ok(), "content\nx\nlong\ntarget\n600 1\n777 2\n2\n");
 }
+
+#[test]
+fn a_killed_hypervisor_leaves_whole_files() {
+    let site = Site::new();
+    for round in 0..5 {
+        // Its end takes the shell with it.
+        let _ = site.session(&format!("{MOUNT}(sleep 0.{round}3; kill -9 $(vuname -U)) & while :; do for f in many/f*; do echo new >> $f; mv $f x; cp x $f; rm x; done; rm -r dir; mkdir dir; done 2> /dev/null"));
+        let seen = site.session(&format!("{MOUNT}cat many/f* | grep -vxE 'new|[0-9]+'; ls many dir | sort | grep -vxE 'f[0-9]+|dir:|many:|lines|sub|up|'; for f in many/*; do stat -c %F $f; done | sort -u; echo done; find $D/up/.- -name '*tmp.*'"));
+        let said = seen.ok();
+        assert!(said.starts_with("regular") && said.ends_with("done\n"), "{said}");
+    }
+}
+
+#[test]
+fn many_entries() {
+    says(
+        "mkdir $D/up/many; vuumount $W; for i in $(seq 5000); do : > many/g$i; done; vumount -t vufs -o cow $D/up $W; cd $W; rm many/g1*; for i in $(seq 3000); do : > many/h$i; done; ls many | wc -l; find many -type f | wc -l; ls -f many | sort | uniq -d; python3 -c 'import os; e = list(os.scandir(\"many\")); print(len(e), all(x.inode() == x.stat().st_ino for x in e))'; rm -r many; ls many; mkdir many; ls many",
+        "6909\n6909\n6909 True\nls: cannot access 'many': No such file or directory\n",
+    );
+}
