@@ -1,6 +1,7 @@
 //! A placeholder as a working directory. Alone in its process: a child that is being started holds, for a moment, copies of
 //! all descriptors of its parent, which other tests would see as open files.
 
+use nix::sys::stat::fstat;
 use std::{
     os::fd::AsRawFd,
     process::{Command, Stdio},
@@ -29,9 +30,12 @@ fn a_working_directory_keeps_its_node() {
         .stdout(Stdio::null())
         .spawn()
         .unwrap();
+    let placeholder = fstat(&fd).unwrap();
+    let kept = || nodes.find(placeholder.st_dev, placeholder.st_ino).is_some();
     drop(fd);
-    assert!(nodes.busy(1));
+    assert!(kept());
+    assert!(!nodes.busy(1), "a working directory does not hold the mount");
     drop(child.stdin.take());
     assert!(child.wait().unwrap().success());
-    assert!(!nodes.busy(1));
+    assert!(!kept());
 }
