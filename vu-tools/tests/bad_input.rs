@@ -80,7 +80,7 @@ fn arguments_that_make_no_sense() {
 #[test]
 fn umvu_refuses_what_it_cannot_do() {
     check("umvu -S true", 1, "seccomp is required, since it is how umvu sees system calls: run it without -S");
-    check("umvu -m nosuch true", 1, "there is no module 'nosuch'; there are: vudev, vufs, vufuse, vunet");
+    check("umvu -m nosuch true", 1, "there is no module 'nosuch'; there are: unrealuidgid, vudev, vufs, vufuse, vunet");
     check("umvu -f /nonexistent/rc true", 1, "start-up file /nonexistent/rc: No such file or directory");
     check(
         "umvu -f /etc/passwd true",
