@@ -86,6 +86,8 @@ pub struct Place {
     pub found: bool,
     /// The host's object, held, if it was looked at.
     pub handle: Option<OwnedFd>,
+    /// Its type, if that was all that was looked at.
+    pub file_type: Option<FileType>,
     /// A slash follows the last component.
     pub must_be_dir: bool,
     /// Whether the kernel's own look-up leads there, too.
@@ -174,9 +176,10 @@ impl Place {
     /// # Errors
     /// Those of stat(2).
     pub fn file_type(&self, call: &Call<'_>) -> Result<FileType, Errno> {
-        match &self.handle {
-            Some(handle) => sys::file_type(handle.as_fd()),
-            None => Ok(call.layer.stat(&self.name)?.file_type()),
+        match (self.file_type, &self.handle) {
+            (Some(file_type), _) => Ok(file_type),
+            (None, Some(handle)) => sys::file_type(handle.as_fd()),
+            (None, None) => Ok(call.layer.stat(&self.name)?.file_type()),
         }
     }
 
@@ -518,7 +521,8 @@ impl Call<'_> {
                 let native = root && known && *kernel.as_ref().unwrap_or(&name) == host;
                 let place = |found, handle| {
                     let location = Location::Host(host.clone());
-                    Place { name: name.clone(), location, found, handle, must_be_dir, native, opaque: false }
+                    let (name, file_type) = (name.clone(), None);
+                    Place { name, location, found, handle, file_type, must_be_dir, native, opaque: false }
                 };
                 let same_name = native && host == name;
                 let unheld = if native { need != Need::Name && host == name } else { need == Need::Path };
@@ -527,6 +531,23 @@ impl Call<'_> {
                 if unheld && !looks && !dots && !must_be_dir && self.is_clear(&host, last) {
                     // Whether it exists, the kernel will say.
                     return Ok(Some(place(true, None)));
+                }
+                if need == Need::Open
+                    && !native
+                    && !looks
+                    && !dots
+                    && !must_be_dir
+                    && self.core.clear.knows(host.directory())
+                {
+                    // Where the way is clear, a look that holds nothing is enough, at half the cost.
+                    return match sys::stat_at(Reach::Path(host.as_bytes()))
+                        .map(|stat| FileType::from_mode(stat.st_mode))
+                    {
+                        Ok(Some(FileType::Symlink)) if last == Final::Refuse => Ok(None),
+                        Ok(file_type) => Ok(Some(Place { file_type, ..place(true, None) })),
+                        Err(Errno::ENOENT) => Ok(Some(place(false, None))),
+                        Err(errno) => Err(errno),
+                    };
                 }
                 if same_name && self.agreed(arg, need) {
                     return Ok(Some(place(true, None)));
@@ -587,7 +608,8 @@ impl Call<'_> {
                     Err(errno) => return Err(errno),
                 };
                 let location = Location::Own;
-                Ok(Some(Place { name, location, found, handle, must_be_dir, native: false, opaque: false }))
+                let (file_type, native) = (None, false);
+                Ok(Some(Place { name, location, found, handle, file_type, must_be_dir, native, opaque: false }))
             }
         }
     }
@@ -656,6 +678,7 @@ impl Call<'_> {
             location,
             found,
             handle,
+            file_type: None,
             must_be_dir: resolved.must_be_dir,
             native,
             opaque: resolved.opaque,

@@ -6,6 +6,7 @@ use std::{
     ffi::CString,
     mem::{self, MaybeUninit},
     os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
+    sync::OnceLock,
 };
 use vu_api::{Errno, FileType};
 
@@ -40,6 +41,25 @@ pub enum Final {
 const F_SETSIG: i32 = 10;
 const F_GETSIG: i32 = 11;
 
+/// What openat2 knows (`VALID_OPEN_FLAGS`, `include/linux/fcntl.h`).
+pub const VALID_OPEN_FLAGS: i32 = libc::O_ACCMODE
+    | libc::O_CREAT
+    | libc::O_EXCL
+    | libc::O_NOCTTY
+    | libc::O_TRUNC
+    | libc::O_APPEND
+    | libc::O_NONBLOCK
+    | libc::O_SYNC
+    | libc::O_ASYNC
+    | libc::O_DIRECT
+    | 0o100_000
+    | libc::O_DIRECTORY
+    | libc::O_NOFOLLOW
+    | libc::O_NOATIME
+    | libc::O_CLOEXEC
+    | libc::O_PATH
+    | libc::O_TMPFILE;
+
 fn c_path(path: &[u8]) -> Result<CString, Errno> {
     CString::new(path).map_err(|_| Errno::EINVAL)
 }
@@ -60,11 +80,16 @@ fn own(result: i64) -> Result<OwnedFd, Errno> {
 /// # Errors
 /// `ELOOP` if one does; those of openat2(2).
 pub fn look_at(at: At<'_>, path: &[u8], last: Final) -> Result<OwnedFd, Errno> {
-    let path = c_path(path)?;
     let nofollow = if last == Final::Itself { libc::O_NOFOLLOW } else { 0 };
+    open_without_links(at, path, libc::O_PATH | libc::O_CLOEXEC | nofollow)
+}
+
+/// openat2(2) with `RESOLVE_NO_SYMLINKS`; flags that it does not know are left out, as openat(2) does.
+fn open_without_links(at: At<'_>, path: &[u8], flags: i32) -> Result<OwnedFd, Errno> {
+    let path = c_path(path)?;
     // SAFETY: all-zero is valid for this struct of integers.
     let mut how: libc::open_how = unsafe { mem::zeroed() };
-    how.flags = u64::from((libc::O_PATH | libc::O_CLOEXEC | nofollow).unsigned_abs());
+    how.flags = u64::from((flags & VALID_OPEN_FLAGS).cast_unsigned());
     how.resolve = libc::RESOLVE_NO_SYMLINKS;
     // SAFETY: a C string and a struct of the size that is told.
     own(unsafe {
@@ -80,6 +105,22 @@ pub fn open(path: &[u8], flags: i32) -> Result<OwnedFd, Errno> {
     let path = c_path(path)?;
     // SAFETY: a C string; without O_CREAT no mode is read.
     own(unsafe { libc::open(path.as_ptr(), flags & !(libc::O_CREAT | libc::O_EXCL) | libc::O_CLOEXEC) }.into())
+}
+
+/// open(2) of a regular file or directory on whose absolute path no symbolic link stands, in no time: neither a lease that somebody has on it (fcntl(2)),
+/// nor what may have come in its place just now, makes the caller wait. Flags that make files are left out.
+///
+/// # Errors
+/// `EAGAIN` if a lease is to be broken first, `ELOOP` if a link has come in its place; those of openat2(2).
+pub fn open_at_once(path: &[u8], flags: i32) -> Result<OwnedFd, Errno> {
+    const MAKES: i32 = libc::O_CREAT | libc::O_EXCL;
+    let at_once = flags & !MAKES | libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC;
+    let fd = open_without_links(At::Root, path, at_once)?;
+    if flags & libc::O_NONBLOCK == 0 {
+        // SAFETY: plain numbers. Flags that cannot be changed are ignored.
+        check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags) }.into())?;
+    }
+    Ok(fd)
 }
 
 /// openat(2), `O_PATH`, following links: for `cwd` and the like below a held `/proc/PID`.
@@ -371,11 +412,12 @@ pub fn set_tag(fd: BorrowedFd<'_>, tag: i32) -> Result<(), Errno> {
     check(unsafe { libc::fcntl(fd.as_raw_fd(), F_SETSIG, tag) }.into()).map(drop)
 }
 
-/// The effective user id of the hypervisor.
+/// The effective user id of the hypervisor, which never changes it.
 #[must_use]
 pub fn effective_uid() -> u32 {
+    static UID: OnceLock<u32> = OnceLock::new();
     // SAFETY: cannot fail.
-    unsafe { libc::geteuid() }
+    *UID.get_or_init(|| unsafe { libc::geteuid() })
 }
 
 /// A kernel struct made of integers only, as the bytes a tracee receives.

@@ -67,7 +67,7 @@ pub fn openat2(call: &mut Call<'_>) -> Result<Outcome, Errno> {
     let how = OpenHow { flags: OpenFlags::from_bits_retain(flags), mode: crate::call::low(mode) };
     // Stricter than open (`build_open_flags`, `fs/open.c`), and judged before the path is looked at.
     let path_flags = OpenFlags::PATH | OpenFlags::DIRECTORY | OpenFlags::NOFOLLOW | OpenFlags::CLOEXEC;
-    let known = flags & !VALID_FLAGS == 0 && resolve & !0x3f == 0 && mode & !0o7777 == 0;
+    let known = flags & !sys::VALID_OPEN_FLAGS == 0 && resolve & !0x3f == 0 && mode & !0o7777 == 0;
     let makes = how.flags.intersects(OpenFlags::CREAT) || how.flags.contains(OpenFlags::TMPFILE);
     let scopes = libc::RESOLVE_BENEATH | libc::RESOLVE_IN_ROOT;
     if !known
@@ -85,25 +85,6 @@ pub fn openat2(call: &mut Call<'_>) -> Result<Outcome, Errno> {
     let request = Request { resolve, ..simple(call, call.int(0), 1, how)? };
     open_at(call, &request)
 }
-
-/// What openat2 knows (`VALID_OPEN_FLAGS`, `include/linux/fcntl.h`).
-const VALID_FLAGS: i32 = libc::O_ACCMODE
-    | libc::O_CREAT
-    | libc::O_EXCL
-    | libc::O_NOCTTY
-    | libc::O_TRUNC
-    | libc::O_APPEND
-    | libc::O_NONBLOCK
-    | libc::O_SYNC
-    | libc::O_ASYNC
-    | libc::O_DIRECT
-    | 0o100_000
-    | libc::O_DIRECTORY
-    | libc::O_NOFOLLOW
-    | libc::O_NOATIME
-    | libc::O_CLOEXEC
-    | libc::O_PATH
-    | libc::O_TMPFILE;
 
 fn simple(call: &Call<'_>, dirfd: i32, path_index: usize, how: OpenHow) -> Result<Request, Errno> {
     let path = call.read_path(path_index)?;
@@ -283,8 +264,11 @@ fn open_host(call: &Call<'_>, request: &Request, place: &Place, host: &AbsPath) 
         // What may block, or depends on who opens it: by the tracee itself.
         return Ok(rewritten(call, request, place, host));
     }
-    let text = host.as_bytes();
-    let fd = sys::open(text, flags.bits())?;
+    let fd = match sys::open_at_once(host.as_bytes(), flags.bits()) {
+        // Its opener has to wait, or it has just become something else.
+        Err(Errno::EAGAIN | Errno::ELOOP | Errno::ENXIO) => return Ok(rewritten(call, request, place, host)),
+        opened => opened?,
+    };
     tag(call, &fd, place);
     Ok(install(fd, flags))
 }

@@ -30,6 +30,7 @@ impl Call<'_> {
             },
             Location::Own => (place.found, None),
         };
+        place.file_type = None;
         place.native = false;
         place.location = location;
         Ok(place)

@@ -241,6 +241,7 @@ fn by_descriptor(call: &Call<'_>, index: usize, dirfd: usize) -> Result<Option<M
         location: Location::Own,
         found: true,
         handle: None,
+        file_type: None,
         must_be_dir: false,
         native: false,
         opaque: false,

@@ -143,6 +143,12 @@ pub(super) const SOCKETS: &[Row] = &[
 pub(super) const NAMESPACES: &[Row] = &[
     Row::path(272, "unshare", &[CloneFlags], process::unshare).i386(310).always(),
     Row::path(308, "setns", &[Fd, CloneFlags], process::setns).i386(346).always(),
+    Row::path(203, "sched_setaffinity", &[Int, Size, Pointer], process::affinity)
+        .i386(241)
+        .when(When::ArgumentNotZero(0)),
+    Row::path(204, "sched_getaffinity", &[Int, Size, Pointer], process::affinity)
+        .i386(242)
+        .when(When::ArgumentNotZero(0)),
 ];
 
 const XATTR_OF_FD: &[Arg] = &[Fd, Text, Bytes, Size, Hex];

@@ -226,8 +226,6 @@ pub(super) const SCHEDULING: &[Row] = &[
     Row::host(146, "sched_get_priority_max", SCHEDULER),
     Row::host(147, "sched_get_priority_min", SCHEDULER),
     Row::host(148, "sched_rr_get_interval", SCHEDULER),
-    Row::host(203, "sched_setaffinity", SCHEDULER),
-    Row::host(204, "sched_getaffinity", SCHEDULER),
     Row::host(314, "sched_setattr", SCHEDULER),
     Row::host(315, "sched_getattr", SCHEDULER),
     Row::host(140, "getpriority", SCHEDULER),
