@@ -67,6 +67,9 @@ pub enum Request {
         /// Only those of `families` that the stack supports.
         supported_only: bool,
     },
+    /// Let the calling process become any user, whoever it is: what `vusu` asks for, as su(1) has its set-user-id bit. Errors: `EINVAL` if users are not virtual,
+    /// `EPERM` for who promised to gain no rights (`PR_SET_NO_NEW_PRIVS`).
+    FreeIdentity,
     /// Make an inner view for the calling process and what it starts; it begins with the mounts of the outer one.
     NewView {
         /// Its name; empty for none.
@@ -102,6 +105,7 @@ impl Request {
                 fields.extend(families.iter().map(ToString::to_string));
                 fields
             }
+            Request::FreeIdentity => vec!["free".into()],
             Request::NewView { name } => vec!["view".into(), name.clone()],
         };
         encode_fields(fields.iter().map(String::as_str))
@@ -136,6 +140,7 @@ impl Request {
                 families: families.iter().map(number).collect::<Result<_, _>>()?,
                 supported_only: flag(supported_only)?,
             },
+            ("free", []) => Request::FreeIdentity,
             ("view", [name]) => Request::NewView { name: name.clone() },
             _ => return Err(Errno::EINVAL),
         })
@@ -208,6 +213,7 @@ mod tests {
             Request::DebugTags,
             Request::Explain { path: "a/../b".into() },
             Request::SetStack { path: "/dev/net/x".into(), families: vec![2, 10], supported_only: true },
+            Request::FreeIdentity,
             Request::NewView { name: "in".into() },
         ] {
             assert_eq!(Request::decode(&request.encode()), Ok(request));

@@ -1,8 +1,8 @@
 //! The operations of a file system, and of an open file of it.
 
 use crate::{
-    AbsPath, AccessMode, Caller, Credentials, DirEntry, Errno, FileType, OpenHow, RenameFlags, Stat, StatFs,
-    TimeChange, XattrFlags,
+    AbsPath, AccessMode, Caller, DirEntry, Errno, FileType, OpenHow, RenameFlags, Stat, StatFs, TimeChange, XattrFlags,
+    permitted,
 };
 use std::{fmt, os::fd::OwnedFd, sync::Arc};
 
@@ -141,6 +141,21 @@ pub trait Filesystem: Send + Sync {
     fn access(&self, path: &AbsPath, mode: AccessMode, caller: &dyn Caller) -> Result<(), Errno> {
         let stat = self.stat(path)?;
         if mode.is_empty() { Ok(()) } else { permitted(&stat, mode, &caller.credentials()?) }
+    }
+
+    /// Whether what lies there has an owner and a mode of the mount's own, by which callers with a virtual identity are judged (before the operation is
+    /// asked for). Where it has not, whoever has the object decides.
+    fn keeps_owners(&self, _path: &AbsPath) -> bool {
+        false
+    }
+
+    /// Has the host let its user at an object, and at the directories above it, whose modes on the host forbid it: a caller with a virtual identity has been
+    /// judged, and may. The modes that are seen stay as they are. Tells whether anything was changed.
+    ///
+    /// # Errors
+    /// What hinders it.
+    fn unlock(&self, _path: &AbsPath) -> Result<bool, Errno> {
+        Ok(false)
     }
 
     /// Creates a directory.
@@ -319,25 +334,4 @@ pub trait File: Send + Sync {
     fn ioctl(&self, _request: u32, _argument: u64) -> Result<i64, Errno> {
         Err(Errno::ENOTTY)
     }
-}
-
-/// The classic permission check (`acl_permission_check`, `fs/namei.c`), without ACLs; uid 0 passes but for
-/// executing what nobody may.
-///
-/// # Errors
-/// `EACCES`.
-pub fn permitted(stat: &Stat, mode: AccessMode, who: &Credentials) -> Result<(), Errno> {
-    let bits = stat.permissions();
-    let granted = if who.uid == 0 {
-        let executable = stat.file_type() == FileType::Directory || bits & 0o111 != 0;
-        if executable { 7 } else { 6 }
-    } else if who.uid == stat.uid {
-        bits >> 6 & 7
-    } else if who.gid == stat.gid || who.groups.contains(&stat.gid) {
-        bits >> 3 & 7
-    } else {
-        bits & 7
-    };
-    let wanted = mode.bits().unsigned_abs();
-    if wanted & !granted == 0 { Ok(()) } else { Err(Errno::EACCES) }
 }

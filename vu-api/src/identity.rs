@@ -26,6 +26,38 @@ pub struct Capabilities {
     pub ambient: u64,
 }
 
+/// Capabilities by number (`include/uapi/linux/capability.h`): those that something here depends on.
+pub mod capability {
+    /// Change owners.
+    pub const CHOWN: u32 = 0;
+    /// Pass over permission bits.
+    pub const DAC_OVERRIDE: u32 = 1;
+    /// Pass over permission bits for reading and searching.
+    pub const DAC_READ_SEARCH: u32 = 2;
+    /// Do what only owners may.
+    pub const FOWNER: u32 = 3;
+    /// Keep set-id bits.
+    pub const FSETID: u32 = 4;
+    /// Change group ids.
+    pub const SETGID: u32 = 6;
+    /// Change user ids.
+    pub const SETUID: u32 = 7;
+    /// Change capabilities.
+    pub const SETPCAP: u32 = 8;
+    /// chroot(2)
+    pub const SYS_CHROOT: u32 = 18;
+    /// Administrate.
+    pub const SYS_ADMIN: u32 = 21;
+    /// Make device nodes.
+    pub const MKNOD: u32 = 27;
+    /// Set capabilities of files.
+    pub const SETFCAP: u32 = 31;
+    /// The last one there is (`CAP_CHECKPOINT_RESTORE`).
+    pub const LAST: u32 = 40;
+    /// Every one, as a set.
+    pub const ALL: u64 = (1 << (LAST + 1)) - 1;
+}
+
 /// All that makes up the identity of a thread: `struct cred` of the kernel.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Identity {
@@ -41,6 +73,8 @@ pub struct Identity {
     pub secure_bits: u32,
     /// Whether it promised to gain no rights by an exec (`PR_SET_NO_NEW_PRIVS`).
     pub no_new_privileges: bool,
+    /// Whether it may become anybody: the user of the view, who has become nobody else yet.
+    pub free: bool,
 }
 
 /// Which of the two kinds of ids is meant.

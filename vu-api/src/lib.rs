@@ -24,6 +24,7 @@ mod fs;
 mod identity;
 mod module;
 mod path;
+mod permission;
 mod stack;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -33,14 +34,15 @@ mod words;
 pub use caller::{Caller, Credentials};
 pub use errno::Errno;
 pub use flags::{AccessMode, MountFlags, OpenFlags, RenameFlags, XattrFlags};
-pub use fs::{File, Filesystem, Location, Opened, Probe, Purpose, permitted};
-pub use identity::{Capabilities, IdKind, Identities, Identity, IdentityChange, Ids, SetIds};
+pub use fs::{File, Filesystem, Location, Opened, Probe, Purpose};
+pub use identity::{Capabilities, IdKind, Identities, Identity, IdentityChange, Ids, SetIds, capability};
 #[doc(hidden)]
 pub use inventory;
 pub use module::{Module, MountRequest, Mounted, Submodule, modules, submodules};
 #[doc(hidden)]
 pub use module::{RegisteredModule as __RegisteredModule, RegisteredSubmodule as __RegisteredSubmodule};
 pub use path::{AbsPath, NAME_MAX, NotAbsolute, PATH_MAX};
+pub use permission::{may_chown, may_set_times, may_set_xattr, may_take, mode_to_set, owns, permitted, permitted_with};
 pub use stack::{Family, Stack};
 pub use types::{DirEntry, FileType, OpenHow, Stat, StatFs, Time, TimeChange};
 pub use words::{MountWords, WordError};

@@ -4,7 +4,7 @@
 
 use crate::{
     AbsPath, Caller, Credentials, Errno, FileType, Filesystem, Location, Module, MountFlags, MountRequest, MountWords,
-    Mounted, OpenHow, Opened, Probe, Purpose, RenameFlags, Stat,
+    Mounted, OpenHow, Opened, Probe, Purpose, RenameFlags, Stat, capability,
 };
 use std::{
     ffi::OsStr,
@@ -126,10 +126,11 @@ impl Filesystem for DirTree {
 pub struct As(pub Credentials);
 
 impl As {
-    /// An ordinary user, alone in a group of the same number.
+    /// A user, alone in a group of the same number; 0 has all capabilities.
     #[must_use]
     pub fn user(id: u32) -> As {
-        As(Credentials { uid: id, gid: id, groups: Vec::new(), umask: 0o022 })
+        let capabilities = if id == 0 { capability::ALL } else { 0 };
+        As(Credentials { uid: id, gid: id, groups: Vec::new(), umask: 0o022, capabilities })
     }
 }
 

@@ -39,6 +39,8 @@ pub enum Served {
         /// Only those of them that the stack supports.
         supported_only: bool,
     },
+    /// The calling process may become any user; the reply is empty.
+    FreeIdentity,
     /// The calling process, and what it starts, is to live in this view; the reply is empty.
     Enter(Arc<View>),
 }
@@ -97,6 +99,7 @@ pub fn serve(view: &View, message: &[u8]) -> Result<Served, Errno> {
         Request::SetStack { path, families, supported_only } => {
             return Ok(Served::SetStack { path, families, supported_only });
         }
+        Request::FreeIdentity => return Ok(Served::FreeIdentity),
         Request::NewView { name } => return Ok(Served::Enter(view.fork(checked_name(&name)?))),
     };
     if reply.len() > MAX_MESSAGE { Err(Errno::E2BIG) } else { Ok(Served::Reply(reply)) }

@@ -4,6 +4,7 @@ use crate::{
     call::{Call, Outcome},
     clear::ClearPaths,
     debug::{Override, Tag},
+    identity,
     program::Programs,
     route::Routes,
     socket_names::SocketNames,
@@ -332,6 +333,11 @@ impl Hypervisor for Core {
 
     fn named_by(&self, process: Tid) -> Option<u16> {
         self.tasks.get(process)?.process.named_by()
+    }
+
+    fn auxiliary(&self, process: Tid) -> Vec<(u64, u64)> {
+        let who = self.tasks.get(process).and_then(|task| task.identity());
+        who.map_or_else(Vec::new, |who| identity::auxiliary(&who))
     }
 
     fn exited(&self, tid: Tid) {

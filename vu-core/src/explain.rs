@@ -90,7 +90,7 @@ impl Call<'_> {
             Err(errno) => return vec![nothing(errno.to_string())],
         };
         let root = self.task.fs().root.read().clone();
-        let noting = Noting { tree: ViewTree::new(self, true), call: self, hops: RefCell::default() };
+        let noting = Noting { tree: ViewTree::new(self, AbsPath::root(), true), call: self, hops: RefCell::default() };
         let options = Options { follow: Follow::Last, empty: EmptyPath::Refuse, resolve: arg.resolve };
         let walked = vu_path::resolve(&noting, &Start { root: &root, cwd: &base.view }, &arg.path, &options);
         let mut rows = noting.hops.into_inner();

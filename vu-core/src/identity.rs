@@ -6,6 +6,7 @@ use crate::{call::Call, mount_list, task::Task, view::View};
 use parking_lot::RwLock;
 use std::{os::fd::OwnedFd, sync::Arc};
 use vu_api::{AbsPath, Capabilities, Errno, Identities, Identity, IdentityChange, Ids, SetIds};
+use vu_trace::Tid;
 
 /// The identity of a thread, which it has from its parent.
 #[derive(Default)]
@@ -34,6 +35,25 @@ impl Task {
     #[must_use]
     pub fn identity(&self) -> Option<Arc<Identity>> {
         self.identity.now.read().clone()
+    }
+
+    /// Its virtual identity, if it has become somebody else than the user of the view.
+    #[must_use]
+    pub fn other_identity(&self) -> Option<Arc<Identity>> {
+        self.identity().filter(|who| !who.free)
+    }
+
+    /// Lets it become anybody, as a program of root's with the set-user-id bit would.
+    ///
+    /// # Errors
+    /// `EPERM` if it promised to gain no rights; `ESRCH` if it died.
+    pub fn free_identity(&self, rules: &dyn Identities) -> Result<(), Errno> {
+        let who = self.identity_by(rules)?;
+        if who.no_new_privileges {
+            return Err(Errno::EPERM);
+        }
+        *self.identity.now.write() = Some(Arc::new(Identity { free: true, ..(*who).clone() }));
+        Ok(())
     }
 
     /// From now on the host's identity counts again.
@@ -90,6 +110,34 @@ impl View {
     }
 }
 
+/// Whose a file of `/proc/TID` is in the view, if that is told by another identity than the host's (`task_dump_owner`, `fs/proc/base.c`).
+#[must_use]
+pub fn owner_in_proc(call: &Call<'_>, path: &AbsPath) -> Option<(u32, u32)> {
+    let mut names = path.components();
+    let number = |text: &[u8]| std::str::from_utf8(text).ok()?.parse().ok().map(Tid);
+    let mut tid = (names.next()? == b"proc").then(|| number(names.next()?))??;
+    if names.next() == Some(b"task")
+        && let Some(thread) = names.next()
+    {
+        tid = number(thread)?;
+    }
+    let owner = call.core.tasks.get(tid).filter(|task| call.view.has(task))?;
+    owner.identity().map(|who| (who.users.effective, who.groups.effective))
+}
+
+/// What the auxiliary vector of a program says of who runs it (getauxval(3)), where that is another one than the host's.
+#[must_use]
+pub fn auxiliary(who: &Identity) -> Vec<(u64, u64)> {
+    let secure = who.users.real != who.users.effective || who.groups.real != who.groups.effective;
+    vec![
+        (libc::AT_UID, who.users.real.into()),
+        (libc::AT_EUID, who.users.effective.into()),
+        (libc::AT_GID, who.groups.real.into()),
+        (libc::AT_EGID, who.groups.effective.into()),
+        (libc::AT_SECURE, secure.into()),
+    ]
+}
+
 /// The identity that `/proc/TID/status` tells (proc_pid_status(5)).
 fn parse(status: &str) -> Option<Identity> {
     let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim);
@@ -112,6 +160,7 @@ fn parse(status: &str) -> Option<Identity> {
         secure_bits: 0,
         // The hypervisor had it promise; what it promised by itself is not known.
         no_new_privileges: false,
+        free: false,
     })
 }
 

@@ -3,9 +3,10 @@
 use crate::{
     debug::{Override, Tag},
     host::stat_of,
+    permission::Judge,
     view::{Mount, Table, View},
 };
-use std::sync::Arc;
+use std::{cell::Cell, sync::Arc};
 use vu_api::{
     AbsPath, AccessMode, Caller, Errno, FileType, Filesystem, Location, MountFlags, OpenFlags, OpenHow, Opened, Probe,
     Purpose, RenameFlags, Stat, StatFs, TimeChange, XattrFlags,
@@ -47,6 +48,12 @@ impl Layer {
 
     pub(crate) fn below(view: Arc<View>, epoch: Epoch, source_mount: Option<Epoch>) -> Layer {
         Layer { view, epoch, source_mount }
+    }
+
+    /// Whether it is what processes see, and not what a mount works on.
+    #[must_use]
+    pub fn is_top(&self) -> bool {
+        self.epoch == Epoch::MAX
     }
 
     /// The view it is a layer of.
@@ -128,6 +135,45 @@ impl Layer {
             Act::Create if read_only && self.stat(path).is_ok() => Err(Errno::EEXIST),
             Act::Change | Act::Create | Act::Remove if read_only => Err(Errno::EROFS),
             _ => Ok(()),
+        }
+    }
+
+    /// As [`ask`](Self::ask), on behalf of a caller who may have to be judged first. Where the host refuses what was permitted, it is told not to.
+    fn ask_for<T>(
+        &self,
+        caller: &dyn Caller,
+        judge: impl FnOnce(&Judge<'_>) -> Result<(), Errno>,
+        operation: &'static str,
+        (path, act): (&AbsPath, Act),
+        call: impl Fn(&dyn Filesystem, &AbsPath) -> Result<T, Errno>,
+    ) -> Result<T, Errno> {
+        let Some(judged) = self.judge(path, caller) else { return self.ask(operation, path, act, call) };
+        if let Some((mount, rest)) = self.mount_for(path) {
+            self.permit(&mount, path, &rest, act)?;
+        }
+        judge(&judged)?;
+        match self.ask(operation, path, act, &call) {
+            Err(Errno::EACCES) if self.unlock(path)? => self.ask(operation, path, act, &call),
+            done => done,
+        }
+    }
+
+    /// As [`ask_both`](Self::ask_both), for a caller who may have to be judged first.
+    fn ask_both_for(
+        &self,
+        caller: &dyn Caller,
+        judge: impl FnOnce(&Judge<'_>) -> Result<(), Errno>,
+        operation: &'static str,
+        (from, to): ((&AbsPath, Act), (&AbsPath, Act)),
+        call: impl Fn(&dyn Filesystem, &AbsPath, &AbsPath) -> Result<(), Errno>,
+    ) -> Result<(), Errno> {
+        let Some(judged) = self.judge(to.0, caller) else { return self.ask_both(operation, from, to, call) };
+        judge(&judged)?;
+        match self.ask_both(operation, from, to, &call) {
+            Err(Errno::EACCES) if self.unlock(from.0)? | self.unlock(to.0)? => {
+                self.ask_both(operation, from, to, &call)
+            }
+            done => done,
         }
     }
 
@@ -317,50 +363,100 @@ impl Filesystem for Layer {
         Ok(())
     }
 
+    fn keeps_owners(&self, path: &AbsPath) -> bool {
+        let table = self.view.table();
+        self.route(&table, path)
+            .mount
+            .is_some_and(|(mount, rest)| mount.shielded("keeps_owners", |fs| Ok(fs.keeps_owners(&rest))) == Ok(true))
+    }
+
+    fn unlock(&self, path: &AbsPath) -> Result<bool, Errno> {
+        self.ask("unlock", path, Act::Look, |fs, path| fs.unlock(path))
+    }
+
     fn mkdir(&self, path: &AbsPath, mode: u32, caller: &dyn Caller) -> Result<(), Errno> {
-        self.ask("mkdir", path, Act::Create, |fs, path| fs.mkdir(path, mode, caller))
+        self.ask_for(
+            caller,
+            |judge| judge.may_make(path),
+            "mkdir",
+            (path, Act::Create),
+            |fs, path| fs.mkdir(path, mode, caller),
+        )
     }
 
     fn mknod(&self, path: &AbsPath, mode: u32, rdev: u64, caller: &dyn Caller) -> Result<(), Errno> {
-        self.ask("mknod", path, Act::Create, |fs, path| fs.mknod(path, mode, rdev, caller))
+        self.ask_for(
+            caller,
+            |judge| judge.may_make_special(path, mode),
+            "mknod",
+            (path, Act::Create),
+            |fs, path| fs.mknod(path, mode, rdev, caller),
+        )
     }
 
     fn unlink(&self, path: &AbsPath, caller: &dyn Caller) -> Result<(), Errno> {
-        self.ask("unlink", path, Act::Remove, |fs, path| fs.unlink(path, caller))
+        self.ask_for(
+            caller,
+            |judge| judge.may_remove(path),
+            "unlink",
+            (path, Act::Remove),
+            |fs, path| fs.unlink(path, caller),
+        )
     }
 
     fn rmdir(&self, path: &AbsPath, caller: &dyn Caller) -> Result<(), Errno> {
-        self.ask("rmdir", path, Act::Remove, |fs, path| fs.rmdir(path, caller))
+        self.ask_for(
+            caller,
+            |judge| judge.may_remove(path),
+            "rmdir",
+            (path, Act::Remove),
+            |fs, path| fs.rmdir(path, caller),
+        )
     }
 
     fn rename(&self, from: &AbsPath, to: &AbsPath, flags: RenameFlags, caller: &dyn Caller) -> Result<(), Errno> {
-        self.ask_both("rename", (from, Act::Remove), (to, Act::Remove), |fs, from, to| {
+        let judge = |judge: &Judge<'_>| judge.may_rename(from, to, flags);
+        self.ask_both_for(caller, judge, "rename", ((from, Act::Remove), (to, Act::Remove)), |fs, from, to| {
             fs.rename(from, to, flags, caller)
         })
     }
 
     fn link(&self, from: &AbsPath, to: &AbsPath, caller: &dyn Caller) -> Result<(), Errno> {
-        self.ask_both("link", (from, Act::Look), (to, Act::Create), |fs, from, to| fs.link(from, to, caller))
+        let judge = |judge: &Judge<'_>| judge.may_link(from, to);
+        self.ask_both_for(caller, judge, "link", ((from, Act::Look), (to, Act::Create)), |fs, from, to| {
+            fs.link(from, to, caller)
+        })
     }
 
     fn symlink(&self, target: &[u8], path: &AbsPath, caller: &dyn Caller) -> Result<(), Errno> {
-        self.ask("symlink", path, Act::Create, |fs, path| fs.symlink(target, path, caller))
+        self.ask_for(
+            caller,
+            |judge| judge.may_make(path),
+            "symlink",
+            (path, Act::Create),
+            |fs, path| fs.symlink(target, path, caller),
+        )
     }
 
     fn chmod(&self, path: &AbsPath, mode: u32, caller: &dyn Caller) -> Result<(), Errno> {
-        self.ask("chmod", path, Act::Change, |fs, path| fs.chmod(path, mode, caller))
+        let allowed = Cell::new(mode);
+        let judge = |judge: &Judge<'_>| judge.mode_to_set(path, mode).map(|mode| allowed.set(mode));
+        self.ask_for(caller, judge, "chmod", (path, Act::Change), |fs, path| fs.chmod(path, allowed.get(), caller))
     }
 
     fn chown(&self, path: &AbsPath, uid: Option<u32>, gid: Option<u32>, caller: &dyn Caller) -> Result<(), Errno> {
-        self.ask("chown", path, Act::Change, |fs, path| fs.chown(path, uid, gid, caller))
+        let judge = |judge: &Judge<'_>| judge.may_chown(path, uid, gid);
+        self.ask_for(caller, judge, "chown", (path, Act::Change), |fs, path| fs.chown(path, uid, gid, caller))
     }
 
     fn utimens(&self, path: &AbsPath, atime: TimeChange, mtime: TimeChange, caller: &dyn Caller) -> Result<(), Errno> {
-        self.ask("utimens", path, Act::Change, |fs, path| fs.utimens(path, atime, mtime, caller))
+        let judge = |judge: &Judge<'_>| judge.may_set_times(path, atime, mtime);
+        self.ask_for(caller, judge, "utimens", (path, Act::Change), |fs, path| fs.utimens(path, atime, mtime, caller))
     }
 
     fn truncate(&self, path: &AbsPath, size: u64, caller: &dyn Caller) -> Result<(), Errno> {
-        self.ask("truncate", path, Act::Change, |fs, path| fs.truncate(path, size, caller))
+        let judge = |judge: &Judge<'_>| judge.may(path, AccessMode::WRITE);
+        self.ask_for(caller, judge, "truncate", (path, Act::Change), |fs, path| fs.truncate(path, size, caller))
     }
 
     /// With the flags of the mount among those of the file system, as `statfs_by_dentry` has it.
@@ -390,11 +486,15 @@ impl Filesystem for Layer {
         flags: XattrFlags,
         caller: &dyn Caller,
     ) -> Result<(), Errno> {
-        self.ask("set_xattr", path, Act::Change, |fs, path| fs.set_xattr(path, name, value, flags, caller))
+        let judge = |judge: &Judge<'_>| judge.may_set_xattr(path, name);
+        self.ask_for(caller, judge, "set_xattr", (path, Act::Change), |fs, path| {
+            fs.set_xattr(path, name, value, flags, caller)
+        })
     }
 
     fn remove_xattr(&self, path: &AbsPath, name: &[u8], caller: &dyn Caller) -> Result<(), Errno> {
-        self.ask("remove_xattr", path, Act::Change, |fs, path| fs.remove_xattr(path, name, caller))
+        let judge = |judge: &Judge<'_>| judge.may_set_xattr(path, name);
+        self.ask_for(caller, judge, "remove_xattr", (path, Act::Change), |fs, path| fs.remove_xattr(path, name, caller))
     }
 }
 

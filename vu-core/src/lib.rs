@@ -20,6 +20,7 @@ pub mod log;
 mod modules;
 pub mod mount;
 pub mod mount_list;
+pub mod permission;
 pub mod program;
 pub mod resolve;
 pub mod route;

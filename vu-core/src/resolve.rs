@@ -23,7 +23,7 @@ use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::Arc,
 };
-use vu_api::{AbsPath, Errno, FileType, Filesystem, Location, Probe, Purpose};
+use vu_api::{AbsPath, Caller, Errno, FileType, Filesystem, Location, Probe, Purpose, capability};
 use vu_path::{EmptyPath, Epoch, Follow, Options, ResolveFlags, Start, State};
 
 /// A path argument with what belongs to it.
@@ -235,11 +235,72 @@ impl Call<'_> {
             return Err(Errno::ENOENT.into());
         }
         if arg.resolve.is_empty()
-            && let Some(place) = self.by_text(arg, &base, need)?
+            && let Some(place) = self.by_permitted_text(arg, &base, need)?
         {
+            self.may_walk(&base.view, &place.name)?;
             return Ok(self.noted(place));
         }
         self.by_walk(arg, &base).map(|place| self.noted(place))
+    }
+
+    /// As [`by_text`](Self::by_text); where the host does not let a virtual identity search what the mount lets it search, it is told to.
+    fn by_permitted_text(&self, arg: &PathArg, base: &Base, need: Need) -> Result<Option<Place>, Errno> {
+        let found = self.by_text(arg, base, need);
+        let Err(errno) = found else { return found };
+        if !self.task.is_virtual() {
+            return Err(errno);
+        }
+        let mut name = base.view.clone();
+        for component in arg.components() {
+            match component {
+                b".." => name.pop(),
+                component => name.push(component),
+            }
+        }
+        if errno == Errno::EACCES && self.unlock(&name)? {
+            return self.by_text(arg, base, need);
+        }
+        // Nothing is said of what lies behind a directory that may not be searched.
+        self.may_walk(&base.view, &name)?;
+        Err(errno)
+    }
+
+    /// See [`Filesystem::unlock`], where somebody is judged.
+    pub(crate) fn unlock(&self, name: &AbsPath) -> Result<bool, Errno> {
+        if self.task.is_virtual() && self.layer.keeps_owners(name) { self.layer.unlock(name) } else { Ok(false) }
+    }
+
+    /// Whether a virtual identity may search the directories on the way from one to a name, where their mount keeps who may.
+    pub(crate) fn may_walk(&self, from: &AbsPath, name: &AbsPath) -> Result<(), Errno> {
+        let Some(who) = self.task.judged() else { return Ok(()) };
+        if who.has(capability::DAC_OVERRIDE) || who.has(capability::DAC_READ_SEARCH) || name.is_root() {
+            return Ok(());
+        }
+        // What lies above both was not looked at: the way began below it.
+        let mut ways: SmallVec<[AbsPath; 8]> = SmallVec::new();
+        let mut directory = from.clone();
+        while !name.starts_with(&directory) {
+            ways.push(directory.clone());
+            directory.pop();
+        }
+        let common = directory;
+        let mut directory = name.parent();
+        while directory.starts_with(&common) {
+            ways.push(directory.clone());
+            if directory.is_root() {
+                break;
+            }
+            directory.pop();
+        }
+        for directory in ways.iter().rev() {
+            let Some(judge) = self.layer.judge_of(directory, who.clone()) else { continue };
+            match judge.may_search(directory) {
+                // What is wrong with the way otherwise, the look-up has said.
+                Err(errno) if errno != Errno::EACCES => break,
+                permitted => permitted?,
+            }
+        }
+        Ok(())
     }
 
     /// What people who follow the call are told.
@@ -656,7 +717,7 @@ impl Call<'_> {
         let fs = self.task.fs();
         let root = fs.root.read().clone();
         let agrees = root.is_root() && base.host.as_ref() == Some(&base.view);
-        let tree = ViewTree::new(self, agrees);
+        let tree = ViewTree::new(self, base.view.clone(), agrees);
         let options = Options { follow: arg.follow, empty: EmptyPath::Refuse, resolve: arg.resolve };
         let start = Start { root: &root, cwd: &base.view };
         let resolved = vu_path::resolve(&tree, &start, &arg.path, &options)

@@ -364,9 +364,25 @@ impl Caller for Task {
                 gid: who.groups.fs,
                 groups: who.supplementary.clone(),
                 umask: host.umask,
+                capabilities: who.capabilities.effective,
             },
             None => host,
         })
+    }
+
+    /// Without the umask: nothing is judged by that.
+    fn judged(&self) -> Option<Credentials> {
+        self.other_identity().map(|who| Credentials {
+            uid: who.users.fs,
+            gid: who.groups.fs,
+            groups: who.supplementary.clone(),
+            umask: 0,
+            capabilities: who.capabilities.effective,
+        })
+    }
+
+    fn is_virtual(&self) -> bool {
+        self.other_identity().is_some()
     }
 
     fn host_credentials(&self) -> Result<Credentials, Errno> {
@@ -380,6 +396,7 @@ impl Caller for Task {
             gid: fourth(field("Gid")?).ok_or(Errno::EIO)?,
             groups: field("Groups")?.split_whitespace().filter_map(|id| id.parse().ok()).collect(),
             umask: u32::from_str_radix(field("Umask")?.trim(), 8).map_err(|_| Errno::EIO)?,
+            capabilities: u64::from_str_radix(field("CapEff")?.trim(), 16).map_err(|_| Errno::EIO)?,
         })
     }
 }

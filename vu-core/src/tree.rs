@@ -14,6 +14,8 @@ use vu_trace::Tid;
 /// The view of a call's task.
 pub struct ViewTree<'a> {
     call: &'a Call<'a>,
+    /// Where the walk begins.
+    start: AbsPath,
     /// Whether all that was looked at is what the kernel would have come by, too.
     agrees: Cell<bool>,
     /// Whether a link of `/proc` was met, which leads each task elsewhere.
@@ -22,8 +24,8 @@ pub struct ViewTree<'a> {
 
 impl<'a> ViewTree<'a> {
     /// `agrees`: whether kernel and view begin at the same directory.
-    pub fn new(call: &'a Call<'a>, agrees: bool) -> ViewTree<'a> {
-        ViewTree { call, agrees: Cell::new(agrees), personal: Cell::new(false) }
+    pub fn new(call: &'a Call<'a>, start: AbsPath, agrees: bool) -> ViewTree<'a> {
+        ViewTree { call, start, agrees: Cell::new(agrees), personal: Cell::new(false) }
     }
 
     /// Whether the kernel's own walk would have led to the same place.
@@ -124,6 +126,46 @@ impl<'a> ViewTree<'a> {
 
 impl Tree for ViewTree<'_> {
     fn look(&self, path: &AbsPath) -> Result<Look, Errno> {
+        // The walk has come as far as the directory.
+        self.permitted(&path.parent(), path, Self::look_at)
+    }
+
+    fn probe(&self, path: &AbsPath) -> Result<Probe, Errno> {
+        let root = self.call.task.fs().root.read().clone();
+        let from = if path.starts_with(&self.start) { &self.start } else { &root };
+        self.permitted(from, path, Self::probe_at)
+    }
+
+    fn search(&self, directory: &AbsPath) -> Result<(), Errno> {
+        if let Some(judge) = self.call.layer.judge(directory, &*self.call.task) {
+            return judge.may_search(directory);
+        }
+        let Location::Host(host) = self.call.layer.locate(directory, Purpose::Read)? else { return Ok(()) };
+        let handle = sys::look_at(At::Root, host.as_bytes(), Final::Itself)?;
+        sys::access(Reach::Held(handle.as_fd()), libc::X_OK, libc::AT_EACCESS)
+    }
+}
+
+impl ViewTree<'_> {
+    /// Looks, if the directories on the way from one that was reached may be searched; where the host is in the way of what is permitted, it is told so.
+    fn permitted<T>(
+        &self,
+        from: &AbsPath,
+        path: &AbsPath,
+        look: impl Fn(&Self, &AbsPath) -> Result<T, Errno>,
+    ) -> Result<T, Errno> {
+        let found = match look(self, path) {
+            Err(Errno::EACCES) if self.call.unlock(path)? => look(self, path),
+            found => found,
+        };
+        match self.call.may_walk(from, path) {
+            // A link on the way decides where it goes; its directory is looked at when it is met.
+            Err(_) if !matches!(found, Err(Errno::ENOENT)) && found.is_err() => found,
+            permitted => permitted.and(found),
+        }
+    }
+
+    fn look_at(&self, path: &AbsPath) -> Result<Look, Errno> {
         let layer = &self.call.layer;
         let Location::Host(host) = layer.locate(path, Purpose::Read)? else {
             self.agrees.set(false);
@@ -148,7 +190,7 @@ impl Tree for ViewTree<'_> {
         })
     }
 
-    fn probe(&self, path: &AbsPath) -> Result<Probe, Errno> {
+    fn probe_at(&self, path: &AbsPath) -> Result<Probe, Errno> {
         let layer = &self.call.layer;
         let Location::Host(host) = layer.locate(path, Purpose::Read)? else {
             self.agrees.set(false);
@@ -166,12 +208,6 @@ impl Tree for ViewTree<'_> {
             Err(Errno::ELOOP) => Ok(Probe::Symlink),
             Err(errno) => Err(errno),
         }
-    }
-
-    fn search(&self, directory: &AbsPath) -> Result<(), Errno> {
-        let Location::Host(host) = self.call.layer.locate(directory, Purpose::Read)? else { return Ok(()) };
-        let handle = sys::look_at(At::Root, host.as_bytes(), Final::Itself)?;
-        sys::access(Reach::Held(handle.as_fd()), libc::X_OK, libc::AT_EACCESS)
     }
 }
 

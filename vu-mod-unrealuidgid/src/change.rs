@@ -1,21 +1,10 @@
 //! What the calls of the set*id family, capset(2) and prctl(2) do to an identity (`kernel/sys.c`, `kernel/capability.c`, `security/commoncap.c`).
 
-use vu_api::{Capabilities, Errno, IdKind, Identity, IdentityChange, Ids};
+use vu_api::{Capabilities, Errno, IdKind, Identity, IdentityChange, Ids, capability};
 
-/// The capabilities this knows by name (include/uapi/linux/capability.h).
-mod cap {
-    pub const SETGID: u32 = 6;
-    pub const SETUID: u32 = 7;
-    pub const SETPCAP: u32 = 8;
-    /// The last one there is (`CAP_CHECKPOINT_RESTORE`).
-    pub const LAST: u32 = 40;
-    /// Those that come and go with the user for files (`CAP_FS_SET`): `CHOWN`, `DAC_OVERRIDE`, `DAC_READ_SEARCH`, `FOWNER`, `FSETID`, `LINUX_IMMUTABLE`,
-    /// `MKNOD`, `MAC_OVERRIDE`.
-    pub const OF_FS: u64 = 0b1_1111 | 1 << 9 | 1 << 27 | 1 << 32;
-}
-
-/// Every capability.
-pub const ALL_CAPABILITIES: u64 = (1 << (cap::LAST + 1)) - 1;
+/// The capabilities that come and go with the user for files (`CAP_FS_SET`): `CHOWN`, `DAC_OVERRIDE`, `DAC_READ_SEARCH`, `FOWNER`, `FSETID`,
+/// `LINUX_IMMUTABLE`, `MKNOD`, `MAC_OVERRIDE`.
+const OF_FILES: u64 = 0b1_1111 | 1 << 9 | 1 << 27 | 1 << 32;
 
 /// `SECBIT_*` (include/uapi/linux/securebits.h).
 pub(crate) mod secure {
@@ -34,19 +23,19 @@ pub(crate) mod secure {
 /// See [`vu_api::Identities::changed`].
 ///
 /// # Errors
-/// `EPERM` for capabilities that cannot be had, and for locked bits; `EINVAL` for what does not exist. Ids change without errors.
+/// Those of the kernel: `EPERM` for ids, capabilities and bits that cannot be had; `EINVAL` for what does not exist.
 pub fn changed(who: &Identity, change: &IdentityChange) -> Result<Identity, Errno> {
     let mut new = who.clone();
     match change {
         IdentityChange::One(kind, id) => {
             let ids = ids(&mut new, *kind);
             let known = [ids.real, ids.saved].contains(id);
-            // Only who is privileged changes all of them. What would be refused is done as for one who is.
+            // Only who is privileged changes all of them, and who is free does as one who is.
             if capable(who, *kind) || !known {
                 (ids.real, ids.saved) = (*id, *id);
             }
             (ids.effective, ids.fs) = (*id, *id);
-            set(who, &mut new, *kind, capable(who, *kind) || known);
+            set(who, &mut new, *kind, known)?;
         }
         IdentityChange::Two(kind, real, effective) => {
             let old = *ids(&mut new, *kind);
@@ -59,7 +48,7 @@ pub fn changed(who: &Identity, change: &IdentityChange) -> Result<Identity, Errn
             ids.fs = ids.effective;
             let known = real.is_none_or(|id| [old.real, old.effective].contains(&id))
                 && effective.is_none_or(|id| [old.real, old.effective, old.saved].contains(&id));
-            set(who, &mut new, *kind, capable(who, *kind) || known);
+            set(who, &mut new, *kind, known)?;
         }
         IdentityChange::Three(kind, wanted) => {
             let old = *ids(&mut new, *kind);
@@ -74,20 +63,28 @@ pub fn changed(who: &Identity, change: &IdentityChange) -> Result<Identity, Errn
             *ids(&mut new, *kind) =
                 Ids { real: real.unwrap_or(old.real), effective, saved: saved.unwrap_or(old.saved), fs: effective };
             let known = wanted.iter().flatten().all(|id| [old.real, old.effective, old.saved].contains(id));
-            set(who, &mut new, *kind, capable(who, *kind) || known);
+            set(who, &mut new, *kind, known)?;
         }
         IdentityChange::Fs(kind, id) => {
-            ids(&mut new, *kind).fs = *id;
-            if *kind == IdKind::User {
-                fix_for_files(who, &mut new);
+            let ids = ids(&mut new, *kind);
+            let known = [ids.real, ids.effective, ids.saved, ids.fs].contains(id);
+            // It tells nobody that it did nothing (setfsuid(2)).
+            if known || capable(who, *kind) || who.free {
+                ids.fs = *id;
+                if *kind == IdKind::User {
+                    fix_for_files(who, &mut new, known);
+                }
             }
         }
         IdentityChange::Supplementary(groups) => {
+            if !has(who, capability::SETGID) && !who.free {
+                return Err(Errno::EPERM);
+            }
             new.supplementary.clone_from(groups);
             new.supplementary.sort_unstable();
         }
         IdentityChange::Capabilities { effective, permitted, inheritable } => {
-            let wanted = [effective, permitted, inheritable].map(|set| set & ALL_CAPABILITIES);
+            let wanted = [effective, permitted, inheritable].map(|set| set & capability::ALL);
             new.capabilities = with_capabilities(who, wanted)?;
         }
         IdentityChange::SecureBits(bits) => new.secure_bits = with_secure_bits(who, *bits)?,
@@ -104,7 +101,7 @@ pub fn changed(who: &Identity, change: &IdentityChange) -> Result<Identity, Errn
             }
         }
         IdentityChange::DropBounding(number) => {
-            if !has(who, cap::SETPCAP) {
+            if !has(who, capability::SETPCAP) {
                 return Err(Errno::EPERM);
             }
             new.capabilities.bounding &= !bit(*number)?;
@@ -138,18 +135,23 @@ fn has(who: &Identity, capability: u32) -> bool {
 }
 
 fn capable(who: &Identity, kind: IdKind) -> bool {
-    has(who, if kind == IdKind::User { cap::SETUID } else { cap::SETGID })
+    has(who, if kind == IdKind::User { capability::SETUID } else { capability::SETGID })
 }
 
 fn bit(number: u64) -> Result<u64, Errno> {
-    if number > u64::from(cap::LAST) { Err(Errno::EINVAL) } else { Ok(1 << number) }
+    if number > u64::from(capability::LAST) { Err(Errno::EINVAL) } else { Ok(1 << number) }
 }
 
-/// What a change of user ids means for capabilities (`cap_task_fix_setuid`); `permitted` tells whether the kernel would have allowed it.
-fn set(old: &Identity, new: &mut Identity, kind: IdKind, permitted: bool) {
-    if kind == IdKind::Group {
-        return;
+/// Whether ids may change so, and what that means for capabilities (`cap_task_fix_setuid`); `known` tells whether they are old ones in new places.
+fn set(old: &Identity, new: &mut Identity, kind: IdKind, known: bool) -> Result<(), Errno> {
+    let permitted = known || capable(old, kind);
+    if !permitted && !old.free {
+        return Err(Errno::EPERM);
     }
+    if kind == IdKind::Group {
+        return Ok(());
+    }
+    new.free &= new.users == old.users;
     let is_root = |ids: &Ids| [ids.real, ids.effective, ids.saved].contains(&0);
     let capabilities = &mut new.capabilities;
     if old.secure_bits & secure::NO_SETUID_FIXUP == 0 {
@@ -168,27 +170,28 @@ fn set(old: &Identity, new: &mut Identity, kind: IdKind, permitted: bool) {
         }
     }
     // Who becomes root out of nothing can do what root can.
-    if !permitted && new.users.effective == 0 {
+    if !permitted && is_root(&new.users) {
         capabilities.permitted = capabilities.bounding;
-        capabilities.effective = capabilities.bounding;
+        capabilities.effective = if new.users.effective == 0 { capabilities.bounding } else { 0 };
     }
+    Ok(())
 }
 
 /// The same for the user for files.
-fn fix_for_files(old: &Identity, new: &mut Identity) {
+fn fix_for_files(old: &Identity, new: &mut Identity, known: bool) {
+    new.free &= new.users == old.users;
     if old.secure_bits & secure::NO_SETUID_FIXUP != 0 {
         return;
     }
-    let known = [old.users.real, old.users.effective, old.users.saved, old.users.fs].contains(&new.users.fs);
     let capabilities = &mut new.capabilities;
     if old.users.fs == 0 && new.users.fs != 0 {
-        capabilities.effective &= !cap::OF_FS;
+        capabilities.effective &= !OF_FILES;
     }
     if old.users.fs != 0 && new.users.fs == 0 {
-        if !known && !has(old, cap::SETUID) {
-            capabilities.permitted |= cap::OF_FS;
+        if !known && !has(old, capability::SETUID) {
+            capabilities.permitted |= OF_FILES;
         }
-        capabilities.effective |= capabilities.permitted & cap::OF_FS;
+        capabilities.effective |= capabilities.permitted & OF_FILES;
     }
 }
 
@@ -196,7 +199,7 @@ fn fix_for_files(old: &Identity, new: &mut Identity) {
 fn with_capabilities(who: &Identity, [effective, permitted, inheritable]: [u64; 3]) -> Result<Capabilities, Errno> {
     let old = who.capabilities;
     let within = |set: u64, bounds: u64| if set & !bounds == 0 { Ok(()) } else { Err(Errno::EPERM) };
-    if !has(who, cap::SETPCAP) {
+    if !has(who, capability::SETPCAP) {
         within(inheritable, old.inheritable | old.permitted)?;
     }
     within(inheritable, old.inheritable | old.bounding)?;
@@ -215,7 +218,7 @@ fn with_secure_bits(who: &Identity, bits: u32) -> Result<u32, Errno> {
         return Err(Errno::EPERM);
     }
     // That nothing changes is refused, too, "for legacy reason".
-    if !has(who, cap::SETPCAP) && (changed == 0 || changed & !secure::UNPRIVILEGED != 0) {
+    if !has(who, capability::SETPCAP) && (changed == 0 || changed & !secure::UNPRIVILEGED != 0) {
         return Err(Errno::EPERM);
     }
     Ok(bits)

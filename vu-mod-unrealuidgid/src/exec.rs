@@ -32,26 +32,27 @@ pub fn executed(who: &Identity, program: SetIds) -> Identity {
     capabilities.effective = if as_root && new.users.effective == 0 { permitted } else { capabilities.ambient };
     capabilities.permitted = permitted;
     new.secure_bits &= !secure::KEEP_CAPS;
+    // Who runs a program of somebody else's is not free there, nor is what that makes of itself.
+    new.free &= new.users.effective == who.users.effective && new.groups.effective == who.groups.effective;
     new
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::change::ALL_CAPABILITIES;
-    use vu_api::{Capabilities, Ids};
+    use vu_api::{Capabilities, Ids, capability::ALL as ALL_CAPABILITIES};
 
     fn user(id: u32) -> Identity {
         let ids = Ids { real: id, effective: id, saved: id, fs: id };
         let capabilities = Capabilities { bounding: ALL_CAPABILITIES, ..Capabilities::default() };
-        Identity { users: ids, groups: ids, capabilities, ..Identity::default() }
+        Identity { users: ids, groups: ids, capabilities, free: true, ..Identity::default() }
     }
 
     #[test]
     fn a_set_user_id_program_of_root_s() {
         let new = executed(&user(5), SetIds { user: Some(0), group: None });
         assert_eq!(new.users, Ids { real: 5, effective: 0, saved: 0, fs: 0 });
-        assert_eq!(new.groups, user(5).groups);
+        assert_eq!((new.groups, new.free), (user(5).groups, false));
         assert_eq!((new.capabilities.permitted, new.capabilities.effective), (ALL_CAPABILITIES, ALL_CAPABILITIES));
     }
 

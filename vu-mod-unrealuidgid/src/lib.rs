@@ -1,14 +1,15 @@
 //! `unrealuidgid`: users, groups and capabilities of a view's processes are virtual.
 //!
-//! While the module is active, every process may become whoever it likes; what the kernel knows of it stays as it is. The hypervisor keeps the
+//! While the module is active, who lives in the view may become somebody else; what the kernel knows of it stays as it is. The hypervisor keeps the
 //! identities; this crate knows what a change does to one ([`change`]), and what an exec does ([`exec`]). Both are the kernel's rules (credentials(7),
-//! capabilities(7)), but for one: a change that the kernel would refuse is made as if a privileged thread had asked for it.
+//! capabilities(7)), but for one: who has become nobody else yet is *free*, and a change that the kernel would refuse is made as if a privileged thread had asked
+//! for it. So everybody can become root, and what root gives up is given up: programs make sure of that.
 #![forbid(unsafe_code)]
 
 pub mod change;
 pub mod exec;
 
-use vu_api::{Errno, Identities, Identity, IdentityChange, Module, SetIds};
+use vu_api::{Errno, Identities, Identity, IdentityChange, Module, SetIds, capability};
 
 /// The module.
 pub struct Unrealuidgid;
@@ -35,9 +36,10 @@ impl Module for Unrealuidgid {
 }
 
 impl Identities for Unrealuidgid {
-    /// The bounding set of the host is no bound here.
+    /// The bounding set of the host is no bound here, and nobody is anybody else yet.
     fn begins(&self, mut host: Identity) -> Identity {
-        host.capabilities.bounding = change::ALL_CAPABILITIES;
+        host.capabilities.bounding = capability::ALL;
+        host.free = true;
         host
     }
 

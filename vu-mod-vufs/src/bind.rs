@@ -64,6 +64,14 @@ impl Filesystem for Bind {
         self.below.access(&self.name_below(path), mode, caller)
     }
 
+    fn keeps_owners(&self, path: &AbsPath) -> bool {
+        self.below.keeps_owners(&self.name_below(path))
+    }
+
+    fn unlock(&self, path: &AbsPath) -> Result<bool, Errno> {
+        self.below.unlock(&self.name_below(path))
+    }
+
     fn mkdir(&self, path: &AbsPath, mode: u32, caller: &dyn Caller) -> Result<(), Errno> {
         self.below.mkdir(&self.name_below(path), mode, caller)
     }

@@ -16,6 +16,7 @@
 
 mod change;
 mod copy;
+mod devices;
 mod kept;
 mod listing;
 mod marks;
@@ -24,6 +25,7 @@ pub(crate) mod record;
 mod root;
 
 use crate::Mode;
+use devices::Devices;
 pub(crate) use kept::LINKED;
 use listing::Listings;
 use marks::Mounter;
@@ -75,6 +77,7 @@ pub(crate) struct Trees {
     cache: Cache,
     names: Mutex<()>,
     listings: Listings,
+    devices: Devices,
     /// Whether there may be copies of objects with several names in B.
     has_links: AtomicBool,
     /// `nochcopy`
@@ -136,12 +139,10 @@ impl Trees {
                     let name = self.in_upper(path);
                     match self.below.stat(&name) {
                         Ok(stat) if stat.file_type() == FileType::Directory => Ok(Location::Own),
-                        Ok(stat)
-                            if stat.size == 0
-                                && self.record(path, Place::Upper, stat.ino)?.is_some_and(|r| r.kind.is_some()) =>
-                        {
-                            Ok(Location::Own)
-                        }
+                        Ok(stat) if stat.size == 0 => match self.special(path, stat.ino)? {
+                            Some(special) => self.locate_special(special, purpose),
+                            None => self.below.locate(&name, purpose),
+                        },
                         // A symbolic link on the way, say: whoever walks there finds it.
                         _ => self.below.locate(&name, purpose),
                     }
@@ -152,7 +153,35 @@ impl Trees {
         }
     }
 
+    /// The type and number of what an empty file only stands for.
+    fn special(&self, path: &AbsPath, ino: u64) -> Result<Option<(FileType, u64)>, Errno> {
+        let record = self.record(path, Place::Upper, ino)?;
+        Ok(record.and_then(|record| Some((record.kind?, record.rdev.unwrap_or(0)))))
+    }
+
+    /// The same of what A has under a name.
+    fn special_in_upper(&self, path: &AbsPath) -> Result<Option<(FileType, u64)>, Errno> {
+        match self.below.stat(&self.in_upper(path)) {
+            Ok(stat) if stat.file_type() == FileType::Regular && stat.size == 0 => self.special(path, stat.ino),
+            _ => Ok(None),
+        }
+    }
+
+    /// A device is the host's of that number, if it has it; what else was made elsewhere leads nowhere.
+    fn locate_special(&self, special: (FileType, u64), purpose: Purpose) -> Result<Location, Errno> {
+        let is_device = matches!(special.0, FileType::CharDevice | FileType::BlockDevice);
+        match if is_device { self.device(special) } else { None } {
+            Some(name) => self.below.locate(&name, purpose),
+            None => Ok(Location::Own),
+        }
+    }
+
     fn prepared(&self, path: &AbsPath, content: Content, purpose: Purpose) -> Result<Location, Errno> {
+        if self.find(path)? == Place::Upper
+            && let Some(special) = self.special_in_upper(path)?
+        {
+            return self.locate_special(special, purpose);
+        }
         let side = self.prepare(path, content)?;
         self.below.locate(&self.on(side, path), purpose)
     }

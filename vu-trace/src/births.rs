@@ -158,6 +158,12 @@ impl<H: Hypervisor> Tracer<H> {
         }
         self.hypervisor.executed(process, former);
         let named_by = self.hypervisor.named_by(process);
+        let auxiliary = self.hypervisor.auxiliary(process);
+        if !auxiliary.is_empty() {
+            let regs = stopped.registers()?;
+            // A program that may not even be looked at is told what the kernel says.
+            let _ = crate::rewrite::put_auxiliary(&ProcessMemory(process), regs.stack(), regs.abi(), &auxiliary);
+        }
         self.seen(process);
         if let Some(thread) = self.threads.get_mut(&process) {
             thread.repaired = None;

@@ -280,6 +280,41 @@ fn last_component(memory: &impl Memory, stack: u64, abi: Abi, argument: u16) -> 
     text.checked_add(slash.map_or(0, |slash| slash as u64 + 1))
 }
 
+/// Exchanges values of the auxiliary vector of a program that has not run yet. On its stack it stands behind the arguments and the environment, each of which
+/// ends with a NULL (`create_elf_tables`, `fs/binfmt_elf.c`).
+pub(crate) fn put_auxiliary(
+    memory: &impl Memory,
+    stack: u64,
+    abi: Abi,
+    entries: &[(u64, u64)],
+) -> Result<(), vu_api::Errno> {
+    /// More entries than a kernel has (`AT_VECTOR_SIZE`, `include/linux/auxvec.h`).
+    const MOST: u64 = 64;
+    let width = abi.pointer_size() as u64;
+    let at = |index: u64| index.checked_mul(width).and_then(|offset| stack.checked_add(offset)).ok_or(Errno::EFAULT);
+    let word = |index: u64| {
+        if width == 4 { memory.read_u32(at(index)?).map(u64::from) } else { memory.read_u64(at(index)?) }
+    };
+    // The number of arguments, they, and the NULL.
+    let mut index = word(0)?.checked_add(2).ok_or(Errno::EFAULT)?;
+    let bytes = abi.pointer_size();
+    memory.for_each_pointer(at(index)?, bytes, |_| {
+        index += 1;
+        Ok(std::ops::ControlFlow::Continue(()))
+    })?;
+    index += 1;
+    for entry in (0..MOST).map(|entry| index + 2 * entry) {
+        let kind = word(entry)?;
+        if kind == libc::AT_NULL {
+            break;
+        }
+        if let Some((_, value)) = entries.iter().find(|(wanted, _)| *wanted == kind) {
+            memory.write(at(entry + 1)?, &value.to_le_bytes()[..bytes])?;
+        }
+    }
+    Ok(())
+}
+
 /// The values of arguments whose bytes lie at `base` on, and those bytes.
 fn arrange(args: &[Argument; 6], own: [u64; 6], abi: Abi, base: u64) -> ([u64; 6], Vec<u8>) {
     let mut bytes = Vec::new();

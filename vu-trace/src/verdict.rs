@@ -143,6 +143,11 @@ pub trait Hypervisor: Send + Sync + 'static {
         None
     }
 
+    /// Asked after that, too: entries of the auxiliary vector (getauxval(3)), type and value, that are others for the process than the kernel says.
+    fn auxiliary(&self, _process: Tid) -> Vec<(u64, u64)> {
+        Vec::new()
+    }
+
     /// A thread is gone.
     fn exited(&self, tid: Tid);
 }
@@ -162,6 +167,9 @@ impl<T: Hypervisor> Hypervisor for Arc<T> {
     }
     fn named_by(&self, process: Tid) -> Option<u16> {
         T::named_by(self, process)
+    }
+    fn auxiliary(&self, process: Tid) -> Vec<(u64, u64)> {
+        T::auxiliary(self, process)
     }
     fn exited(&self, tid: Tid) {
         T::exited(self, tid);

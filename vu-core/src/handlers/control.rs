@@ -55,6 +55,10 @@ pub fn control(call: &mut Call<'_>) -> Result<Outcome, Errno> {
             call.task.set_stack(choice);
             Vec::new()
         }
+        Served::FreeIdentity => {
+            call.task.free_identity(call.view.identities().ok_or(Errno::EINVAL)?)?;
+            Vec::new()
+        }
         Served::Enter(view) => {
             call.task.set_view(view);
             call.core.mounts_changed();

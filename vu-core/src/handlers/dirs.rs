@@ -12,7 +12,7 @@ use std::{
     os::fd::{AsFd, OwnedFd},
     sync::Arc,
 };
-use vu_api::{AbsPath, Errno, FileType, Filesystem, Location, OpenFlags, OpenHow, Opened};
+use vu_api::{AbsPath, AccessMode, Errno, FileType, Filesystem, Location, OpenFlags, OpenHow, Opened, capability};
 use vu_fd::HeldAs;
 use vu_path::Follow;
 use vu_trace::{Argument, Finish};
@@ -25,6 +25,9 @@ pub fn chdir(call: &mut Call<'_>) -> Result<Outcome, Errno> {
         Meaning::Kernel => return Ok(natural_change(call, Route::of_host())),
         Meaning::Place(place) => call.for_listing(place)?,
     };
+    if place.found {
+        may_enter(call, &place)?;
+    }
     match place.location.clone() {
         Location::Host(host) => {
             let route = call.route(&place.name, &host);
@@ -37,18 +40,32 @@ pub fn chdir(call: &mut Call<'_>) -> Result<Outcome, Errno> {
         Location::Own => {
             let place = place.existing()?;
             directory(call, &place)?;
-            let how = OpenHow { flags: OpenFlags::DIRECTORY, mode: 0 };
+            // Who may search it need not be one who may list it.
+            call.layer.access(&place.name, AccessMode::EXECUTE, &*call.task)?;
+            let how = OpenHow { flags: OpenFlags::DIRECTORY | OpenFlags::PATH, mode: 0 };
             let fd = match call.layer.open(&place.name, &how, &*call.task)? {
                 Opened::Host(fd) => fd,
                 Opened::Virtual(file) => {
                     let epoch = call.layer.mount_for(&place.name).map_or(0, |(mount, _)| mount.epoch.0);
-                    call.core.nodes.open(file, how.flags, epoch, place.name.clone(), HeldAs::WorkingDirectory)?
+                    call.core.nodes.open(
+                        file,
+                        OpenFlags::DIRECTORY,
+                        epoch,
+                        place.name.clone(),
+                        HeldAs::WorkingDirectory,
+                    )?
                 }
             };
             let host_route = Route::of_host();
             Ok(changed(call, path_argument(&own_descriptor(&fd)), host_route, Some(fd)))
         }
     }
+}
+
+/// Whether the mount of a directory, where it keeps who may search it, permits that.
+fn may_enter(call: &Call<'_>, place: &Place) -> Result<(), Errno> {
+    let Some(judge) = call.layer.judge(&place.name, &*call.task) else { return Ok(()) };
+    if place.file_type(call)? == FileType::Directory { judge.may_search(&place.name) } else { Err(Errno::ENOTDIR) }
 }
 
 fn directory(call: &Call<'_>, place: &Place) -> Result<(), Errno> {
@@ -126,6 +143,15 @@ pub fn chroot(call: &mut Call<'_>) -> Result<Outcome, Errno> {
     let path = call.read_path(0)?;
     let place = call.place(&PathArg::at_cwd(path, Follow::Last))?.existing()?;
     directory(call, &place)?;
+    may_enter(call, &place)?;
+    // Everybody may in their own view; who has become somebody else may do what that one may.
+    if call
+        .task
+        .identity()
+        .is_some_and(|who| !who.free && who.capabilities.effective >> capability::SYS_CHROOT & 1 == 0)
+    {
+        return Err(Errno::EPERM);
+    }
     let fs = call.task.fs();
     *fs.root.write() = place.name;
     fs.forget_cwd();

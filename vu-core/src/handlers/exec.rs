@@ -93,6 +93,9 @@ fn exec(call: &Call<'_>, request: &Request) -> Result<Outcome, Errno> {
         Meaning::Place(place) => Some(place),
         Meaning::Kernel => None,
     };
+    if let Some(place) = &place {
+        may_execute(call, place)?;
+    }
     if let Some(place) = &place
         && is_natural(place)
         && request.text.starts_with(b"/")
@@ -143,6 +146,20 @@ fn exec(call: &Call<'_>, request: &Request) -> Result<Outcome, Errno> {
     }
 }
 
+/// Whether the mount of a program, where it keeps who may execute it, permits that; the host must not be in the way then.
+fn may_execute(call: &Call<'_>, place: &Place) -> Result<(), Errno> {
+    if !place.found || place.opaque {
+        return Ok(());
+    }
+    let Some(judge) = call.layer.judge(&place.name, &*call.task) else { return Ok(()) };
+    match judge.may_execute(&place.name) {
+        // Whoever executes it hears of it.
+        Err(Errno::ENOENT) => Ok(()),
+        Err(errno) => Err(errno),
+        Ok(()) => call.let_access(place, libc::X_OK),
+    }
+}
+
 fn host_of(place: &Place) -> Result<Vec<u8>, Errno> {
     place.host().map(|host| host.as_bytes().to_vec()).ok_or(Errno::EACCES)
 }
@@ -175,6 +192,7 @@ impl Program {
     }
 
     pub(super) fn open(call: &Call<'_>, place: &Place) -> Result<Program, Errno> {
+        may_execute(call, place)?;
         match &place.location {
             Location::Host(host) => {
                 must_be_program(place.file_type(call)?)?;
@@ -261,6 +279,7 @@ fn other_loader(call: &Call<'_>, loader: &[u8]) -> Result<Option<Vec<u8>>, Errno
         return Ok(None);
     }
     let place = place.existing()?;
+    may_execute(call, &place)?;
     let host = host_of(&place)?;
     // Below a virtual root, or in a bind, it may well be the same file.
     let same = sys::identity(loader).is_ok_and(|kernels| sys::identity(&host) == Ok(kernels));

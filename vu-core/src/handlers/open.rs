@@ -3,7 +3,10 @@
 use crate::{
     call::{Call, Outcome, path_argument},
     debug::Tag,
-    handlers::{ownership::adopt, stat::magic_name},
+    handlers::{
+        ownership::{adopt, made_with},
+        stat::magic_name,
+    },
     identity,
     layer::Layer,
     listed::{Listed, Under, further_entries},
@@ -143,7 +146,9 @@ fn open_at(call: &Call<'_>, request: &Request) -> Result<Outcome, Errno> {
             call.layer.locate(&name, Purpose::Change)?;
         }
     }
+    call.may_open(&place, flags)?;
     let place = call.for_opening(place, flags)?;
+    call.let_open(&place, flags)?;
     if let Some(path) = place.host()
         && !flags.writes()
         && !flags.contains(OpenFlags::PATH)
@@ -342,17 +347,31 @@ fn rewritten(call: &Call<'_>, request: &Request, place: &Place, host: &AbsPath) 
     let task = call.task.clone();
     let routes = call.core.routes.clone();
     let route = place.host().map(|host| call.route(&place.name, host));
-    let made = (!place.found && task.identity().is_some()).then(|| place.name.clone());
+    // A device node may be one of a mount's own, with attributes of its own.
+    let kept = call.layer.keeps_owners(&place.name);
+    let made = (!place.found && task.identity().is_some()).then(|| (place.name.clone(), request.how.mode));
+    if made.is_some() {
+        let mode = made_with(&task, &call.layer, &place.name, request.how.mode, FileType::Regular);
+        match table::name(call.abi, call.syscall.nr) {
+            _ if mode == request.how.mode => {}
+            Some("openat2") => {
+                args[2] = how_argument(request.how.flags, mode);
+                args[3] = Argument::Value(24);
+            }
+            Some("creat") => args[1] = Argument::Value(mode.into()),
+            _ => args[request.path_index + 2] = Argument::Value(mode.into()),
+        }
+    }
     let finish: Finish = Box::new(move |result| {
         if result >= 0
-            && let Some(name) = made
+            && let Some((name, mode)) = made
         {
-            adopt(&task, &Layer::top(task.view()), &name);
+            adopt(&task, &Layer::top(task.view()), &name, Some(mode));
         }
         if let (Ok(number), Some(route)) = (i32::try_from(result), route)
             && number >= 0
             && let Ok(fd) = task.descriptor(number)
-            && sys::file_type(fd.as_fd()).is_ok_and(|t| matches!(t, FileType::Regular | FileType::Directory))
+            && sys::file_type(fd.as_fd()).is_ok_and(|t| kept || matches!(t, FileType::Regular | FileType::Directory))
         {
             let tag = routes.tag(&route);
             if tag != 0

@@ -3,7 +3,7 @@
 use crate::{
     call::{Call, Outcome},
     handlers::{
-        ownership::adopt,
+        ownership::{adopt, made_with},
         rewrite::{Meant, type_of},
         stat::encode_stat64,
     },
@@ -59,16 +59,19 @@ pub(super) fn operate(call: &Call<'_>, name: &str, meant: &[Meant]) -> Result<Ou
     match name {
         "mkdir" | "mkdirat" => {
             absent(first)?;
-            fs.mkdir(&first.name, call.uint(after(1)) & 0o7777, task)?;
-            adopt(task, fs, &first.name);
+            let mode = call.uint(after(1)) & 0o7777;
+            fs.mkdir(&first.name, made_with(task, fs, &first.name, mode, FileType::Directory), task)?;
+            adopt(task, fs, &first.name, Some(mode));
         }
         "mknod" | "mknodat" => {
             absent(first)?;
             slashless(first, Errno::ENOENT)?;
             let mode = call.uint(after(1));
             let mode = if mode & libc::S_IFMT == 0 { mode | libc::S_IFREG } else { mode };
-            fs.mknod(&first.name, mode, u64::from(call.uint(after(2))), task)?;
-            adopt(task, fs, &first.name);
+            let kind = FileType::from_mode(mode).ok_or(Errno::EINVAL)?;
+            let on_host = mode & libc::S_IFMT | made_with(task, fs, &first.name, mode & 0o7777, kind);
+            fs.mknod(&first.name, on_host, u64::from(call.uint(after(2))), task)?;
+            adopt(task, fs, &first.name, Some(mode));
         }
         "unlink" => unlink(call, first)?,
         "rmdir" => rmdir(call, first)?,
@@ -97,7 +100,7 @@ pub(super) fn operate(call: &Call<'_>, name: &str, meant: &[Meant]) -> Result<Ou
                 return Err(Errno::ENOENT);
             }
             fs.symlink(&target, &first.name, task)?;
-            adopt(task, fs, &first.name);
+            adopt(task, fs, &first.name, None);
         }
         "chmod" | "fchmodat" | "fchmodat2" => {
             present(first)?;
@@ -180,8 +183,14 @@ fn slashless(place: &Place, otherwise: Errno) -> Result<(), Errno> {
     if place.must_be_dir { Err(otherwise) } else { Ok(()) }
 }
 
+/// Whether the caller may take the name away is said before whether it can be taken away so (`may_delete`, `fs/namei.c`).
+fn may_remove(call: &Call<'_>, place: &Place) -> Result<(), Errno> {
+    call.layer.judge(&place.name, &*call.task).map_or(Ok(()), |judge| judge.may_remove(&place.name))
+}
+
 fn unlink(call: &Call<'_>, place: &Place) -> Result<(), Errno> {
     present(place)?;
+    may_remove(call, place)?;
     match type_of(call, place) {
         Some(FileType::Directory) => Err(Errno::EISDIR),
         _ if place.must_be_dir => Err(Errno::ENOTDIR),
@@ -191,6 +200,7 @@ fn unlink(call: &Call<'_>, place: &Place) -> Result<(), Errno> {
 
 fn rmdir(call: &Call<'_>, place: &Place) -> Result<(), Errno> {
     present(place)?;
+    may_remove(call, place)?;
     match type_of(call, place) {
         Some(FileType::Directory) => {
             call.layer.rmdir(&place.name, &*call.task)?;

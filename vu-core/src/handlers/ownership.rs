@@ -9,27 +9,71 @@ use crate::{
     resolve::{Meaning, Need, PathArg},
     task::Task,
 };
-use vu_api::{AbsPath, Errno, FileType, Filesystem, Location, MountFlags, Purpose, SetIds};
+use vu_api::{AbsPath, Caller, Credentials, Errno, FileType, Filesystem, Location, MountFlags, Purpose, SetIds};
 use vu_path::Follow;
 
 /// How many interpreters may follow one another (`exec_binprm`, `fs/exec.c`).
 const MAX_DEPTH: usize = 5;
 
-/// What was just made belongs to the virtual identity of who made it (`inode_init_owner`, `fs/inode.c`).
-pub(super) fn adopt(task: &Task, layer: &Layer, name: &AbsPath) {
+/// The mode with which something is to be made on the host: what its maker may forbid himself must not hinder those whom the mount lets at it.
+pub(super) fn made_with(task: &Task, layer: &Layer, name: &AbsPath, mode: u32, kind: FileType) -> u32 {
+    if task.is_virtual() && layer.keeps_owners(&name.parent()) { mode & 0o1777 | for_its_user(kind) } else { mode }
+}
+
+/// The permissions that the host's user needs of what is made.
+fn for_its_user(kind: FileType) -> u32 {
+    match kind {
+        FileType::Directory => 0o700,
+        FileType::Regular | FileType::Fifo | FileType::Socket => 0o600,
+        _ => 0,
+    }
+}
+
+/// The one who made it, who is not asked once more whether he may.
+struct Maker<'a>(&'a Task);
+
+impl Caller for Maker<'_> {
+    fn pid(&self) -> i32 {
+        self.0.pid()
+    }
+
+    fn credentials(&self) -> Result<Credentials, Errno> {
+        self.0.host_credentials()
+    }
+
+    fn is_virtual(&self) -> bool {
+        true
+    }
+}
+
+/// What was just made belongs to the virtual identity of who made it (`inode_init_owner`, `fs/inode.c`), and has the mode that was asked for; `None` for a
+/// symbolic link, which has none.
+pub(super) fn adopt(task: &Task, layer: &Layer, name: &AbsPath, asked: Option<u32>) {
     let Some(who) = task.identity() else { return };
-    if layer.locate(name, Purpose::Change) != Ok(Location::Own) {
+    if !layer.keeps_owners(name) || layer.locate(name, Purpose::Change) != Ok(Location::Own) {
         return;
     }
     let (Ok(made), Ok(directory)) = (layer.stat(name), layer.stat(&name.parent())) else { return };
     let of_directory = directory.mode & libc::S_ISGID != 0;
     let (uid, gid) = (who.users.fs, if of_directory { directory.gid } else { who.groups.fs });
+    let maker = &Maker(task);
     let mut done = Ok(());
     if (made.uid, made.gid) != (uid, gid) {
-        done = layer.chown(name, Some(uid), Some(gid), task);
+        done = layer.chown(name, Some(uid), Some(gid), maker);
     }
-    if of_directory && made.file_type() == FileType::Directory {
-        done = done.and(layer.chmod(name, made.permissions() | libc::S_ISGID, task));
+    let forced = for_its_user(made.file_type());
+    let mut mode = made.permissions();
+    if let Some(asked) = asked
+        && (asked & forced != forced || asked & 0o7000 != 0 || mode & forced != forced)
+        && let Ok(who) = task.host_credentials()
+    {
+        mode = asked & 0o7777 & !who.umask;
+    }
+    if made.file_type() == FileType::Directory {
+        mode = mode & !0o6000 | if of_directory { libc::S_ISGID } else { 0 };
+    }
+    if mode != made.permissions() || mode & forced != forced {
+        done = done.and(layer.chmod(name, mode, maker));
     }
     if let Err(errno) = done {
         tracing::warn!("{name}: that it belongs to {uid}:{gid} cannot be kept ({errno})");

@@ -5,12 +5,13 @@
 
 use crate::{
     call::Call,
+    handlers::stat::magic_name,
     resolve::Place,
-    sys::{self, At, Final},
+    sys::{self, At, Final, Reach},
     task::host_name,
 };
 use std::os::fd::BorrowedFd;
-use vu_api::{AbsPath, Errno, FileType, Filesystem, Location, OpenFlags, Purpose, Stat};
+use vu_api::{AbsPath, Caller, Errno, FileType, Filesystem, Location, OpenFlags, Purpose, Stat};
 
 impl Call<'_> {
     /// The place where an object is to be written to, or made.
@@ -65,6 +66,60 @@ impl Call<'_> {
             None if flags.contains(OpenFlags::CREAT) && !path_only => self.for_writing(place, Purpose::Write),
             _ => Ok(place),
         }
+    }
+
+    /// Whether the caller may open an object so, as far as its mount keeps who may.
+    ///
+    /// # Errors
+    /// `EACCES`, `EPERM`.
+    pub(super) fn may_open(&self, place: &Place, flags: OpenFlags) -> Result<(), Errno> {
+        if !self.task.is_virtual() {
+            return Ok(());
+        }
+        // A magic link leads to an object that is open already, and may be opened once more by who may open it at all.
+        let magic = if place.opaque { place.host().and_then(|link| magic_name(self, link)) } else { None };
+        if place.opaque && magic.is_none() {
+            return Ok(());
+        }
+        let name = magic.as_ref().unwrap_or(&place.name);
+        self.layer.judge(name, &*self.task).map_or(Ok(()), |judge| judge.may_open(name, flags))
+    }
+
+    /// Has the host let the caller open what it may: in a mount that keeps modes of its own, that on the host may be in the way.
+    ///
+    /// # Errors
+    /// Those of [`Filesystem::unlock`].
+    pub(super) fn let_open(&self, place: &Place, flags: OpenFlags) -> Result<(), Errno> {
+        if !self.task.is_virtual() || place.opaque || flags.contains(OpenFlags::PATH) {
+            return Ok(());
+        }
+        let Some(host) = place.host() else { return Ok(()) };
+        let (object, mode) = if place.found {
+            let reads = if flags.reads() { libc::R_OK } else { 0 };
+            (host.clone(), reads | if flags.writes() { libc::W_OK } else { 0 })
+        } else {
+            (host.parent(), libc::W_OK | libc::X_OK)
+        };
+        self.let_at(&object, &place.name, mode)
+    }
+
+    /// The same for a program that is executed, or another access (access(2)).
+    ///
+    /// # Errors
+    /// Those of [`Filesystem::unlock`].
+    pub(super) fn let_access(&self, place: &Place, mode: i32) -> Result<(), Errno> {
+        match place.host() {
+            Some(host) if self.task.is_virtual() && !place.opaque => self.let_at(host, &place.name, mode),
+            _ => Ok(()),
+        }
+    }
+
+    fn let_at(&self, object: &AbsPath, name: &AbsPath, mode: i32) -> Result<(), Errno> {
+        let refused = sys::access(Reach::Path(object.as_bytes()), mode, libc::AT_EACCESS) == Err(Errno::EACCES);
+        if refused && self.layer.keeps_owners(name) {
+            self.layer.unlock(name)?;
+        }
+        Ok(())
     }
 
     /// The place of a directory that is opened, or made the working directory.

@@ -4,14 +4,15 @@
 
 use crate::{
     call::{Call, Outcome, path_argument},
-    handlers::own,
+    handlers::{own, ownership::adopt, stat::magic_name},
+    layer::Layer,
     resolve::{Meaning, Need, PathArg, Place},
     sys, table,
 };
 use std::os::fd::AsFd;
-use vu_api::{AbsPath, Errno, FileType, Filesystem, Location, Purpose};
+use vu_api::{AbsPath, AccessMode, Caller, Errno, FileType, Filesystem, Location, Purpose};
 use vu_path::Follow;
-use vu_trace::{Abi, Argument};
+use vu_trace::{Abi, Argument, Finish};
 
 /// A path argument of a call: where it stands, and what it means.
 pub(super) struct Meant {
@@ -73,6 +74,13 @@ pub fn paths(call: &mut Call<'_>) -> Result<Outcome, Errno> {
                 continue;
             }
         }
+        if argument.purpose == Purpose::Change
+            && let Meaning::Place(place) = &mut meaning
+            && place.opaque
+            && let Some(name) = changed_by_link(call, place)?
+        {
+            *place = of_mount(name);
+        }
         if let Meaning::Place(place) = &mut meaning
             && argument.purpose == Purpose::Change
             && permit(call, argument.follow == Follow::Entry && !ends_in_dots(&text), makes, place)? == Location::Own
@@ -116,9 +124,10 @@ pub fn paths(call: &mut Call<'_>) -> Result<Outcome, Errno> {
     if meant.iter().all(kernel_finds) {
         return Ok(Outcome::Host);
     }
+    let mut made = None;
     if name.starts_with("link") && unnamed(&meant) {
         let [from, to] = &mut meant[..] else { return Ok(Outcome::Host) };
-        into_mount(call, from, to)?;
+        made = into_mount(call, from, to)?;
     }
     if meant.iter().any(|m| matches!(&m.meaning, Meaning::Place(place) if place.location == Location::Own)) {
         return own::operate(call, name, &meant);
@@ -141,7 +150,16 @@ pub fn paths(call: &mut Call<'_>) -> Result<Outcome, Errno> {
             args[dirfd] = Argument::Value(i64::from(libc::AT_FDCWD).cast_unsigned());
         }
     }
-    Ok(call.rewrite(args))
+    let task = call.task.clone();
+    let adopted: Option<Finish> = made.filter(|_| task.is_virtual()).map(|name| -> Finish {
+        Box::new(move |result| {
+            if result == 0 {
+                adopt(&task, &Layer::top(task.view()), &name, None);
+            }
+            result
+        })
+    });
+    Ok(call.rewrite_with(call.syscall.nr, args, adopted))
 }
 
 /// Whether the kernel refuses the call before it looks at its paths: it is left to it, since otherwise what is wrong with a path would be
@@ -215,12 +233,16 @@ fn unnamed(meant: &[Meant]) -> bool {
 }
 
 /// A link to an open file, made by the tracee itself in a directory that the mount prepares. Only one that has no name yet (`O_TMPFILE`) was surely
-/// made there; another could be an object that the mount does not change.
-fn into_mount(call: &Call<'_>, from: &Meant, to: &mut Meant) -> Result<(), Errno> {
-    let Meaning::Place(place) = &to.meaning else { return Ok(()) };
+/// made there; another could be an object that the mount does not change. Tells the name it gets.
+fn into_mount(call: &Call<'_>, from: &Meant, to: &mut Meant) -> Result<Option<AbsPath>, Errno> {
+    let Meaning::Place(place) = &to.meaning else { return Ok(None) };
     if place.location != Location::Own || place.found {
-        return Ok(());
+        return Ok(None);
     }
+    if let Some(judge) = call.layer.judge(&place.name, &*call.task) {
+        judge.may_make(&place.name)?;
+    }
+    let made = place.name.clone();
     let file = match &from.meaning {
         Meaning::Place(Place { location: Location::Host(link), .. }) => sys::open(link.as_bytes(), libc::O_PATH)?,
         _ => call.task.descriptor(from.dirfd.map_or(libc::AT_FDCWD, |at| call.int(at)))?,
@@ -230,13 +252,28 @@ fn into_mount(call: &Call<'_>, from: &Meant, to: &mut Meant) -> Result<(), Errno
     }
     let place = Place { name: place.name.clone(), location: Location::Own, handle: None, ..*place };
     to.meaning = Meaning::Place(call.for_writing(place, Purpose::Write)?);
-    Ok(())
+    Ok(Some(made))
 }
 
 /// What a call on a descriptor alone means, if the kernel would change another object.
 fn by_descriptor(call: &Call<'_>, index: usize, dirfd: usize) -> Result<Option<Meant>, Errno> {
     let Some(name) = call.changed_by_name(call.int(dirfd))? else { return Ok(None) };
-    let place = Place {
+    let meaning = Meaning::Place(of_mount(name));
+    Ok(Some(Meant { index, dirfd: Some(dirfd), entry: false, text: Vec::new(), meaning }))
+}
+
+/// The same of what is changed by the magic link of a descriptor, as the C library does it where the kernel has no call of its own.
+fn changed_by_link(call: &Call<'_>, place: &Place) -> Result<Option<AbsPath>, Errno> {
+    if !call.core.has_virtual_files() {
+        return Ok(None);
+    }
+    let Some(name) = place.host().and_then(|link| magic_name(call, link)) else { return Ok(None) };
+    Ok((call.layer.locate(&name, Purpose::Change)? == Location::Own).then_some(name))
+}
+
+/// An object that its mount changes itself.
+fn of_mount(name: AbsPath) -> Place {
+    Place {
         name,
         location: Location::Own,
         found: true,
@@ -245,8 +282,7 @@ fn by_descriptor(call: &Call<'_>, index: usize, dirfd: usize) -> Result<Option<M
         must_be_dir: false,
         native: false,
         opaque: false,
-    };
-    Ok(Some(Meant { index, dirfd: Some(dirfd), entry: false, text: Vec::new(), meaning: Meaning::Place(place) }))
+    }
 }
 
 /// Whether the last component is `.` or `..`, which no entry is called.
@@ -266,6 +302,9 @@ fn placed(call: &Call<'_>, name: &str, follow: Follow, place: Place) -> Result<P
     if name == "truncate" {
         return match type_of(call, &place) {
             Some(FileType::Regular) => {
+                if let Some(judge) = call.layer.judge(&place.name, &*call.task) {
+                    judge.may(&place.name, AccessMode::WRITE)?;
+                }
                 call.for_writing(place, if call.arg(1) == 0 { Purpose::Replace } else { Purpose::Write })
             }
             _ => Ok(place),

@@ -3,12 +3,14 @@
 use crate::{
     call::{Call, Outcome},
     debug::Tag,
+    handlers::ownership::adopt,
+    layer::Layer,
     resolve::{Meaning, Need, PathArg},
     socket_names::SocketNames,
     sys::{self, At, End, Final},
 };
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use vu_api::{AbsPath, Errno, Family, Opened, Purpose};
+use vu_api::{AbsPath, AccessMode, Errno, Family, Opened, Purpose};
 use vu_path::Follow;
 use vu_trace::{Argument, Memory, ProcessMemory};
 
@@ -175,6 +177,13 @@ fn address(call: &Call<'_>, index: usize, follow: Follow, sleeps: bool) -> Resul
         Meaning::Place(place) => place,
     };
     let binds = follow == Follow::Entry;
+    if let Some(judge) = call.layer.judge(&place.name, &*call.task) {
+        match place.found {
+            true if !binds => judge.may(&place.name, AccessMode::WRITE)?,
+            false if binds => judge.may_make(&place.name)?,
+            _ => {}
+        }
+    }
     let place = if binds && !place.found { call.for_writing(place, Purpose::Write)? } else { place };
     if place.native {
         return Ok(host());
@@ -192,6 +201,7 @@ fn address(call: &Call<'_>, index: usize, follow: Follow, sleeps: bool) -> Resul
         call.core.socket_named();
         (call.core.socket_names.clone(), name.clone())
     });
+    let (task, made) = (call.task.clone(), place.name.clone());
     let mut bytes = UNIX.to_vec();
     bytes.extend_from_slice(&name);
     bytes.push(0);
@@ -208,6 +218,7 @@ fn address(call: &Call<'_>, index: usize, follow: Follow, sleeps: bool) -> Resul
                 && let Some((names, kernels)) = bound
             {
                 names.note(kernels, path);
+                adopt(&task, &Layer::top(task.view()), &made, None);
             }
             result
         })),

@@ -3,13 +3,14 @@
 use crate::{
     call::{Call, Outcome},
     handlers::rewrite,
+    identity,
     resolve::{Meaning, Need, PathArg, Place},
     sys,
     task::host_name,
     view::Mount,
 };
 use std::{os::fd::AsFd, sync::Arc};
-use vu_api::{AbsPath, AccessMode, Errno, Filesystem, Location, MountFlags, Stat, StatFs};
+use vu_api::{AbsPath, AccessMode, Caller, Errno, FileType, Filesystem, Location, MountFlags, Stat, StatFs};
 use vu_path::Follow;
 use vu_trace::{Abi, Memory, Tid};
 
@@ -43,18 +44,42 @@ fn look(
     }
 }
 
+/// As [`look`], for who asks for attributes: the files of a process of the view may be another's than the host says.
+fn look_at_attributes(
+    call: &mut Call<'_>,
+    dirfd: i32,
+    path_index: usize,
+    follow: Follow,
+    answer: impl FnOnce(&mut Call<'_>, &Place, Option<(u32, u32)>) -> Result<Outcome, Errno>,
+) -> Result<Outcome, Errno> {
+    if call.view.identities().is_some() && call.abi == Abi::X86_64 {
+        let path = call.read_path(path_index)?;
+        let in_proc = path.windows(4).any(|window| window == b"proc");
+        let arg = PathArg::at(dirfd, path, follow);
+        if (in_proc || call.may_be_magic(&arg))
+            && let Meaning::Place(place) = call.meaning(&arg, Need::Name)?
+            && place.found
+            && !place.opaque
+            && let Some(owner) = place.host().and_then(|host| identity::owner_in_proc(call, host))
+        {
+            return answer(call, &place, Some(owner));
+        }
+    }
+    look(call, dirfd, path_index, follow, |call, place| answer(call, place, None))
+}
+
 fn follow_unless(nofollow: bool) -> Follow {
     if nofollow { Follow::Never } else { Follow::Last }
 }
 
 /// stat(2).
 pub fn stat(call: &mut Call<'_>) -> Result<Outcome, Errno> {
-    look(call, libc::AT_FDCWD, 0, Follow::Last, |call, place| tell(call, place, 1))
+    look_at_attributes(call, libc::AT_FDCWD, 0, Follow::Last, |call, place, owner| tell(call, place, owner, 1))
 }
 
 /// lstat(2).
 pub fn lstat(call: &mut Call<'_>) -> Result<Outcome, Errno> {
-    look(call, libc::AT_FDCWD, 0, Follow::Never, |call, place| tell(call, place, 1))
+    look_at_attributes(call, libc::AT_FDCWD, 0, Follow::Never, |call, place, owner| tell(call, place, owner, 1))
 }
 
 /// newfstatat(2).
@@ -72,7 +97,7 @@ pub fn newfstatat(call: &mut Call<'_>) -> Result<Outcome, Errno> {
         return super::fds::stat_of(call, call.int(0), 2);
     }
     let follow = follow_unless(flags & libc::AT_SYMLINK_NOFOLLOW != 0);
-    look(call, call.int(0), 1, follow, |call, place| tell(call, place, 2))
+    look_at_attributes(call, call.int(0), 1, follow, |call, place, owner| tell(call, place, owner, 2))
 }
 
 /// Whether the path at `index` is empty or, where the kernel takes that for empty (Linux 6.11), NULL.
@@ -80,11 +105,16 @@ fn is_empty(call: &Call<'_>, index: usize) -> bool {
     call.arg(index) == 0 || call.read_path(index).is_ok_and(|path| path.is_empty())
 }
 
-fn tell(call: &Call<'_>, place: &Place, buffer: usize) -> Result<Outcome, Errno> {
-    let stat = match place.reach() {
+fn tell(call: &Call<'_>, place: &Place, owner: Option<(u32, u32)>, buffer: usize) -> Result<Outcome, Errno> {
+    let mut stat = match place.reach() {
         Some(object) => directory_check(place, sys::stat_at(object)?)?,
         None => directory_check(place, encode_stat(&call.layer.stat(&place.name)?))?,
     };
+    if let Some((uid, gid)) = owner
+        && stat.st_uid == sys::effective_uid()
+    {
+        (stat.st_uid, stat.st_gid) = (uid, gid);
+    }
     call.write(call.arg(buffer), sys::bytes(&stat))?;
     Ok(Outcome::Done(0))
 }
@@ -104,9 +134,9 @@ pub fn statx(call: &mut Call<'_>) -> Result<Outcome, Errno> {
         return super::fds::statx_of(call, call.int(0), 4);
     }
     let follow = follow_unless(flags & libc::AT_SYMLINK_NOFOLLOW != 0);
-    look(call, call.int(0), 1, follow, |call, place| {
+    look_at_attributes(call, call.int(0), 1, follow, |call, place, owner| {
         let (flags, mask) = (call.int(2), call.uint(3));
-        let stat = match place.reach() {
+        let mut stat = match place.reach() {
             Some(object) => {
                 let stat = sys::statx(object, flags & libc::AT_STATX_SYNC_TYPE, mask)?;
                 if place.must_be_dir && u32::from(stat.stx_mode) & libc::S_IFMT != libc::S_IFDIR {
@@ -116,6 +146,11 @@ pub fn statx(call: &mut Call<'_>) -> Result<Outcome, Errno> {
             }
             None => encode_statx(&call.layer.stat(&place.name)?),
         };
+        if let Some((uid, gid)) = owner
+            && stat.stx_uid == sys::effective_uid()
+        {
+            (stat.stx_uid, stat.stx_gid) = (uid, gid);
+        }
         call.write(call.arg(4), sys::bytes(&stat))?;
         Ok(Outcome::Done(0))
     })
@@ -152,6 +187,7 @@ fn access_at(
     mode: i32,
     flags: i32,
 ) -> Result<Outcome, Errno> {
+    judge_access(call, dirfd, path_index, follow, mode, flags)?;
     if mode & libc::W_OK != 0 && call.core.has_virtual_files() {
         // What may be written is the mount's to say where it keeps changes elsewhere.
         let path = call.read_path(path_index)?;
@@ -168,6 +204,34 @@ fn access_at(
         }
     }
     look(call, dirfd, path_index, follow, |call, place| accessible(call, place, mode, flags))
+}
+
+/// Whether a virtual identity may do so as far as the mount keeps that: by its real ids, and what they could do, if not asked otherwise
+/// (`access_override_creds`, `fs/open.c`). Whether it can, is asked of the host after that.
+fn judge_access(
+    call: &Call<'_>,
+    dirfd: i32,
+    path_index: usize,
+    follow: Follow,
+    mode: i32,
+    flags: i32,
+) -> Result<(), Errno> {
+    const NO_SETUID_FIXUP: u32 = 1 << 2;
+    let (Some(who), Some(mut asks)) = (call.task.other_identity(), call.task.judged()) else { return Ok(()) };
+    if flags & libc::AT_EACCESS == 0 {
+        (asks.uid, asks.gid) = (who.users.real, who.groups.real);
+        if who.secure_bits & NO_SETUID_FIXUP == 0 {
+            asks.capabilities = if asks.uid == 0 { who.capabilities.permitted } else { 0 };
+        }
+    }
+    let path = call.read_path(path_index)?;
+    let Meaning::Place(place) = call.meaning(&PathArg::at(dirfd, path, follow), Need::Name)? else { return Ok(()) };
+    if !place.found || place.opaque {
+        return Ok(());
+    }
+    let Some(judge) = call.layer.judge_of(&place.name, asks) else { return Ok(()) };
+    judge.may(&place.name, AccessMode::from_bits_retain(mode))?;
+    call.let_access(&place, mode)
 }
 
 /// Judged before the path is looked at (`do_faccessat`, `fs/open.c`).
@@ -192,7 +256,10 @@ fn accessible(call: &mut Call<'_>, place: &Place, mode: i32, flags: i32) -> Resu
             if place.must_be_dir {
                 directory_check(place, sys::stat_at(object)?)?;
             }
-            sys::access(object, mode, flags)?;
+            // What the mount keeps of a device has been looked at, and that of the host is another one.
+            let device = call.task.is_virtual()
+                && matches!(place.file_type(call)?, FileType::CharDevice | FileType::BlockDevice);
+            sys::access(object, if device { mode & !libc::X_OK } else { mode }, flags)?;
         }
         None => call.layer.access(&place.name, AccessMode::from_bits_retain(mode), &*call.task)?,
     }

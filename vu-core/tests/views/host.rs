@@ -30,7 +30,7 @@ fn tree() -> Tree {
     symlink("dir", at("dirlink")).unwrap();
     symlink("nowhere", at("dangling")).unwrap();
     let own = fs::metadata(dir.path()).unwrap();
-    let me = As(Credentials { uid: own.uid(), gid: own.gid(), groups: Vec::new(), umask: 0o027 });
+    let me = As(Credentials { uid: own.uid(), gid: own.gid(), groups: Vec::new(), umask: 0o027, capabilities: 0 });
     Tree { host: HostFs::new().unwrap(), dir, me }
 }
 
@@ -259,7 +259,7 @@ fn callers_have_their_own_rights() {
     fs::set_permissions(t.dir.path(), fs::Permissions::from_mode(0o777)).unwrap();
     fs::set_permissions(t.std("file"), fs::Permissions::from_mode(0o600)).unwrap();
     let own = fs::metadata(t.dir.path()).unwrap().uid();
-    let user = As(Credentials { uid: 12345, gid: 23456, groups: vec![34567], umask: 0 });
+    let user = As(Credentials { uid: 12345, gid: 23456, groups: vec![34567], umask: 0, capabilities: 0 });
     let how = OpenHow { flags: OpenFlags::empty(), mode: 0 };
     t.host.mkdir(&t.at("theirs"), 0o700, &user).unwrap();
     let made = fs::metadata(t.std("theirs")).unwrap();

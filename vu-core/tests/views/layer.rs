@@ -94,7 +94,8 @@ fn read_only_mounts() {
     assert_eq!(top.unlink(&path("/ro/x"), &me), Err(Errno::EROFS));
     assert_eq!(top.mkdir(&path("/ro/x"), 0, &me), Err(Errno::EEXIST), "all exists there, and that is said first");
     assert_eq!(top.access(&path("/ro"), AccessMode::READ, &me), Ok(()));
-    let root = As(vu_api::Credentials { uid: 0, gid: 0, groups: Vec::new(), umask: 0 });
+    let root =
+        As(vu_api::Credentials { uid: 0, gid: 0, groups: Vec::new(), umask: 0, capabilities: vu_api::capability::ALL });
     assert_eq!(top.access(&path("/ro"), AccessMode::WRITE, &root), Err(Errno::EROFS));
     assert_eq!(top.statfs(&path("/ro")).unwrap().flags & libc::ST_RDONLY.cast_signed(), 1);
 }
@@ -149,7 +150,8 @@ fn two_names_of_different_mounts() {
         assert_eq!(top.rename(&from, &to, RenameFlags::empty(), &me), Err(Errno::EXDEV));
     }
     assert_eq!(top.rename(&path("/one"), &path("/one/b"), RenameFlags::empty(), &me), Err(Errno::EBUSY));
-    let root = As(vu_api::Credentials { uid: 0, gid: 0, groups: Vec::new(), umask: 0 });
+    let root =
+        As(vu_api::Credentials { uid: 0, gid: 0, groups: Vec::new(), umask: 0, capabilities: vu_api::capability::ALL });
     assert_eq!(top.link(&path("/one/a"), &path("/one/b"), &root), Ok(()));
     assert!(fs::exists(format!("{dir}/b")).unwrap());
 }

@@ -211,7 +211,14 @@ impl Trees {
                 self.below.access(&self.in_upper(path), mode - AccessMode::WRITE, caller)?;
                 Err(Errno::EROFS)
             }
-            Place::Upper => self.below.access(&self.in_upper(path), mode, caller),
+            Place::Upper => match if caller.is_virtual() { self.special_in_upper(path)? } else { None } {
+                // The empty file that stands for it does not count.
+                Some(special) => {
+                    let mode = mode - AccessMode::EXECUTE;
+                    self.device(special).map_or(Ok(()), |name| self.below.access(&name, mode, caller))
+                }
+                None => self.below.access(&self.in_upper(path), mode, caller),
+            },
             Place::Lower => {
                 let name = self.in_lower(path);
                 let whole = self.below.access(&name, mode, caller);

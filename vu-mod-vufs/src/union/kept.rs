@@ -222,9 +222,12 @@ impl Trees {
         if self.keeps_without_copying(path)? {
             return self.change_record(path, |record, _| record.mode = Some(mode));
         }
+        // Who is judged by what is kept must not be hindered by what the host keeps.
+        let open = if caller.is_virtual() && self.may_keep() { for_its_user(&self.stat(path)?, mode) } else { 0 };
         let stored = |record: &Record| {
             // A set-id bit of an owner that the host does not know would be one of ours.
-            if record.uid.is_some() || record.gid.is_some() || record.kind.is_some() { mode & 0o1777 } else { mode }
+            let others = record.uid.is_some() || record.gid.is_some() || record.kind.is_some();
+            open | if others { mode & 0o1777 } else { mode }
         };
         let mut kept = None;
         self.changed(path, |fs, name, record| {
@@ -251,7 +254,7 @@ impl Trees {
             record.uid = uid.or(record.uid);
             record.gid = gid.or(record.gid);
             // Whoever changes the owner, a program does not run as another without being asked (chown(2)).
-            if seen.file_type() == FileType::Regular && seen.mode & 0o6000 != 0 {
+            if seen.file_type() != FileType::Directory && seen.mode & 0o6000 != 0 {
                 let group = if seen.mode & 0o010 != 0 { 0o2000 } else { 0 };
                 record.mode = Some(seen.permissions() & !(0o4000 | group));
             }
@@ -273,6 +276,35 @@ impl Trees {
             }
         })?;
         if kept { self.change_record(path, note) } else { Ok(()) }
+    }
+
+    /// See [`Filesystem::unlock`](vu_api::Filesystem::unlock): what A has of the path, and is its user's own.
+    pub(crate) fn unlock(&self, path: &AbsPath) -> Result<bool, Errno> {
+        if !self.may_keep() {
+            return Ok(false);
+        }
+        let mut changed = false;
+        let mut names = vec![path.clone()];
+        while let Some(last) = names.last()
+            && !last.is_root()
+        {
+            names.push(last.parent());
+        }
+        while let Some(name) = names.pop() {
+            let host = match self.find(&name)? {
+                Place::Upper => self.below.stat(&self.in_upper(&name)),
+                Place::Lower | Place::Nowhere => break,
+            };
+            let Ok(host) = host else { break };
+            let mode = host.permissions() | for_its_user(&host, host.permissions());
+            if !self.me.is_user(host.uid) || mode == host.permissions() {
+                continue;
+            }
+            self.change_record(&name, |record, seen| record.mode = Some(seen.permissions()))?;
+            self.below.chmod(&self.in_upper(&name), mode, &self.me)?;
+            changed = true;
+        }
+        Ok(changed)
     }
 
     /// Whether this mount keeps attributes: where everything happens on the host, so does that.
@@ -408,6 +440,16 @@ impl Trees {
 pub(super) fn is_for_few(name: &[u8]) -> bool {
     let known = [&b"security."[..], b"trusted.", b"user."].iter().any(|prefix| name.starts_with(prefix));
     known && name.iter().all(|&b| b.is_ascii_graphic() && b != b'=')
+}
+
+/// The permissions that the host's user needs to do what others may do with an object of this mode.
+fn for_its_user(object: &Stat, mode: u32) -> u32 {
+    match object.file_type() {
+        FileType::Directory => 0o700,
+        FileType::Regular if mode & 0o111 != 0 => 0o700,
+        FileType::Regular | FileType::Fifo | FileType::Socket => 0o600,
+        _ => 0,
+    }
 }
 
 fn record_name(mark: &AbsPath) -> AbsPath {

@@ -11,19 +11,26 @@ use std::{
     process,
     sync::atomic::{AtomicU64, Ordering},
 };
-use vu_api::{AbsPath, Caller, Credentials, Errno, FileType, OpenFlags, OpenHow, Opened, RenameFlags};
+use vu_api::{AbsPath, Caller, Credentials, Errno, FileType, OpenFlags, OpenHow, Opened, RenameFlags, capability};
 
 /// The mount itself, as one who asks the layer below: the user of the hypervisor.
 pub(super) struct Mounter(Credentials);
 
 impl Mounter {
     pub(super) fn new() -> Mounter {
-        Mounter(Credentials { uid: geteuid().as_raw(), gid: getegid().as_raw(), groups: Vec::new(), umask: 0 })
+        let uid = geteuid().as_raw();
+        let capabilities = if uid == 0 { capability::ALL } else { 0 };
+        Mounter(Credentials { uid, gid: getegid().as_raw(), groups: Vec::new(), umask: 0, capabilities })
     }
 
     /// Whether the hypervisor may act for others, and so must look at what they may do.
     pub(super) fn is_root(&self) -> bool {
         self.0.uid == 0
+    }
+
+    /// Whether it is this user.
+    pub(super) fn is_user(&self, uid: u32) -> bool {
+        self.0.uid == uid
     }
 
     /// Whether it is the owner of what it makes.

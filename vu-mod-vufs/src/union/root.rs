@@ -49,6 +49,7 @@ impl Union {
             cache: Default::default(),
             names: Default::default(),
             listings: Default::default(),
+            devices: Default::default(),
             has_links: Default::default(),
             no_copy_for_attributes: attributes == Attributes::Kept,
         };
@@ -81,6 +82,20 @@ impl Filesystem for Union {
 
     fn locate(&self, path: &AbsPath, purpose: Purpose) -> Result<Location, Errno> {
         self.trees.locate(path, purpose)
+    }
+
+    /// In a `merge`, everything is whoever's it is below.
+    fn keeps_owners(&self, path: &AbsPath) -> bool {
+        let name = match (self.trees.kind, self.trees.find(path)) {
+            (Kind::Cow | Kind::Mincow, _) => return true,
+            (Kind::Merge, Ok(Place::Upper)) => self.trees.in_upper(path),
+            (Kind::Merge, _) => self.trees.in_lower(path),
+        };
+        self.trees.below.keeps_owners(&name)
+    }
+
+    fn unlock(&self, path: &AbsPath) -> Result<bool, Errno> {
+        self.trees.unlock(path)
     }
 
     fn probe(&self, path: &AbsPath) -> Result<Probe, Errno> {
@@ -118,7 +133,8 @@ impl Filesystem for Union {
             }
             Some(FileType::Regular) => flags.writes(),
             Some(FileType::Symlink) => false,
-            Some(_) if self.trees.stands_for_special(path)? => return Err(Errno::EACCES),
+            // There is no such device, or nobody who listens to the socket.
+            Some(_) if self.trees.stands_for_special(path)? => return Err(Errno::ENXIO),
             Some(_) => false,
         };
         if !writes {

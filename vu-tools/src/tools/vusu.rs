@@ -19,7 +19,7 @@ const MODULE: &str = "unrealuidgid";
 /// Become another user of the view, without a password
 ///
 /// Runs a shell, or a command, as USER (root, if none is named), as su(1) does. The view must have the module unrealuidgid: then users are virtual, and everybody
-/// may become whoever they like. On the host's own files, nothing changes.
+/// may become whoever they like by this program. On the host's own files, nothing changes.
 #[derive(Debug, Parser)]
 pub struct Options {
     /// Run this by the shell
@@ -130,11 +130,12 @@ fn find(name: &OsStr) -> Result<User, Failure> {
     found.ok_or_else(|| Failure::new(format!("there is no user '{shown}'")))
 }
 
-/// Groups first: who is not root any more has no right to change them, where identities follow the kernel's rules.
+/// Groups first: who is not root any more has no right to change them.
 fn become_user(user: &User) -> Result<(), Failure> {
     let name = CString::new(OsStr::new(&user.name).as_bytes()).unwrap_or_default();
     let groups = getgrouplist(&name, user.gid).unwrap_or_else(|_| vec![user.gid]);
     let (uid, gid): (Uid, Gid) = (user.uid, user.gid);
+    view::ask(&Request::FreeIdentity).map_err(|error| Failure::new(format!("cannot become {}: {error}", user.name)))?;
     setgroups(&groups)
         .and_then(|()| setresgid(gid, gid, gid))
         .and_then(|()| setresuid(uid, uid, uid))

@@ -26,12 +26,14 @@ int main(void)
 	gid_t groups[2] = {70000, 8};
 	uint16_t short_groups[4] = {0};
 
-	printf("setuid16 %ld\n", call(23, 70, 0, 0));
+	printf("setuid16 %ld\n", call(23, 0, 0, 0));
 	show("setuid16");
 	printf("setresuid32 %ld\n", call(208, -1, 70000, -1));
 	show("setresuid32");
+	call(208, -1, 0, -1);
 	printf("setresuid16 %ld\n", call(164, 0xffff, 3, 0xffff));
 	show("setresuid16");
+	call(208, -1, 0, -1);
 	printf("setreuid16 %ld\n", call(70, 4, 0xffff, 0));
 	show("setreuid16");
 	printf("setuid16 of nobody %ld, setuid32 %ld\n", call(23, 0xffff, 0, 0), call(213, -1, 0, 0));
