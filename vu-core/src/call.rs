@@ -3,11 +3,10 @@
 use crate::{core::Core, debug::Tag, layer::Layer, task::Task, view::View};
 use std::{
     cell::{Cell, RefCell},
-    os::fd::OwnedFd,
     sync::Arc,
 };
 use vu_api::{AbsPath, Errno, OpenFlags};
-use vu_trace::{Abi, Argument, Finish, Intercepted, Interception, Memory, ProcessMemory, Rewrite};
+use vu_trace::{Abi, Argument, Finish, Intercepted, Interception, Memory, NewDescriptor, ProcessMemory, Rewrite};
 
 /// A system call as it stands in the tracee's registers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,14 +53,7 @@ pub enum Outcome {
     /// It is answered with this result.
     Done(i64),
     /// The tracee receives a descriptor.
-    Install {
-        /// Ours, closed afterwards.
-        fd: OwnedFd,
-        /// `FD_CLOEXEC`
-        close_on_exec: bool,
-        /// Nobody notices when our copy is closed: a read-only file.
-        at_once: bool,
-    },
+    Install(NewDescriptor),
     /// Another call runs in its place.
     Rewrite(Box<Rewrite>),
 }

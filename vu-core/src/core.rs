@@ -220,6 +220,9 @@ impl Core {
             return Verdict::Return(Errno::ENOSYS.as_result());
         };
         let mut call = Call::new(self, task, intercepted);
+        if call.can_install() {
+            call.task.set_heard();
+        }
         let text = call.told.then(|| {
             Printed { abi: intercepted.abi, nr: intercepted.nr, args: intercepted.args, memory: &call.memory() }
                 .to_string()
@@ -240,7 +243,7 @@ impl Core {
         match result {
             Ok(Outcome::Host | Outcome::HostMaySleep) => Verdict::Continue,
             Ok(Outcome::Done(result)) => Verdict::Return(result),
-            Ok(Outcome::Install { fd, close_on_exec, at_once }) => Verdict::Install { fd, close_on_exec, at_once },
+            Ok(Outcome::Install(installed)) => Verdict::Install(installed),
             Ok(Outcome::Rewrite(rewrite)) => {
                 call.task.set_may_sleep(call.waits.get());
                 Verdict::Rewrite(rewrite)
@@ -271,7 +274,7 @@ impl fmt::Display for Answer<'_> {
         match self.0 {
             Ok(Outcome::Host | Outcome::HostMaySleep) => f.write_str("(host)"),
             Ok(Outcome::Done(result)) => write!(f, "{result}"),
-            Ok(Outcome::Install { .. }) => f.write_str("(descriptor)"),
+            Ok(Outcome::Install(_)) => f.write_str("(descriptor)"),
             Ok(Outcome::Rewrite(rewrite)) => {
                 let path = rewrite.args.iter().find_map(|argument| match argument {
                     vu_trace::Argument::Bytes(bytes) => Some(bytes),

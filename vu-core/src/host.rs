@@ -8,6 +8,7 @@
 //!
 //! This is the only file of this crate with `unsafe` code: system calls, and nothing else.
 
+use crate::umask::Worn;
 use smallvec::SmallVec;
 use std::{
     marker::PhantomData,
@@ -72,7 +73,7 @@ impl Filesystem for HostFs {
         let flags = kernel_flags(how.flags);
         // openat2 insists on mode 0 for an open that creates nothing; open ignores it.
         let creates = flags & libc::O_CREAT != 0 || flags & libc::O_TMPFILE == libc::O_TMPFILE;
-        let mode = if creates { masked(how.mode, caller)? } else { 0 };
+        let (mode, _umask) = if creates { masked(how.mode, caller)? } else { (0, None) };
         let _identity = Identity::of(caller)?;
         openat2(path, flags, mode).map(Opened::Host)
     }
@@ -104,7 +105,7 @@ impl Filesystem for HostFs {
     }
 
     fn mkdir(&self, path: &AbsPath, mode: u32, caller: &dyn Caller) -> Result<(), Errno> {
-        let mode = masked(mode, caller)?;
+        let (mode, _umask) = masked(mode, caller)?;
         let _identity = Identity::of(caller)?;
         let (dir, name) = entry(path)?;
         // SAFETY: `name` is a C string.
@@ -112,7 +113,8 @@ impl Filesystem for HostFs {
     }
 
     fn mknod(&self, path: &AbsPath, mode: u32, rdev: u64, caller: &dyn Caller) -> Result<(), Errno> {
-        let mode = mode & libc::S_IFMT | masked(mode, caller)?;
+        let (permissions, _umask) = masked(mode, caller)?;
+        let mode = mode & libc::S_IFMT | permissions;
         let _identity = Identity::of(caller)?;
         let (dir, name) = entry(path)?;
         // SAFETY: `name` is a C string.
@@ -366,9 +368,11 @@ fn kernel_flags(flags: OpenFlags) -> i32 {
     }
 }
 
-/// Permission bits without those the caller's umask takes away.
-fn masked(mode: u32, caller: &dyn Caller) -> Result<u32, Errno> {
-    Ok(mode & 0o7777 & !caller.host_credentials()?.umask)
+/// The permission bits for what is made with the caller's umask as long as that is worn; where it cannot be, they are without those that it takes away.
+fn masked(mode: u32, caller: &dyn Caller) -> Result<(u32, Option<Worn>), Errno> {
+    let mask = caller.host_credentials()?.umask;
+    let (mode, worn) = (mode & 0o7777, Worn::new(mask));
+    Ok((if worn.is_some() { mode } else { mode & !mask }, worn))
 }
 
 fn timespec(change: TimeChange) -> libc::timespec {

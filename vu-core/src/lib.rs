@@ -30,6 +30,7 @@ mod sys;
 pub mod table;
 pub mod task;
 mod tree;
+mod umask;
 pub mod view;
 
 pub use run::{StartError, run};

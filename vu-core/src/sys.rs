@@ -81,15 +81,16 @@ fn own(result: i64) -> Result<OwnedFd, Errno> {
 /// `ELOOP` if one does; those of openat2(2).
 pub fn look_at(at: At<'_>, path: &[u8], last: Final) -> Result<OwnedFd, Errno> {
     let nofollow = if last == Final::Itself { libc::O_NOFOLLOW } else { 0 };
-    open_without_links(at, path, libc::O_PATH | libc::O_CLOEXEC | nofollow)
+    open_without_links(at, path, libc::O_PATH | libc::O_CLOEXEC | nofollow, 0)
 }
 
 /// openat2(2) with `RESOLVE_NO_SYMLINKS`; flags that it does not know are left out, as openat(2) does.
-fn open_without_links(at: At<'_>, path: &[u8], flags: i32) -> Result<OwnedFd, Errno> {
+fn open_without_links(at: At<'_>, path: &[u8], flags: i32, mode: u32) -> Result<OwnedFd, Errno> {
     let path = c_path(path)?;
     // SAFETY: all-zero is valid for this struct of integers.
     let mut how: libc::open_how = unsafe { mem::zeroed() };
     how.flags = u64::from((flags & VALID_OPEN_FLAGS).cast_unsigned());
+    how.mode = u64::from(mode & 0o7777);
     how.resolve = libc::RESOLVE_NO_SYMLINKS;
     // SAFETY: a C string and a struct of the size that is told.
     own(unsafe {
@@ -115,12 +116,28 @@ pub fn open(path: &[u8], flags: i32) -> Result<OwnedFd, Errno> {
 pub fn open_at_once(path: &[u8], flags: i32) -> Result<OwnedFd, Errno> {
     const MAKES: i32 = libc::O_CREAT | libc::O_EXCL;
     let at_once = flags & !MAKES | libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC;
-    let fd = open_without_links(At::Root, path, at_once)?;
+    let fd = open_without_links(At::Root, path, at_once, 0)?;
     if flags & libc::O_NONBLOCK == 0 {
         // SAFETY: plain numbers. Flags that cannot be changed are ignored.
         check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags) }.into())?;
     }
     Ok(fd)
+}
+
+/// Makes a regular file at an absolute path on which no symbolic link stands, and opens it.
+///
+/// # Errors
+/// `EEXIST` if there is something, `ELOOP` if a link is on the way; those of openat2(2).
+pub fn make(path: &[u8], flags: i32, mode: u32) -> Result<OwnedFd, Errno> {
+    open_without_links(At::Root, path, flags | libc::O_CREAT | libc::O_EXCL | libc::O_NOCTTY | libc::O_CLOEXEC, mode)
+}
+
+/// Takes the name of what was made just now away again.
+pub fn unmake(path: &[u8]) {
+    if let Ok(path) = c_path(path) {
+        // SAFETY: a C string. That it is gone already is as well.
+        let _ = unsafe { libc::unlink(path.as_ptr()) };
+    }
 }
 
 /// openat(2), `O_PATH`, following links: for `cwd` and the like below a held `/proc/PID`.
@@ -418,6 +435,26 @@ pub fn effective_uid() -> u32 {
     static UID: OnceLock<u32> = OnceLock::new();
     // SAFETY: cannot fail.
     *UID.get_or_init(|| unsafe { libc::geteuid() })
+}
+
+/// User, group and supplementary groups of an unprivileged hypervisor, which are those of all processes of its views: with its `no_new_privs`, none
+/// can take others. `None` for a hypervisor with privileges.
+pub fn everybodys_ids() -> Option<(u32, u32, &'static [u32])> {
+    static GROUPS: OnceLock<Option<(u32, Vec<u32>)>> = OnceLock::new();
+    let groups = GROUPS.get_or_init(|| {
+        let status = std::fs::read_to_string("/proc/self/status").ok()?;
+        let capabilities = status.lines().find_map(|line| line.strip_prefix("CapPrm:"))?;
+        if effective_uid() == 0 || u64::from_str_radix(capabilities.trim(), 16) != Ok(0) {
+            return None;
+        }
+        let mut groups = vec![0; 65536];
+        // SAFETY: the array has NGROUPS_MAX elements, the number that is passed; the other call cannot fail.
+        let (count, gid) = unsafe { (libc::getgroups(65536, groups.as_mut_ptr()), libc::getegid()) };
+        groups.truncate(usize::try_from(count).unwrap_or(0));
+        groups.shrink_to_fit();
+        Some((gid, groups))
+    });
+    groups.as_ref().map(|(gid, groups)| (effective_uid(), *gid, groups.as_slice()))
 }
 
 /// A kernel struct made of integers only, as the bytes a tracee receives.

@@ -40,6 +40,8 @@ pub struct Task {
     may_sleep: AtomicBool,
     /// Whether its ids for files may differ from its effective ones.
     own_fs_ids: AtomicBool,
+    /// Whether the filter for calls with paths is there.
+    heard: AtomicBool,
     /// Who it is where identities are virtual.
     pub(crate) identity: Held,
     held: OnceLock<Result<OwnedFd, Errno>>,
@@ -78,6 +80,8 @@ pub struct FsContext {
     pub cwd_route: RwLock<Arc<Route>>,
     /// What is known of the working directory, until it changes.
     cwd: Mutex<Option<Cwd>>,
+    /// The umask, once it is known.
+    umask: Mutex<Option<u32>>,
 }
 
 /// The working directory, held.
@@ -103,7 +107,12 @@ fn host_route() -> Arc<Route> {
 
 impl FsContext {
     fn new() -> FsContext {
-        FsContext { root: RwLock::new(AbsPath::root()), cwd_route: RwLock::new(host_route()), cwd: Mutex::default() }
+        FsContext {
+            root: RwLock::new(AbsPath::root()),
+            cwd_route: RwLock::new(host_route()),
+            cwd: Mutex::default(),
+            umask: Mutex::default(),
+        }
     }
 
     fn copy(&self) -> FsContext {
@@ -111,7 +120,13 @@ impl FsContext {
             root: RwLock::new(self.root.read().clone()),
             cwd_route: RwLock::new(self.cwd_route.read().clone()),
             cwd: Mutex::new(self.cwd.lock().clone()),
+            umask: Mutex::new(*self.umask.lock()),
         }
+    }
+
+    /// Notes the umask.
+    pub fn set_umask(&self, mask: u32) {
+        *self.umask.lock() = Some(mask);
     }
 
     /// The held working directory, if it is known.
@@ -204,6 +219,33 @@ impl Task {
             }
             None => stacks.clear(),
         }
+    }
+
+    /// The umask. It is looked up once, if the task's calls that change it are heard.
+    ///
+    /// # Errors
+    /// `ESRCH`.
+    pub fn umask(&self) -> Result<u32, Errno> {
+        let fs = self.fs();
+        if let Some(mask) = *fs.umask.lock() {
+            return Ok(mask);
+        }
+        let mask = self.umask_by(&self.status()?)?;
+        if self.heard.load(Ordering::Relaxed) {
+            fs.set_umask(mask);
+        }
+        Ok(mask)
+    }
+
+    /// That line of `/proc/TID/status`.
+    fn umask_by(&self, status: &str) -> Result<u32, Errno> {
+        let mask = status.lines().find_map(|line| line.strip_prefix("Umask:")).ok_or(Errno::ESRCH)?;
+        u32::from_str_radix(mask.trim(), 8).map_err(|_| Errno::EIO)
+    }
+
+    /// Notes that its calls with paths, and thus those that change its umask, are heard.
+    pub fn set_heard(&self) {
+        self.heard.store(true, Ordering::Relaxed);
     }
 
     /// Notes whether the call that is let run may sleep.
@@ -386,6 +428,9 @@ impl Caller for Task {
     }
 
     fn host_credentials(&self) -> Result<Credentials, Errno> {
+        if let Some((uid, gid, groups)) = sys::everybodys_ids() {
+            return Ok(Credentials { uid, gid, groups: groups.to_vec(), umask: self.umask()?, capabilities: 0 });
+        }
         let status = self.status()?;
         let field =
             |name: &str| status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).ok_or(Errno::ESRCH);
@@ -395,7 +440,7 @@ impl Caller for Task {
             uid: fourth(field("Uid")?).ok_or(Errno::EIO)?,
             gid: fourth(field("Gid")?).ok_or(Errno::EIO)?,
             groups: field("Groups")?.split_whitespace().filter_map(|id| id.parse().ok()).collect(),
-            umask: u32::from_str_radix(field("Umask")?.trim(), 8).map_err(|_| Errno::EIO)?,
+            umask: self.umask_by(&status)?,
             capabilities: u64::from_str_radix(field("CapEff")?.trim(), 16).map_err(|_| Errno::EIO)?,
         })
     }
@@ -429,6 +474,7 @@ impl Tasks {
             debug: RwLock::new(debug),
             may_sleep: AtomicBool::new(false),
             own_fs_ids: AtomicBool::new(false),
+            heard: AtomicBool::new(false),
             identity: Held::default(),
             held: OnceLock::new(),
         };
@@ -457,6 +503,7 @@ impl Tasks {
             debug: RwLock::new(parent.debug()),
             may_sleep: AtomicBool::new(false),
             own_fs_ids: AtomicBool::new(parent.own_fs_ids.load(Ordering::Relaxed)),
+            heard: AtomicBool::new(parent.heard.load(Ordering::Relaxed)),
             identity: parent.identity.inherited(),
             held: OnceLock::new(),
         };
@@ -479,6 +526,7 @@ impl Tasks {
                 debug: RwLock::new(old.debug()),
                 may_sleep: AtomicBool::new(false),
                 own_fs_ids: AtomicBool::new(old.own_fs_ids.load(Ordering::Relaxed)),
+                heard: AtomicBool::new(old.heard.load(Ordering::Relaxed)),
                 identity: old.identity.moved(),
                 held: OnceLock::new(),
             };

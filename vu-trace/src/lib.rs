@@ -47,5 +47,7 @@ pub use launch::{Launch, launch};
 pub use memory::{Address, FakeMemory, Memory, ProcessMemory};
 pub use notify::{Listener, Notification, Received};
 pub use ptrace::Tid;
-pub use verdict::{Argument, Birth, Finish, Hypervisor, Intercepted, Interception, Pointer, Rewrite, Verdict};
+pub use verdict::{
+    Argument, Birth, Finish, Hypervisor, Intercepted, Interception, NewDescriptor, Pointer, Rewrite, Verdict,
+};
 pub use x86_64::{Abi, Registers};

@@ -1,6 +1,6 @@
 //! seccomp user notification: the listener, what it hears and what it answers (seccomp_unotify(2)).
 
-use crate::{handover, ptrace::Tid, x86_64::Abi};
+use crate::{handover, ptrace::Tid, verdict::NewDescriptor, x86_64::Abi};
 use std::{
     mem,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
@@ -131,12 +131,13 @@ impl Listener {
         ioctl(self.0.as_raw_fd(), SEND, &raw mut response).is_ok()
     }
 
-    /// Puts a copy of `fd` at the lowest free number of the calling thread, and answers with that number.
+    /// Puts a copy of the descriptor at the lowest free number of the calling thread, and answers with that number.
     ///
     /// With `at_once`, installing and answering are one request, and our copy is closed later than the caller goes on: only for descriptors
     /// whose closing nobody notices (read-only files). Otherwise our copy is closed before the caller goes on, so that `ETXTBSY`, `flock` and end-of-file
     /// are as if it had been the only one.
-    pub fn install(&self, caller: Tid, id: u64, fd: OwnedFd, close_on_exec: bool, at_once: bool) {
+    pub fn install(&self, caller: Tid, id: u64, descriptor: NewDescriptor) {
+        let NewDescriptor { fd, close_on_exec, at_once, undo } = descriptor;
         let mut request = libc::seccomp_notif_addfd {
             id,
             flags: if at_once { ADDFD_FLAG_SEND } else { 0 },
@@ -150,7 +151,14 @@ impl Listener {
             Ok(_) if at_once => {}
             Ok(number) => self.answer(id, i64::from(number)),
             // EMFILE is the caller's own limit.
-            Err(errno) => self.answer(id, errno.as_result()),
+            Err(errno) => {
+                if errno == Errno::EMFILE
+                    && let Some(undo) = undo
+                {
+                    undo();
+                }
+                self.answer(id, errno.as_result());
+            }
         }
     }
 }

@@ -164,7 +164,7 @@ impl<H: Hypervisor> Shared<H> {
                 instead(Answered::Expose);
             }
             Verdict::Return(result) => listener.answer(id, result),
-            Verdict::Install { fd, close_on_exec, at_once } => listener.install(tid, id, fd, close_on_exec, at_once),
+            Verdict::Install(descriptor) => listener.install(tid, id, descriptor),
             Verdict::Rewrite(rewrite) => instead(Answered::Rewrite { rewrite, abi, nr }),
         }
     }

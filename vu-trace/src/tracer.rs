@@ -537,7 +537,7 @@ impl<H: Hypervisor> Tracer<H> {
             }
             Verdict::Rewrite(rewrite) => return self.substitute(stopped, Reissue::without_memory(*rewrite, regs, abi)),
             // Only a process without a listener gets here that has no descriptor to spare for one.
-            Verdict::Install { .. } => {
+            Verdict::Install(_) => {
                 return self.conclude(stopped, abi, regs, Verdict::Return(Errno::EMFILE.as_result()));
             }
         }

@@ -52,16 +52,30 @@ pub enum Verdict {
     /// It is answered: a result, or a negative errno.
     Return(i64),
     /// The caller receives a descriptor, at its lowest free number.
-    Install {
-        /// Ours, closed afterwards.
-        fd: OwnedFd,
-        /// `FD_CLOEXEC`
-        close_on_exec: bool,
-        /// See [`Listener::install`].
-        at_once: bool,
-    },
+    Install(NewDescriptor),
     /// Another call runs in its place.
     Rewrite(Box<Rewrite>),
+}
+
+/// A descriptor for a tracee.
+pub struct NewDescriptor {
+    /// Ours, closed afterwards.
+    pub fd: OwnedFd,
+    /// `FD_CLOEXEC`
+    pub close_on_exec: bool,
+    /// See [`Listener::install`].
+    pub at_once: bool,
+    /// Undoes what was done to get it, if the tracee can have no more descriptors (`EMFILE`).
+    pub undo: Option<Box<dyn FnOnce() + Send>>,
+}
+
+impl fmt::Debug for NewDescriptor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewDescriptor")
+            .field("fd", &self.fd)
+            .field("close_on_exec", &self.close_on_exec)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A call that a tracee makes in place of its own.

@@ -14,6 +14,7 @@ use crate::{
     resolve::{Meaning, Need, PathArg, Place},
     sys, table,
     task::host_name,
+    umask::Worn,
 };
 use std::{
     os::fd::{AsFd, OwnedFd},
@@ -22,7 +23,7 @@ use std::{
 use vu_api::{AbsPath, Errno, FileType, Filesystem, Location, OpenFlags, OpenHow, Opened, Purpose};
 use vu_fd::HeldAs;
 use vu_path::{Follow, ResolveFlags};
-use vu_trace::{Argument, Finish, Memory};
+use vu_trace::{Argument, Finish, Memory, NewDescriptor};
 
 /// Where the arguments of an open stand, and what they are.
 struct Request {
@@ -230,7 +231,7 @@ fn open_host(call: &Call<'_>, request: &Request, place: &Place, host: &AbsPath) 
         return if place.native {
             Ok(Outcome::HostMaySleep)
         } else if flags.contains(OpenFlags::CREAT) {
-            Ok(rewritten(call, request, place, host))
+            made(call, request, place, host)
         } else {
             Err(Errno::ENOENT)
         };
@@ -278,6 +279,32 @@ fn open_host(call: &Call<'_>, request: &Request, place: &Place, host: &AbsPath) 
     Ok(install(fd, flags))
 }
 
+/// A file that does not exist yet is made with the tracee's umask, and given to it.
+fn made(call: &Call<'_>, request: &Request, place: &Place, host: &AbsPath) -> Result<Outcome, Errno> {
+    let flags = request.how.flags;
+    let simple = !flags.intersects(OpenFlags::PATH | OpenFlags::DIRECTORY) && !place.must_be_dir;
+    let umask = match simple && call.can_install() && call.task.same_credentials() {
+        true => Worn::new(call.task.umask()?),
+        false => None,
+    };
+    if umask.is_none() {
+        return Ok(rewritten(call, request, place, host));
+    }
+    call.still_waits()?;
+    let fd = match sys::make(host.as_bytes(), flags.bits(), request.how.mode) {
+        // Something has come there just now.
+        Err(Errno::EEXIST | Errno::ELOOP) => return Ok(rewritten(call, request, place, host)),
+        made => made?,
+    };
+    drop(umask);
+    adopt(&call.task, &call.layer, &place.name);
+    tag(call, &fd, place);
+    let path = host.as_bytes().to_vec();
+    let undo: Box<dyn FnOnce() + Send> = Box::new(move || sys::unmake(&path));
+    let close_on_exec = flags.contains(OpenFlags::CLOEXEC);
+    Ok(Outcome::Install(NewDescriptor { fd, close_on_exec, at_once: false, undo: Some(undo) }))
+}
+
 /// A directory in which mount points are to be listed; `None` for all others.
 fn open_listed(call: &Call<'_>, request: &Request, place: &Place) -> Result<Option<Outcome>, Errno> {
     let flags = request.how.flags;
@@ -308,7 +335,7 @@ fn open_listed(call: &Call<'_>, request: &Request, place: &Place) -> Result<Opti
 
 fn install(fd: OwnedFd, flags: OpenFlags) -> Outcome {
     let close_on_exec = flags.contains(OpenFlags::CLOEXEC);
-    Outcome::Install { fd, close_on_exec, at_once: !creates_or_writes(flags) }
+    Outcome::Install(NewDescriptor { fd, close_on_exec, at_once: !creates_or_writes(flags), undo: None })
 }
 
 /// Notes in the description under which name it was opened.

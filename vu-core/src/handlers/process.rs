@@ -1,4 +1,4 @@
-//! What changes which resources a task shares, or where it runs: unshare(2), setns(2), sched_setaffinity(2).
+//! What changes which resources a task shares, or how and where it works: unshare(2), setns(2), umask(2), sched_setaffinity(2).
 
 use crate::call::{Call, Outcome};
 use vu_api::Errno;
@@ -24,5 +24,11 @@ pub fn affinity(call: &mut Call<'_>) -> Result<Outcome, Errno> {
     if call.int(0) != call.task.tid.0 {
         vu_trace::forgo_confinement();
     }
+    Ok(Outcome::Host)
+}
+
+/// umask(2): the kernel keeps it; the hypervisor puts it on for what it makes in the task's place.
+pub fn umask(call: &mut Call<'_>) -> Result<Outcome, Errno> {
+    call.task.fs().set_umask(call.uint(0) & 0o777);
     Ok(Outcome::Host)
 }

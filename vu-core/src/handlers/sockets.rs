@@ -12,7 +12,7 @@ use crate::{
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use vu_api::{AbsPath, AccessMode, Errno, Family, Opened, Purpose};
 use vu_path::Follow;
-use vu_trace::{Argument, Memory, ProcessMemory};
+use vu_trace::{Argument, Memory, NewDescriptor, ProcessMemory};
 
 /// The room for a name in `struct sockaddr_un` (unix(7)).
 const NAME_ROOM: usize = 108;
@@ -31,7 +31,10 @@ pub fn socket(call: &mut Call<'_>) -> Result<Outcome, Errno> {
     let kind = call.int(1);
     let modes = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
     match stack.socket(family, kind & !modes, call.int(2))? {
-        Opened::Host(fd) => Ok(Outcome::Install { fd, close_on_exec: kind & libc::SOCK_CLOEXEC != 0, at_once: false }),
+        Opened::Host(fd) => {
+            let close_on_exec = kind & libc::SOCK_CLOEXEC != 0;
+            Ok(Outcome::Install(NewDescriptor { fd, close_on_exec, at_once: false, undo: None }))
+        }
         Opened::Virtual(_) => Err(Errno::EAFNOSUPPORT),
     }
 }

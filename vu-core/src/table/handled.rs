@@ -143,6 +143,7 @@ pub(super) const SOCKETS: &[Row] = &[
 pub(super) const NAMESPACES: &[Row] = &[
     Row::path(272, "unshare", &[CloneFlags], process::unshare).i386(310).always(),
     Row::path(308, "setns", &[Fd, CloneFlags], process::setns).i386(346).always(),
+    Row::path(95, "umask", &[Mode], process::umask).i386(60).always(),
     Row::path(203, "sched_setaffinity", &[Int, Size, Pointer], process::affinity)
         .i386(241)
         .when(When::ArgumentNotZero(0)),

@@ -179,7 +179,6 @@ pub(super) const PROCESSES: &[Row] = &[
     Row::host(446, "landlock_restrict_self", "rules about the host's files, named by real descriptors"),
     Row::host(335, "uretprobe", "only for code that the kernel itself puts into a process"),
     Row::host(336, "uprobe", "only for code that the kernel itself puts into a process"),
-    Row::host(95, "umask", "the kernel keeps it, and applies it to what the process creates"),
     Row::host(97, "getrlimit", LIMITS),
     Row::host(160, "setrlimit", LIMITS),
     Row::host(302, "prlimit64", LIMITS),

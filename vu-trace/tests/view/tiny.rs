@@ -11,7 +11,8 @@ use std::{
 };
 use vu_api::Errno;
 use vu_trace::{
-    Abi, Argument, Birth, Filter, Hypervisor, Intercepted, Memory, ProcessMemory, Required, Rewrite, Tid, Verdict,
+    Abi, Argument, Birth, Filter, Hypervisor, Intercepted, Memory, NewDescriptor, ProcessMemory, Required, Rewrite,
+    Tid, Verdict,
     filter::{Calls, FilterSpec, Rule, When, X32, compile},
 };
 
@@ -85,7 +86,9 @@ impl Hypervisor for Tiny {
         };
         match path.as_slice() {
             b"/virt/answer" => Verdict::Return(Errno::EXDEV.as_result()),
-            b"/virt/fd" => Verdict::Install { fd: installed(), close_on_exec: true, at_once: true },
+            b"/virt/fd" => {
+                Verdict::Install(NewDescriptor { fd: installed(), close_on_exec: true, at_once: true, undo: None })
+            }
             b"/virt/finish" => rewrite(libc::SYS_getppid, Default::default(), Some(Box::new(|parent| 2 * parent))),
             _ => match path.strip_prefix(b"/virt/host") {
                 Some(host) => {
