@@ -216,7 +216,10 @@ impl Core {
         let Some(handler) = row.handler() else { return Verdict::Continue };
         // Every thread of a view is known before it runs.
         let Some(task) = self.tasks.get(intercepted.tid) else {
-            tracing::error!("{}: a system call of a thread that is not known", intercepted.tid);
+            // But it may have been killed since it made its call.
+            if intercepted.still_waits() {
+                tracing::error!("{}: a system call of a thread that is not known", intercepted.tid);
+            }
             return Verdict::Return(Errno::ENOSYS.as_result());
         };
         let mut call = Call::new(self, task, intercepted);

@@ -437,6 +437,73 @@ pub fn effective_uid() -> u32 {
     *UID.get_or_init(|| unsafe { libc::geteuid() })
 }
 
+/// Whether a process, whose directory in `/proc` is held, has the hypervisor's users and mounts (namespaces(7)). Who cannot be looked at has not.
+#[must_use]
+pub fn shares_namespaces(process: Result<BorrowedFd<'_>, Errno>) -> bool {
+    let same = |process: BorrowedFd<'_>, name: &str| {
+        let own = read_link_at(format!("/proc/self/{name}").as_bytes());
+        own.is_ok() && own == read_link(process, name)
+    };
+    process.is_ok_and(|process| same(process, "ns/mnt") && same(process, "ns/user"))
+}
+
+/// The calls that change names and attributes by path, and need of their caller no more than what they are passed, its rights and its umask.
+const CHANGES: &[i64] = &[
+    libc::SYS_mkdir,
+    libc::SYS_mkdirat,
+    libc::SYS_mknod,
+    libc::SYS_mknodat,
+    libc::SYS_rmdir,
+    libc::SYS_unlink,
+    libc::SYS_unlinkat,
+    libc::SYS_rename,
+    libc::SYS_renameat,
+    libc::SYS_renameat2,
+    libc::SYS_link,
+    libc::SYS_linkat,
+    libc::SYS_symlink,
+    libc::SYS_symlinkat,
+    libc::SYS_chmod,
+    libc::SYS_fchmodat,
+    SYS_FCHMODAT2,
+    libc::SYS_chown,
+    libc::SYS_lchown,
+    libc::SYS_fchownat,
+    libc::SYS_utimensat,
+];
+const SYS_FCHMODAT2: i64 = 452;
+
+/// Whether [`change`] makes this call.
+#[must_use]
+pub fn is_change(nr: i64) -> bool {
+    CHANGES.contains(&nr)
+}
+
+/// An argument of [`change`].
+#[derive(Debug, Clone, Copy)]
+pub enum Passed<'a> {
+    /// A plain number.
+    Number(u64),
+    /// A C string, or the two times of utimensat(2).
+    Bytes(&'a [u8]),
+}
+
+/// Makes a call that changes names or attributes; a number in the place of a pointer is taken for a bad address.
+///
+/// # Errors
+/// Those of the call; `ENOSYS` for any other one.
+pub fn change(nr: i64, args: &[Passed<'_>; 6]) -> Result<i64, Errno> {
+    if !is_change(nr) {
+        return Err(Errno::ENOSYS);
+    }
+    let raw = args.map(|argument| match argument {
+        Passed::Number(number) => number,
+        Passed::Bytes(bytes) => bytes.as_ptr().addr() as u64,
+    });
+    // SAFETY: these calls write no memory. What they read of it are C strings and two `struct timespec`, which the kernel checks to be readable.
+    check(unsafe { libc::syscall(nr, raw[0], raw[1], raw[2], raw[3], raw[4], raw[5]) })
+}
+
 /// User, group and supplementary groups of an unprivileged hypervisor, which are those of all processes of its views: with its `no_new_privs`, none
 /// can take others. `None` for a hypervisor with privileges.
 pub fn everybodys_ids() -> Option<(u32, u32, &'static [u32])> {

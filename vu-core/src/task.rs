@@ -18,7 +18,7 @@ use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU8, Ordering},
     },
 };
 use vu_api::{AbsPath, Caller, Credentials, Errno, Family, Stack};
@@ -42,6 +42,8 @@ pub struct Task {
     own_fs_ids: AtomicBool,
     /// Whether the filter for calls with paths is there.
     heard: AtomicBool,
+    /// Whether it has namespaces of its own, or is restricted by Landlock: what the hypervisor can do is not what it can.
+    apart: Apart,
     /// Who it is where identities are virtual.
     pub(crate) identity: Held,
     held: OnceLock<Result<OwnedFd, Errno>>,
@@ -61,6 +63,41 @@ pub struct Process {
     path_routes: Mutex<Vec<(Object, Arc<Route>)>>,
     /// The same of the program it is about to execute.
     next_executable: Mutex<Next>,
+}
+
+/// Whether a task can do what the hypervisor can, found out when it is asked for.
+#[derive(Default)]
+struct Apart(AtomicU8);
+
+impl Apart {
+    const NO: u8 = 1;
+    const YES: u8 = 2;
+
+    fn known() -> Apart {
+        Apart(AtomicU8::new(Apart::YES))
+    }
+
+    fn copy(&self) -> Apart {
+        Apart(AtomicU8::new(self.0.load(Ordering::Relaxed)))
+    }
+
+    fn set(&self) {
+        self.0.store(Apart::YES, Ordering::Relaxed);
+    }
+
+    fn get_or_find(&self, find: impl FnOnce() -> bool) -> bool {
+        match self.0.load(Ordering::Relaxed) {
+            Apart::NO => false,
+            Apart::YES => true,
+            _ => {
+                let apart = find();
+                let found = if apart { Apart::YES } else { Apart::NO };
+                // Who was set apart meanwhile stays so.
+                let _ = self.0.compare_exchange(0, found, Ordering::Relaxed, Ordering::Relaxed);
+                self.0.load(Ordering::Relaxed) == Apart::YES
+            }
+        }
+    }
 }
 
 /// A view in which tasks live; when the last of them is gone, it ends.
@@ -292,6 +329,9 @@ impl Task {
     /// Whether the host treats what the hypervisor does as if the task did it.
     #[must_use]
     pub fn same_credentials(&self) -> bool {
+        if self.apart.get_or_find(|| !sys::shares_namespaces(self.proc())) {
+            return false;
+        }
         // An unprivileged hypervisor's processes cannot change theirs.
         if sys::effective_uid() != 0 {
             return true;
@@ -312,6 +352,11 @@ impl Task {
             ids.split_whitespace().next()?.parse::<u32>().ok()
         };
         sys::effective_uid() != 0 || self.status().is_ok_and(|status| real(status) == Some(0))
+    }
+
+    /// Notes that it has, or will have in a moment, namespaces of its own, or rules of Landlock.
+    pub fn set_apart(&self) {
+        self.apart.set();
     }
 
     /// Notes that it has ids of its own for files, apart from the effective ones (setfsuid(2)).
@@ -475,6 +520,7 @@ impl Tasks {
             may_sleep: AtomicBool::new(false),
             own_fs_ids: AtomicBool::new(false),
             heard: AtomicBool::new(false),
+            apart: Apart::default(),
             identity: Held::default(),
             held: OnceLock::new(),
         };
@@ -504,6 +550,11 @@ impl Tasks {
             may_sleep: AtomicBool::new(false),
             own_fs_ids: AtomicBool::new(parent.own_fs_ids.load(Ordering::Relaxed)),
             heard: AtomicBool::new(parent.heard.load(Ordering::Relaxed)),
+            apart: if shares(libc::CLONE_NEWNS) || shares(libc::CLONE_NEWUSER) {
+                Apart::known()
+            } else {
+                parent.apart.copy()
+            },
             identity: parent.identity.inherited(),
             held: OnceLock::new(),
         };
@@ -527,6 +578,7 @@ impl Tasks {
                 may_sleep: AtomicBool::new(false),
                 own_fs_ids: AtomicBool::new(old.own_fs_ids.load(Ordering::Relaxed)),
                 heard: AtomicBool::new(old.heard.load(Ordering::Relaxed)),
+                apart: old.apart.copy(),
                 identity: old.identity.moved(),
                 held: OnceLock::new(),
             };

@@ -4,6 +4,7 @@
 //! forms of one, each is a decoder of a few lines onto one private operation.
 
 pub mod control;
+mod direct;
 pub mod dirs;
 pub mod exec;
 pub mod fds;

@@ -290,14 +290,19 @@ fn made(call: &Call<'_>, request: &Request, place: &Place, host: &AbsPath) -> Re
     if umask.is_none() {
         return Ok(rewritten(call, request, place, host));
     }
+    let asked = request.how.mode;
+    let mode = match call.task.identity() {
+        Some(_) => made_with(&call.task, &call.layer, &place.name, asked, FileType::Regular),
+        None => asked,
+    };
     call.still_waits()?;
-    let fd = match sys::make(host.as_bytes(), flags.bits(), request.how.mode) {
+    let fd = match sys::make(host.as_bytes(), flags.bits(), mode) {
         // Something has come there just now.
         Err(Errno::EEXIST | Errno::ELOOP) => return Ok(rewritten(call, request, place, host)),
         made => made?,
     };
     drop(umask);
-    adopt(&call.task, &call.layer, &place.name);
+    adopt(&call.task, &call.layer, &place.name, Some(asked));
     tag(call, &fd, place);
     let path = host.as_bytes().to_vec();
     let undo: Box<dyn FnOnce() + Send> = Box::new(move || sys::unmake(&path));

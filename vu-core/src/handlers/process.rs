@@ -10,12 +10,16 @@ pub fn unshare(call: &mut Call<'_>) -> Result<Outcome, Errno> {
     if call.int(0) & implies != 0 {
         call.task.unshare_fs();
     }
+    if call.int(0) & (libc::CLONE_NEWNS | libc::CLONE_NEWUSER) != 0 {
+        call.task.set_apart();
+    }
     Ok(Outcome::Host)
 }
 
 /// setns(2): another mount namespace begins at its own root.
 pub fn setns(call: &mut Call<'_>) -> Result<Outcome, Errno> {
     call.task.fs().forget_cwd();
+    call.task.set_apart();
     Ok(Outcome::Host)
 }
 
@@ -30,5 +34,14 @@ pub fn affinity(call: &mut Call<'_>) -> Result<Outcome, Errno> {
 /// umask(2): the kernel keeps it; the hypervisor puts it on for what it makes in the task's place.
 pub fn umask(call: &mut Call<'_>) -> Result<Outcome, Errno> {
     call.task.fs().set_umask(call.uint(0) & 0o777);
+    Ok(Outcome::Host)
+}
+
+/// landlock_restrict_self(2): what the rules forbid the task, the hypervisor is not to do for it. They may be given to all threads of the process.
+pub fn landlock_restrict_self(call: &mut Call<'_>) -> Result<Outcome, Errno> {
+    let process = call.task.process.id;
+    for task in call.core.tasks.all().into_iter().filter(|task| task.process.id == process) {
+        task.set_apart();
+    }
     Ok(Outcome::Host)
 }

@@ -1,10 +1,11 @@
 //! The calls that change what a path names, and all others that carry paths and need no treatment of their own.
 //!
-//! The tracee makes them itself, on the host's object: so rights, umask, limits, quotas and restarts are the kernel's.
+//! They are made on the host's object by the tracee itself, so that rights, umask, limits, quotas and restarts are the kernel's; or, where it comes to the
+//! same, by the hypervisor ([`direct`]).
 
 use crate::{
     call::{Call, Outcome, path_argument},
-    handlers::{own, ownership::adopt, stat::magic_name},
+    handlers::{direct, own, ownership::adopt, stat::magic_name},
     layer::Layer,
     resolve::{Meaning, Need, PathArg, Place},
     sys, table,
@@ -149,6 +150,15 @@ pub fn paths(call: &mut Call<'_>) -> Result<Outcome, Errno> {
         if let Some(dirfd) = m.dirfd {
             args[dirfd] = Argument::Value(i64::from(libc::AT_FDCWD).cast_unsigned());
         }
+    }
+    // What the kernel is to look up by itself begins where the tracee is, and what lies in `/proc` depends on who looks.
+    let anybodys =
+        |place: &Place| !place.opaque && place.host().is_some_and(|host| host.components().next() != Some(b"proc"));
+    if made.is_none()
+        && meant.iter().all(|m| matches!(&m.meaning, Meaning::Place(place) if anybodys(place)))
+        && let Some(result) = direct::change(call, name, &args)?
+    {
+        return Ok(Outcome::Done(result));
     }
     let task = call.task.clone();
     let adopted: Option<Finish> = made.filter(|_| task.is_virtual()).map(|name| -> Finish {

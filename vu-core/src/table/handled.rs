@@ -144,6 +144,7 @@ pub(super) const NAMESPACES: &[Row] = &[
     Row::path(272, "unshare", &[CloneFlags], process::unshare).i386(310).always(),
     Row::path(308, "setns", &[Fd, CloneFlags], process::setns).i386(346).always(),
     Row::path(95, "umask", &[Mode], process::umask).i386(60).always(),
+    Row::each(Base, 446, "landlock_restrict_self", &[Fd, Hex], process::landlock_restrict_self).i386(446),
     Row::path(203, "sched_setaffinity", &[Int, Size, Pointer], process::affinity)
         .i386(241)
         .when(When::ArgumentNotZero(0)),

@@ -425,6 +425,12 @@ pub fn differential(script: &str) {
 
 #[track_caller]
 pub fn differential_with(shell: &str, script: &str, compare: Compare) {
+    differential_in(&View::ALL, shell, script, compare);
+}
+
+/// The same, in these views only.
+#[track_caller]
+pub fn differential_in(views: &[View], shell: &str, script: &str, compare: Compare) {
     let site = Site::new();
     let once = |view| {
         site.reset();
@@ -435,9 +441,9 @@ pub fn differential_with(shell: &str, script: &str, compare: Compare) {
     let native = once(None);
     // A program that is not there, or a script with a mistake in it, would fail everywhere alike.
     assert!(!native.contains("exit status: 127") && !native.contains("command not found"), "not installed?\n{native}");
-    let failures: Vec<String> = View::ALL
-        .into_iter()
-        .filter_map(|view| {
+    let failures: Vec<String> = views
+        .iter()
+        .filter_map(|&view| {
             let seen = once(Some(view));
             (seen != native).then(|| format!("in the view {view:?}:\n{}", difference(&native, &seen)))
         })

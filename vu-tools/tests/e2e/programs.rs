@@ -1,7 +1,9 @@
 //! Programs people use. Each must do in a view what it does on the host: nothing mounted, beside a mount, inside of one, and with
 //! `/` bound on `/`.
 
-use crate::harness::{Compare, Flavour, Site, View, differential, differential_with, helper, toolchain};
+use crate::harness::{
+    Compare, Flavour, Site, View, differential, differential_in, differential_with, helper, toolchain,
+};
 
 /// A script whose results hold times or random names: only what it prints is compared.
 #[track_caller]
@@ -360,6 +362,15 @@ fn handlers_and_calls_that_wait() {
 #[test]
 fn exec_by_a_thread_that_is_not_the_leader() {
     with_helper("processes", Flavour::Dynamic, "thread-exec");
+}
+
+#[test]
+fn what_is_done_on_behalf_of_a_process() {
+    with_helper("on_behalf", Flavour::Dynamic, "umasks acl flags no_descriptors changes leases affinity namespaces");
+    // In a cow mount owners can be changed, and Landlock does not count (README.md).
+    let program = helper("on_behalf", Flavour::Dynamic);
+    let script = format!("exec \"$P{}\" umasks landlock giving_away", program.display());
+    differential_in(&[View::Nothing, View::Beside, View::Inside, View::Root], "sh", &script, Compare::All);
 }
 
 #[test]

@@ -45,6 +45,12 @@ fn writing_and_creating() {
 }
 
 #[test]
+fn what_is_done_on_behalf_of_a_process() {
+    let program = helper("on_behalf", Flavour::Dynamic);
+    as_in_a_directory(&format!("{} umasks acl flags no_descriptors changes leases affinity", program.display()));
+}
+
+#[test]
 fn removing() {
     as_in_a_directory(
         "rm file; ls file; cat file; rm dir/lines; ls dir; rmdir dir; rm -r dir; ls; ls dir; rmdir empty; ls empty; echo back > file; cat file; mkdir dir; ls dir; ls -a dir | wc -l; echo in > dir/in; ls dir",
