@@ -31,6 +31,7 @@ pub mod memory;
 mod notify;
 mod proc;
 mod ptrace;
+mod relief;
 mod repair;
 mod rewrite;
 mod space;

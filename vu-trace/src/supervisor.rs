@@ -12,6 +12,7 @@ use crate::{
     memory,
     notify::Notification,
     ptrace::Tid,
+    relief::Relief,
     rewrite::Answered,
     verdict::{Hypervisor, Intercepted, Interception, Verdict},
 };
@@ -70,6 +71,7 @@ struct Shared<H> {
     passing: Arc<Passing>,
     own_threads: AtomicUsize,
     pool: Mutex<Option<Arc<Pool>>>,
+    relief: Arc<Relief>,
 }
 
 /// Starts and feeds the supervisors' threads.
@@ -78,7 +80,14 @@ pub(crate) struct Supervisors<H>(Arc<Shared<H>>);
 impl<H: Hypervisor> Supervisors<H> {
     pub(crate) fn new(hypervisor: Arc<H>, doorbell: Arc<Doorbell>, passing: Arc<Passing>) -> Supervisors<H> {
         let own_threads = AtomicUsize::new(if tells_the_end() { OWN_THREADS } else { OWN_THREADS_OLD });
-        Supervisors(Arc::new(Shared { hypervisor, doorbell, passing, own_threads, pool: Mutex::new(None) }))
+        Supervisors(Arc::new(Shared {
+            hypervisor,
+            doorbell,
+            passing,
+            own_threads,
+            pool: Mutex::new(None),
+            relief: Arc::default(),
+        }))
     }
 
     /// Has a listener served until no process uses it any more.
@@ -88,11 +97,7 @@ impl<H: Hypervisor> Supervisors<H> {
         let free = shared.own_threads.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |free| free.checked_sub(1));
         if free.is_ok() {
             let (own, served) = (shared.clone(), listener.clone());
-            let run = move || {
-                own.run(&served);
-                own.own_threads.fetch_add(1, Ordering::SeqCst);
-            };
-            if thread::Builder::new().name("supervisor".into()).stack_size(STACK).spawn(run).is_ok() {
+            if spawn(move || own.run(&served)) {
                 return Ok(());
             }
             shared.own_threads.fetch_add(1, Ordering::SeqCst);
@@ -105,9 +110,7 @@ impl<H: Hypervisor> Supervisors<H> {
                 let mut started = 0;
                 for _ in 0..SHARED_THREADS {
                     let (own, pool) = (shared.clone(), made.clone());
-                    let run = move || own.run_shared(&pool);
-                    let thread = thread::Builder::new().name("supervisors".into()).stack_size(STACK).spawn(run);
-                    started += usize::from(thread.is_ok());
+                    started += usize::from(spawn(move || own.run_shared(&pool)));
                 }
                 if started == 0 {
                     return Err(io::Error::other("no thread can be started"));
@@ -119,22 +122,69 @@ impl<H: Hypervisor> Supervisors<H> {
     }
 }
 
+/// Starts a thread that supervises; false if there can be no more.
+fn spawn(run: impl FnOnce() + Send + 'static) -> bool {
+    thread::Builder::new().name("supervisor".into()).stack_size(STACK).spawn(run).is_ok()
+}
+
 impl<H: Hypervisor> Shared<H> {
-    fn run(&self, listener: &Arc<Listener>) {
+    /// Serves a listener as long as it is used, and as long as nobody has to take over.
+    fn run(self: &Arc<Self>, listener: &Arc<Listener>) {
+        let (shared, served) = (self.clone(), listener.clone());
+        let post = self.relief.post(move |post, since| {
+            let (shared, served) = (shared.clone(), served.clone());
+            spawn(move || {
+                if shared.relief.takes_over(&post, since) {
+                    drop(post);
+                    shared.run(&served);
+                }
+            });
+        });
         loop {
             match listener.receive() {
-                Received::Call(notification) => self.decide(listener, &notification),
+                Received::Call(notification) => {
+                    self.relief.begins(&post);
+                    self.decide(listener, &notification);
+                    if !self.relief.ends(&post) {
+                        return;
+                    }
+                }
                 Received::Nothing => {}
-                Received::Ended => return,
+                Received::Ended => break,
             }
         }
+        self.own_threads.fetch_add(1, Ordering::SeqCst);
     }
 
-    fn run_shared(&self, pool: &Pool) {
+    fn run_shared(self: &Arc<Self>, pool: &Arc<Pool>) {
+        let (shared, served) = (self.clone(), pool.clone());
+        // Which listener has the call that its thread is at.
+        let current: Arc<Mutex<Option<(u64, Arc<Listener>)>>> = Arc::default();
+        let at = current.clone();
+        let post = self.relief.post(move |post, since| {
+            let (shared, served, at) = (shared.clone(), served.clone(), at.lock().clone());
+            spawn(move || {
+                if shared.relief.takes_over(&post, since) {
+                    drop(post);
+                    if let Some((key, listener)) = at {
+                        served.rearm(key, &listener);
+                    }
+                    shared.run_shared(&served);
+                }
+            });
+        });
         loop {
             let Some((key, listener)) = pool.wait() else { continue };
             match listener.receive() {
-                Received::Call(notification) => self.decide(&listener, &notification),
+                Received::Call(notification) => {
+                    *current.lock() = Some((key, listener.clone()));
+                    self.relief.begins(&post);
+                    self.decide(&listener, &notification);
+                    if !self.relief.ends(&post) {
+                        return;
+                    }
+                    *current.lock() = None;
+                }
                 Received::Nothing => {}
                 Received::Ended => {
                     pool.remove(key, &listener);

@@ -25,6 +25,7 @@ use vu_trace::{Launch, execute_on_path, launch};
 /// What tracee.c looks at for itself.
 const SCENARIOS: &[&str] = &[
     "basic",
+    "long_verdicts",
     "sleepers",
     "ignored",
     "signals",

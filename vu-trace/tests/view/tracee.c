@@ -97,6 +97,41 @@ static void basic(void) {
     reap(child);
 }
 
+/* ---- verdicts that take long, and hold up nobody else */
+static void meet(int times) {
+    for (int i = 0; i < times; i++) CHECK(access("/virt/meet", F_OK) == 0);
+}
+
+static void long_verdicts(void) {
+    /* Before the mount, so that each has a listener of its own; more than are served by a thread each. */
+    enum { EARLY = 80 };
+    pid_t early[EARLY];
+    int begin[2];
+    char byte;
+    CHECK(pipe(begin) == 0);
+    for (int i = 0; i < EARLY; i++)
+        if (!(early[i] = fork())) {
+            CHECK(read(begin[0], &byte, 1) == 1);
+            meet(3);
+            _exit(0);
+        }
+    CHECK(control(MOUNT) == 0);
+    /* These share one listener. */
+    for (int i = 0; i < 5; i++) {
+        pid_t child = fork();
+        if (!child) { meet(1); _exit(0); }
+        meet(1);
+        reap(child);
+    }
+    pid_t some[6];
+    for (int i = 0; i < 6; i++)
+        if (!(some[i] = fork())) { meet(3); _exit(0); }
+    for (int i = 0; i < 6; i++) reap(some[i]);
+    for (int i = 0; i < EARLY; i++) CHECK(write(begin[1], "b", 1) == 1);
+    for (int i = 0; i < EARLY; i++) reap(early[i]);
+    CHECK(in_force());
+}
+
 /* ---- sleeping calls, while another process makes the first mount */
 static volatile sig_atomic_t alarms;
 static void on_alarm(int signal) { (void)signal; alarms++; }
@@ -715,7 +750,7 @@ int main(int count, char **words) {
     srand(getpid());
     alarm(100);
     static const struct { const char *name; void (*run)(void); } all[] = {
-        {"basic", basic}, {"sleepers", sleepers}, {"ignored", ignored}, {"signals", signals}, {"trap", trap}, {"stops", stops},
+        {"basic", basic}, {"long_verdicts", long_verdicts}, {"sleepers", sleepers}, {"ignored", ignored}, {"signals", signals}, {"trap", trap}, {"stops", stops},
         {"stopped_spread", stopped_spread}, {"kills", kills}, {"orphans", orphans}, {"thread_exec", thread_exec},
         {"thread_spread", thread_spread}, {"vfork_spread", vfork_spread}, {"tiny_stack", tiny_stack}, {"no_leak", no_leak},
         {"descriptors", descriptors}, {"no_memory", no_memory}, {"many", many}, {"own_filters", own_filters}, {"compat", compat},
