@@ -159,7 +159,7 @@ impl<H: Hypervisor> Shared<H> {
     fn run_shared(self: &Arc<Self>, pool: &Arc<Pool>) {
         let (shared, served) = (self.clone(), pool.clone());
         // Which listener has the call that its thread is at.
-        let current: Arc<Mutex<Option<(u64, Arc<Listener>)>>> = Arc::default();
+        let current: Arc<Mutex<Option<Served>>> = Arc::default();
         let at = current.clone();
         let post = self.relief.post(move |post, since| {
             let (shared, served, at) = (shared.clone(), served.clone(), at.lock().clone());
@@ -219,6 +219,9 @@ impl<H: Hypervisor> Shared<H> {
         }
     }
 }
+
+/// A listener among those that are served together, and its number there.
+type Served = (u64, Arc<Listener>);
 
 /// Listeners that are served together. One that has a call is given to one thread, and to no other before that has dealt with it.
 struct Pool {
