@@ -13,6 +13,7 @@ mod oracle;
 mod programs;
 mod random_calls;
 mod refusals;
+mod roots;
 mod session;
 mod syscalls;
 mod terminal;

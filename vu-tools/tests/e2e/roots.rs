@@ -1,0 +1,70 @@
+//! Root file systems and images, built and used by an ordinary user: `chroot`, packages, archives, file system images.
+
+use crate::harness::Site;
+
+/// What a script of virtual root's prints, in a directory of a `cow` mount.
+#[track_caller]
+fn root_says(script: &str, expected: &str) {
+    let site = Site::new();
+    let enter = format!(
+        "exec 2>&1; umask 022; mkdir $D/up $D/r && vumount -t vufs -o cow $D/up $D/r && vu_insmod unrealuidgid || exit 99
+        cat > $D/script <<'END-OF-SCRIPT'\nset -e\n{ROOT}\n{script}\nEND-OF-SCRIPT
+        cd $D/r && exec vusu -c \"exec bash $D/script\""
+    );
+    let said = site.session(&enter);
+    assert_eq!(said.stdout(), expected, "{script}");
+}
+
+/// Makes a root file system of busybox in the directory `root`.
+const ROOT: &str = r#"
+mkdir -p root/bin root/etc root/dev root/proc root/tmp root/root root/home/joe root/var
+chmod 1777 root/tmp; chmod 700 root/root; chown 1000:1000 root/home/joe
+cp $(type -P busybox) root/bin/busybox
+for applet in sh ls id cat mknod su passwd tar stat chown chmod mkdir rm test echo ps touch ln find env sed sleep tail; do ln -s busybox root/bin/$applet; done
+mknod -m 666 root/dev/null c 1 3; mknod -m 600 root/dev/disk b 8 1
+printf '%s\n' root:x:0:0::/root:/bin/sh joe:x:1000:1000::/home/joe:/bin/sh > root/etc/passwd
+printf '%s\n' root:x:0: joe:x:1000: shadow:x:42:joe > root/etc/group
+printf '%s\n' 'root:*::0:::::' 'joe:*::0:::::' > root/etc/shadow; chmod 640 root/etc/shadow; chown 0:42 root/etc/shadow
+"#;
+
+#[test]
+fn another_root_with_users_of_its_own() {
+    root_says(
+        r#"cat > root/in <<'end'
+id; echo gone > /dev/null; test -c /dev/null && echo device
+echo secret > /root/secret; echo public > /root/public; mkdir -m 711 /srv; echo s > /srv/s
+su joe -c 'id; cat /etc/shadow | tail -n 1; cat /root/public; echo mine > /home/joe/f; echo x > /etc/x; ls /srv; cat /srv/s; touch /tmp/of-joe; echo > /dev/null; echo > /dev/disk'
+stat -c '%n %u:%g %a' /home/joe/f /etc/shadow /tmp/of-joe; ls /home/joe; touch /tmp/of-root; su joe -c 'rm /tmp/of-root'
+end
+chroot root /bin/sh /in 2>&1 | sed 's/^[^ ]*sh: //'"#,
+        "uid=0(root) gid=0(root) groups=0(root)\ndevice\nuid=1000(joe) gid=1000(joe) groups=42(shadow),1000(joe)\njoe:*::0:::::\ncat: can't open '/root/public': Permission denied\ncan't create /etc/x: Permission denied\nls: can't open '/srv': Permission denied\ns\ncan't create /dev/disk: Permission denied\n/home/joe/f 1000:1000 644\n/etc/shadow 0:42 640\n/tmp/of-joe 1000:1000 644\nf\nrm: can't remove '/tmp/of-root': Operation not permitted\n",
+    );
+}
+
+#[test]
+fn packages_are_installed_there() {
+    root_says(
+        r#"mkdir -p pkg/DEBIAN pkg/usr/bin pkg/etc pkg/var/lib/p
+printf '%s\n' 'Package: p' 'Version: 1' 'Architecture: all' 'Maintainer: nobody <n@example.org>' 'Description: a test' > pkg/DEBIAN/control
+echo /etc/p.conf > pkg/DEBIAN/conffiles; echo conf > pkg/etc/p.conf; echo '#!/bin/sh' > pkg/usr/bin/p; chgrp 42 pkg/usr/bin/p; chmod 2755 pkg/usr/bin/p; chown 1000:1000 pkg/var/lib/p; chmod 700 pkg/var/lib/p
+printf '%s\n' '#!/bin/sh' 'set -e' 'echo $1 as $(id -u); chown 1000:42 /etc/p.conf; chmod 640 /etc/p.conf; echo by postinst > /var/lib/p/data' > pkg/DEBIAN/postinst; chmod 755 pkg/DEBIAN/postinst
+dpkg-deb -b pkg p.deb > /dev/null
+mkdir -p root/var/lib/dpkg/info root/var/lib/dpkg/updates; touch root/var/lib/dpkg/status
+dpkg --root=$PWD/root --force-bad-path -i p.deb > log 2>&1 || cat log; grep 'configure as' log
+stat -c '%n %u:%g %a' root/usr/bin/p root/etc/p.conf root/var/lib/p root/var/lib/p/data; chroot root /usr/bin/p; chroot root /bin/sh -c 'cat /etc/p.conf /var/lib/p/data'
+dpkg --root=$PWD/root --force-bad-path -P p > log 2>&1 || cat log; ls root/etc"#,
+        "configure as 0\nroot/usr/bin/p 0:42 2755\nroot/etc/p.conf 1000:42 640\nroot/var/lib/p 1000:1000 700\nroot/var/lib/p/data 0:0 644\nconf\nby postinst\ngroup\npasswd\nshadow\n",
+    );
+}
+
+#[test]
+fn archives_and_images_have_the_virtual_owners() {
+    root_says(
+        r#"chmod 4755 root/bin/busybox; mkdir root/etc/secret; echo x > root/etc/secret/x; chmod 0 root/etc/secret/x; chmod 500 root/etc/secret; setfattr -n user.a -v b root/etc/group
+tar cpf t.tar --numeric-owner --xattrs root; mkdir copy; tar xpf t.tar --numeric-owner --xattrs --xattrs-include='*' -C copy; tar dpf t.tar --numeric-owner -C copy && echo same
+rsync -aX copy/root/ root2/; tar cf - --numeric-owner -C root2 . | tar tv --numeric-owner | grep -E 'shadow|null|disk|joe|busybox$|secret|tmp' | grep -v -- '->' | awk '{print $1, $2, $NF}' | sort -k 3
+mksquashfs root r.sqfs -quiet -no-progress -noappend > /dev/null; unsquashfs -lln r.sqfs | grep -E 'shadow|null|disk|joe|bin/busybox$|secret|tmp' | awk '{print $1, $2, $NF}' | sort -k 3
+mke2fs -q -t ext4 -d root r.ext4 16M > /dev/null; for f in etc/shadow dev/disk home/joe bin/busybox etc/secret/x; do debugfs -R "stat /$f" r.ext4 2>/dev/null | grep -E -o 'Type: [a-z ]+|Mode: +[0-7]+|User: +[0-9]+|Group: +[0-9]+|major.*' | tr -s ' \n' ' '; echo $f; done"#,
+        "same\n-rwsr-xr-x 0/0 ./bin/busybox\nbrw------- 0/0 ./dev/disk\ncrw-rw-rw- 0/0 ./dev/null\ndr-x------ 0/0 ./etc/secret/\n---------- 0/0 ./etc/secret/x\n-rw-r----- 0/42 ./etc/shadow\ndrwxr-xr-x 1000/1000 ./home/joe/\ndrwxrwxrwt 0/0 ./tmp/\n-rwsr-xr-x 0/0 squashfs-root/bin/busybox\nbrw------- 0/0 squashfs-root/dev/disk\ncrw-rw-rw- 0/0 squashfs-root/dev/null\ndr-x------ 0/0 squashfs-root/etc/secret\n---------- 0/0 squashfs-root/etc/secret/x\n-rw-r----- 0/42 squashfs-root/etc/shadow\ndrwxr-xr-x 1000/1000 squashfs-root/home/joe\ndrwxrwxrwt 0/0 squashfs-root/tmp\nType: regular Mode: 0640 User: 0 Group: 42 etc/shadow\nType: block special Mode: 0600 User: 0 Group: 0 major/minor number: 08:01 (hex 08:01) dev/disk\nType: directory Mode: 0755 User: 1000 Group: 1000 home/joe\nType: regular Mode: 04755 User: 0 Group: 0 bin/busybox\nType: regular Mode: 0000 User: 0 Group: 0 etc/secret/x\n",
+    );
+}
