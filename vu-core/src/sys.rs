@@ -109,14 +109,14 @@ pub fn open(path: &[u8], flags: i32) -> Result<OwnedFd, Errno> {
 }
 
 /// open(2) of a regular file or directory on whose absolute path no symbolic link stands, in no time: neither a lease that somebody has on it (fcntl(2)),
-/// nor what may have come in its place just now, makes the caller wait. Flags that make files are left out.
+/// nor what may have come in its place just now, makes the caller wait. Without `O_EXCL`; with `O_CREAT`, it is made if it has just gone.
 ///
 /// # Errors
 /// `EAGAIN` if a lease is to be broken first, `ELOOP` if a link has come in its place; those of openat2(2).
-pub fn open_at_once(path: &[u8], flags: i32) -> Result<OwnedFd, Errno> {
-    const MAKES: i32 = libc::O_CREAT | libc::O_EXCL;
-    let at_once = flags & !MAKES | libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC;
-    let fd = open_without_links(At::Root, path, at_once, 0)?;
+pub fn open_at_once(path: &[u8], flags: i32, mode: u32) -> Result<OwnedFd, Errno> {
+    let mode = if flags & libc::O_CREAT == 0 { 0 } else { mode };
+    let at_once = flags & !libc::O_EXCL | libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC;
+    let fd = open_without_links(At::Root, path, at_once, mode)?;
     if flags & libc::O_NONBLOCK == 0 {
         // SAFETY: plain numbers. Flags that cannot be changed are ignored.
         check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags) }.into())?;

@@ -270,7 +270,15 @@ fn open_host(call: &Call<'_>, request: &Request, place: &Place, host: &AbsPath) 
         // What may block, or depends on who opens it: by the tracee itself.
         return Ok(rewritten(call, request, place, host));
     }
-    let fd = match sys::open_at_once(host.as_bytes(), flags.bits()) {
+    // Whether an open may create decides about some objects of others, too (`may_create_in_sticky`, `fs/namei.c`).
+    let umask = match flags.contains(OpenFlags::CREAT) {
+        true => Some(Worn::new(call.task.umask()?)),
+        false => None,
+    };
+    if matches!(umask, Some(None)) {
+        return Ok(rewritten(call, request, place, host));
+    }
+    let fd = match sys::open_at_once(host.as_bytes(), flags.bits(), request.how.mode) {
         // Its opener has to wait, or it has just become something else.
         Err(Errno::EAGAIN | Errno::ELOOP | Errno::ENXIO) => return Ok(rewritten(call, request, place, host)),
         opened => opened?,
