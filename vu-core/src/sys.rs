@@ -420,6 +420,13 @@ pub fn tag(fd: BorrowedFd<'_>) -> Result<i32, Errno> {
     check(unsafe { libc::fcntl(fd.as_raw_fd(), F_GETSIG) }.into()).map(|tag| i32::try_from(tag).unwrap_or(0))
 }
 
+/// Whether a descriptor stands for a name only (`O_PATH`).
+#[must_use]
+pub fn is_path_only(fd: BorrowedFd<'_>) -> bool {
+    // SAFETY: plain numbers.
+    unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) & libc::O_PATH != 0 }
+}
+
 /// Sets it.
 ///
 /// # Errors

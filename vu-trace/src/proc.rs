@@ -50,6 +50,11 @@ impl Status {
         noticed & !self.mask("SigIgn") & signal_bit(signal) != 0
     }
 
+    /// Whether it is stopped, by a signal or by ptrace.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.field("State").is_some_and(|state| state.starts_with(['t', 'T']))
+    }
+
     /// Whether it lives in a pid namespace below the hypervisor's, where threads have other ids.
     pub(crate) fn in_inner_namespace(&self) -> bool {
         self.field("NSpid").is_some_and(|ids| ids.split_ascii_whitespace().count() > 1)
@@ -189,6 +194,7 @@ mod tests {
         let status = Status("Name:\tx\nTgid:\t12\nSigPnd:\t0000000000000100\nSigBlk:\t00000000000000ff\n".into());
         assert_eq!(status.process(), Some(Tid(12)));
         assert_eq!(status.parent(), None);
+        assert!(!status.is_stopped() && Status("State:\tt (tracing stop)\n".into()).is_stopped());
         assert!(status.signal_pending());
         let status = Status("SigIgn:\t0000000000000001\nSigCgt:\t0000000000010000\n".into());
         assert!(status.ignores(libc::SIGHUP) && !status.ignores(libc::SIGINT) && status.ignores(libc::SIGWINCH));

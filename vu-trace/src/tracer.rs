@@ -248,6 +248,7 @@ impl<H: Hypervisor> Tracer<H> {
         };
         // A tracee that died while it was handled reports its death next.
         let (Ok(()) | Err(Gone)) = outcome;
+        self.attached(tid);
         self.spread();
     }
 

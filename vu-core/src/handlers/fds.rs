@@ -5,6 +5,7 @@ use crate::{
     handlers::stat::{encode_stat, encode_stat64, encode_statfs, encode_statx},
     sys::{self, Plain},
     table,
+    task::host_name,
 };
 use std::{
     os::fd::{AsFd, OwnedFd},
@@ -37,16 +38,20 @@ fn tell<T: Plain>(call: &Call<'_>, buffer: usize, answer: &T) -> Result<Outcome,
     Ok(Outcome::Done(0))
 }
 
-/// Does something with the virtual file of descriptor argument 0; the kernel does it with all others.
+/// Does something with the virtual file of descriptor argument 0; the kernel does it with all others, and refuses it for those that are open as names only
+/// (`O_PATH`; `fdget`, `fs/file.c`).
 fn with(call: &Call<'_>, act: impl FnOnce(&Node, &OwnedFd) -> Result<Outcome, Errno>) -> Result<Outcome, Errno> {
     match node(call, call.int(0)) {
-        Some((node, fd)) => act(&node, &fd),
-        None => Ok(Outcome::Host),
+        Some((node, fd)) if !sys::is_path_only(fd.as_fd()) => act(&node, &fd),
+        _ => Ok(Outcome::Host),
     }
 }
 
 /// The same for a call that changes attributes: the kernel refuses it for files of read-only mounts however they are open.
 fn change(call: &Call<'_>, act: impl FnOnce(&AbsPath) -> Result<(), Errno>) -> Result<Outcome, Errno> {
+    if !call.task.descriptor(call.int(0)).is_ok_and(|fd| !sys::is_path_only(fd.as_fd())) {
+        return Ok(Outcome::Host);
+    }
     call.may_change_descriptor(call.int(0))?;
     match call.changed_by_name(call.int(0))? {
         Some(name) => act(&name).map(|()| Outcome::Done(0)),
@@ -108,7 +113,10 @@ fn kept(call: &Call<'_>, number: i32) -> Result<Option<Stat>, Errno> {
 
 /// fstatfs(2).
 pub fn fstatfs(call: &mut Call<'_>) -> Result<Outcome, Errno> {
-    with(call, |node, _| tell(call, 1, &encode_statfs(&call.layer.statfs(&named(node)?)?)))
+    match node(call, call.int(0)) {
+        Some((node, _)) => tell(call, 1, &encode_statfs(&call.layer.statfs(&named(&node)?)?)),
+        None => Ok(Outcome::Host),
+    }
 }
 
 /// getdents64(2).
@@ -207,9 +215,24 @@ pub fn ioctl(call: &mut Call<'_>) -> Result<Outcome, Errno> {
         return Ok(Outcome::Host);
     }
     match node(call, call.int(0)) {
-        Some((node, _)) => node.file.ioctl(request, call.arg(2)).map(Outcome::Done),
-        None => Ok(Outcome::HostMaySleep),
+        Some((node, fd)) if !sys::is_path_only(fd.as_fd()) => node.file.ioctl(request, call.arg(2)).map(Outcome::Done),
+        _ => Ok(Outcome::HostMaySleep),
     }
+}
+
+/// fcntl(2), for a lease or for news of a directory: the signal that tells of it is to be the one that the program chose. Where the kernel keeps that, the tag
+/// of a route may stand (`route.rs`); without it, the description goes by its name on the host.
+pub fn fcntl(call: &mut Call<'_>) -> Result<Outcome, Errno> {
+    let number = call.int(0);
+    if let Ok(fd) = call.task.descriptor(number)
+        && let Ok(tag) = sys::tag(fd.as_fd())
+        && tag != 0
+        && let Ok(host) = host_name(sys::read_link(call.task.proc()?, &format!("fd/{number}"))?)
+        && call.core.routes.find(tag, &host).is_some()
+    {
+        sys::set_tag(fd.as_fd(), 0)?;
+    }
+    Ok(Outcome::Host)
 }
 
 /// fsync(2), fdatasync(2).

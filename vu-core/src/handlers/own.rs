@@ -4,7 +4,7 @@ use crate::{
     call::{Call, Outcome},
     handlers::{
         ownership::{adopt, made_with},
-        rewrite::{Meant, type_of},
+        rewrite::{Meant, errno_of_kernels, type_of},
         stat::encode_stat64,
     },
     resolve::{Meaning, Place},
@@ -48,9 +48,10 @@ pub(super) fn operate(call: &Call<'_>, name: &str, meant: &[Meant]) -> Result<Ou
     if let Some(errno) = meant.iter().filter(|m| m.entry).find_map(|m| dot_entry(kind, &m.text)) {
         return Err(errno);
     }
-    let place = |index: usize| match meant.get(index).map(|m| &m.meaning) {
-        Some(Meaning::Place(place)) => Ok(place),
-        _ => Err(Errno::EXDEV),
+    let place = |index: usize| match meant.get(index) {
+        Some(Meant { meaning: Meaning::Place(place), .. }) => Ok(place),
+        Some(kernels) => Err(errno_of_kernels(call, kernels)),
+        None => Err(Errno::EXDEV),
     };
     let first = place(0)?;
     let (fs, task) = (&call.layer, &*call.task);
@@ -82,8 +83,8 @@ pub(super) fn operate(call: &Call<'_>, name: &str, meant: &[Meant]) -> Result<Ou
         },
         "rename" | "renameat" | "renameat2" => {
             let flags = if name == "renameat2" { call.uint(4) } else { 0 };
-            present(first)?;
             let (to, flags) = (&place(1)?.name, RenameFlags::from_bits_retain(flags));
+            present(first)?;
             fs.rename(&first.name, to, flags, task)?;
             call.core.nodes.renamed(&first.name, to, flags.contains(RenameFlags::EXCHANGE));
         }

@@ -12,7 +12,7 @@ use crate::{
 };
 use std::os::fd::AsFd;
 use vu_api::{AbsPath, AccessMode, Caller, Errno, FileType, Filesystem, Location, Purpose};
-use vu_path::Follow;
+use vu_path::{EmptyPath, Follow};
 use vu_trace::{Abi, Argument, Finish};
 
 /// A path argument of a call: where it stands, and what it means.
@@ -49,6 +49,8 @@ pub fn paths(call: &mut Call<'_>) -> Result<Outcome, Errno> {
         if call.arg(argument.index) == 0 && !is_link_or_rename(name) {
             if let Some(dirfd) = argument.dirfd
                 && argument.purpose == Purpose::Change
+                // The kernel takes no O_PATH there (`do_utimes_fd`, `fs/utimes.c`).
+                && call.task.descriptor(call.int(dirfd)).is_ok_and(|fd| !sys::is_path_only(fd.as_fd()))
             {
                 call.may_change_descriptor(call.int(dirfd))?;
                 meant.extend(by_descriptor(call, argument.index, dirfd)?);
@@ -61,6 +63,10 @@ pub fn paths(call: &mut Call<'_>) -> Result<Outcome, Errno> {
                 call.unreadable.set(false);
             }
         })?;
+        if text.is_empty() && argument.empty == EmptyPath::Refuse {
+            // ENOENT, as the kernel says (`getname_flags`, `fs/namei.c`).
+            return Ok(Outcome::Host);
+        }
         let dirfd = argument.dirfd.map_or(libc::AT_FDCWD, |at| call.int(at));
         let need = if argument.purpose == Purpose::Change { Need::Change } else { Need::Object };
         let mut meaning = call
@@ -362,6 +368,22 @@ fn name_of(call: &Call<'_>, m: &Meant) -> Option<AbsPath> {
             call.place(&PathArg::at(dirfd, m.text.clone(), Follow::Entry)).ok().map(|place| place.name)
         }
     }
+}
+
+/// What is wrong with a path of which the kernel alone knows, where the other one is a mount's: that is said before the two are compared.
+pub(super) fn errno_of_kernels(call: &Call<'_>, m: &Meant) -> Errno {
+    let arg = PathArg::at(m.dirfd.map_or(libc::AT_FDCWD, |at| call.int(at)), m.text.clone(), Follow::Entry);
+    if arg.path.is_empty() {
+        return Errno::ENOENT;
+    }
+    if !arg.path.starts_with(b"/") && arg.dirfd != libc::AT_FDCWD {
+        match call.task.descriptor(arg.dirfd).map(|fd| sys::file_type(fd.as_fd())) {
+            Ok(Ok(FileType::Directory)) => {}
+            Ok(_) => return Errno::ENOTDIR,
+            Err(_) => return Errno::EBADF,
+        }
+    }
+    call.place(&arg).err().unwrap_or(Errno::EXDEV)
 }
 
 /// Whether there is an entry of this name.

@@ -175,11 +175,15 @@ fn unix_path(call: &Call<'_>, address: u64, length: u32) -> Result<Option<Vec<u8
 fn address(call: &Call<'_>, index: usize, follow: Follow, sleeps: bool) -> Result<Outcome, Errno> {
     let host = || if sleeps { Outcome::HostMaySleep } else { Outcome::Host };
     let Some(path) = unix_path(call, call.arg(index), call.uint(index + 1))? else { return Ok(host()) };
-    let place = match call.meaning(&PathArg::at_cwd(path.clone(), follow), Need::Object)? {
-        Meaning::Kernel => return Ok(host()),
-        Meaning::Place(place) => place,
-    };
     let binds = follow == Follow::Entry;
+    let place = match call.meaning(&PathArg::at_cwd(path.clone(), follow), Need::Object) {
+        Ok(Meaning::Kernel) => return Ok(host()),
+        Ok(Meaning::Place(place)) if place.native && !binds => place,
+        // To all others the address is of a wrong family, whatever it says.
+        _ if !is_unix_socket(call) => return Ok(host()),
+        Ok(Meaning::Place(place)) => place,
+        Err(errno) => return Err(errno),
+    };
     if let Some(judge) = call.layer.judge(&place.name, &*call.task) {
         match place.found {
             true if !binds => judge.may(&place.name, AccessMode::WRITE)?,
@@ -226,6 +230,12 @@ fn address(call: &Call<'_>, index: usize, follow: Follow, sleeps: bool) -> Resul
             result
         })),
     ))
+}
+
+/// Whether descriptor argument 0 is an AF_UNIX socket.
+fn is_unix_socket(call: &Call<'_>) -> bool {
+    let own = call.task.descriptor(call.int(0)).and_then(|fd| sys::socket_address(fd.as_fd(), End::Own));
+    own.is_ok_and(|address| address.starts_with(&UNIX))
 }
 
 /// The name as it fits into an address: by way of a descriptor of its directory if it is too long. That is to be held until the call was made.

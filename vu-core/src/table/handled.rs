@@ -153,6 +153,14 @@ pub(super) const NAMESPACES: &[Row] = &[
         .when(When::ArgumentNotZero(0)),
 ];
 
+/// Those that have signals sent which `F_SETSIG` chooses (fcntl(2)).
+const SIGNALLING: &[u32] = &[libc::F_SETLEASE.cast_unsigned(), libc::F_NOTIFY.cast_unsigned()];
+
+pub(super) const CONTROLS: &[Row] = &[
+    Row::path(72, "fcntl", &[Fd, Int, Hex], fds::fcntl).i386(55).when(When::ArgumentIn(1, SIGNALLING)),
+    Row::path(221, "fcntl64", &[Fd, Int, Hex], fds::fcntl).only_i386().when(When::ArgumentIn(1, SIGNALLING)),
+];
+
 const XATTR_OF_FD: &[Arg] = &[Fd, Text, Bytes, Size, Hex];
 
 pub(super) const DESCRIPTORS: &[Row] = &[

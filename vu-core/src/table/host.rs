@@ -59,7 +59,6 @@ pub(super) const DESCRIPTORS: &[Row] = &[
     Row::host(32, "dup", REAL),
     Row::host(33, "dup2", REAL),
     Row::host(292, "dup3", REAL),
-    Row::host(72, "fcntl", REAL),
     Row::host(73, "flock", REAL),
     Row::host(22, "pipe", REAL),
     Row::host(293, "pipe2", REAL),

@@ -180,6 +180,10 @@ pub const GROUPS: &[Group] = &[
     Group { title: "Users, groups, capabilities by i386", rows: identity::I386 },
     Group { title: "Namespaces", rows: handled::NAMESPACES },
     Group { title: "Descriptors of virtual files", rows: handled::DESCRIPTORS },
+    Group {
+        title: "Signals about files: F_SETLEASE and F_NOTIFY (all else of fcntl is the kernel's)",
+        rows: handled::CONTROLS,
+    },
     Group { title: "Calls that only i386 has", rows: i386::ROWS },
     Group { title: "Refused", rows: refused::ROWS },
     Group { title: "Reading and writing", rows: host::DATA },
@@ -352,7 +356,9 @@ impl Row {
                     assert!(matches!(tier, Tier::Path), "only calls with paths carry the cookie");
                     assert!(self.args.len() < 6, "the cookie has no place in a call of six arguments");
                 }
-                When::ArgumentNotZero(index) => assert!((index as usize) < self.args.len()),
+                When::ArgumentNotZero(index) | When::ArgumentIn(index, _) => {
+                    assert!((index as usize) < self.args.len());
+                }
                 When::Always => {}
             }
         }

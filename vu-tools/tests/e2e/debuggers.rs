@@ -100,6 +100,12 @@ fn ltrace_tells_the_library_calls() {
 }
 
 #[test]
+fn who_is_stopped_can_be_asked_as_soon_as_it_is_attached_to() {
+    let program = helper("attaches", Flavour::Dynamic);
+    differential_with("sh", &format!("\"$P{}\"", program.display()), Compare::Output);
+}
+
+#[test]
 fn a_debugger_that_is_killed_leaves_its_tracees_running() {
     debugs(
         r#"sh -c 'read -r line < fifo; exit 6' & job=$!

@@ -1,6 +1,6 @@
 //! Every system call that takes a path, with every shape of argument, natively and in each view: the same results.
 
-use crate::harness::{Flavour, Site, View, helper};
+use crate::harness::{Compare, Flavour, Site, View, differential_with, helper};
 use std::collections::{BTreeMap, VecDeque};
 
 /// Runs `tests/c/paths.c` everywhere. Its output is some 40000 lines, a system call each.
@@ -110,4 +110,10 @@ fn paths_of_a_64_bit_program() {
 #[test]
 fn paths_of_a_32_bit_program() {
     paths(Flavour::I386);
+}
+
+#[test]
+fn odd_arguments_and_signals_about_files() {
+    let program = helper("odd_calls", Flavour::Dynamic);
+    differential_with("sh", &format!("mkdir odd && \"$P{}\" \"$W/odd\"", program.display()), Compare::Output);
 }

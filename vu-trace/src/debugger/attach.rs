@@ -5,8 +5,9 @@ use crate::{
     proc::Status,
     ptrace::{Resume, Tid, interrupt},
     repair::{SchedulerClocks, Timeout},
-    tracer::Tracer,
-    verdict::Hypervisor,
+    tracer::{Phase, Tracer},
+    verdict::{Hypervisor, Verdict},
+    x86_64::Abi,
 };
 use std::{fs, os::unix::fs::MetadataExt};
 use vu_api::Errno;
@@ -94,6 +95,37 @@ impl<H: Hypervisor> Tracer<H> {
             thread.asked |= interrupt(tid).is_ok();
         }
         Ok(())
+    }
+
+    /// Whether a thread is in a stop, or in one that the tracer has not heard of yet.
+    pub(super) fn is_stopped(&self, tid: Tid) -> bool {
+        self.threads.get(&tid).is_some_and(|thread| thread.listening)
+            || Status::read(tid).is_some_and(|status| status.is_stopped())
+    }
+
+    /// Behind a stop of a thread: if it is the one that a debugger was waiting for, the debugger goes on.
+    pub(crate) fn attached(&mut self, tid: Tid) {
+        if !self.debuggers.attaching.contains_key(&tid) {
+            return;
+        }
+        let arrives = self.threads.get(&tid).is_some_and(|thread| {
+            let held = thread.debuggee.as_deref().is_some_and(|debuggee| debuggee.held.is_some());
+            // Something of ours comes first, and the stop after it.
+            !held && (thread.owed || !matches!(thread.phase, Phase::Free))
+        });
+        if !arrives {
+            self.end_attaching(tid);
+        }
+    }
+
+    /// Ends the call of the debugger that waits for this thread to stop.
+    fn end_attaching(&mut self, tid: Tid) {
+        // If it died, it reports that.
+        if let Some(debugger) = self.debuggers.attaching.remove(&tid)
+            && let Ok(regs) = debugger.registers()
+        {
+            let _ = self.conclude(debugger, Abi::X86_64, regs, Verdict::Return(0));
+        }
     }
 
     fn check(&self, debugger: Tid, tid: Tid) -> Result<(), Errno> {
@@ -211,6 +243,7 @@ impl<H: Hypervisor> Tracer<H> {
 
     /// A debugger is dead: its debuggees go on, or die with it (`exit_ptrace`).
     pub(crate) fn debugger_ended(&mut self, debugger: Tid) {
+        self.debuggers.attaching.retain(|_, attaching| attaching.tid() != debugger);
         self.debuggers.waiting.remove(&debugger);
         self.debuggers.dead.retain(|dead| dead.debugger != debugger);
         for tid in self.debuggers.debuggees.remove(&debugger).unwrap_or_default() {
@@ -263,6 +296,7 @@ impl<H: Hypervisor> Tracer<H> {
 
     /// A debuggee is dead. Its debugger hears of it by the kernel if it is its child.
     pub(crate) fn debuggee_ended(&mut self, tid: Tid, process: Tid, debuggee: &Debuggee, status: i32) {
+        self.end_attaching(tid);
         let debugger = debuggee.debugger;
         if let Some(debuggees) = self.debuggers.debuggees.get_mut(&debugger) {
             debuggees.remove(&tid);

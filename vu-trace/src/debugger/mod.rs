@@ -23,7 +23,7 @@ pub(crate) use stops::Kind;
 pub(crate) use waits::{Wait, filter as wait_filter, is_wait};
 
 use crate::{
-    ptrace::{Held, Resume, Stopped, Tid},
+    ptrace::{Entry, Held, Resume, Stopped, Tid},
     x86_64::Abi,
 };
 use ahash::{AHashMap, AHashSet};
@@ -154,6 +154,9 @@ pub(crate) struct Debuggers {
     /// By thread: its debuggees that are alive.
     pub debuggees: AHashMap<Tid, AHashSet<Tid>>,
     pub dead: Vec<Dead>,
+    /// By thread that was stopped already: who attaches to it. That call ends when the thread is in a stop of the debugger's, so that it can be asked at
+    /// once (`JOBCTL_TRAPPING`, `ptrace_attach`).
+    pub attaching: AHashMap<Tid, Stopped<Entry>>,
     /// Threads that sleep in a wait.
     pub waiting: AHashSet<Tid>,
     /// By process: what the `SIGCHLD` on its way tells.

@@ -44,39 +44,57 @@ pub(super) fn check_options(options: u64) -> Result<i32, Errno> {
     i32::try_from(options).map_err(|_| Errno::EINVAL)
 }
 
+/// What becomes of a request.
+enum Reply {
+    /// It is for the host.
+    Host,
+    Now(Result<i64, Errno>),
+    /// It succeeds when this thread has come to its stop.
+    WhenStopped(Tid),
+}
+
 impl<H: Hypervisor> Tracer<H> {
     /// At the entry of a ptrace(2) call.
     pub(crate) fn debugs(&mut self, stopped: Stopped<Entry>, regs: Registers, abi: Abi) -> Result<(), Gone> {
         let tid = stopped.tid();
-        let result = match abi {
+        let reply = match abi {
             Abi::X86_64 => self.request(tid, regs.args(abi)),
             // The layouts of a 32-bit debugger are not known here; a kernel without them says so.
-            Abi::I386 => Some(Err(Errno::ENOSYS)),
+            Abi::I386 => Reply::Now(Err(Errno::ENOSYS)),
         };
-        let verdict = match result {
-            None => Verdict::Continue,
-            Some(result) => Verdict::Return(result.unwrap_or_else(Errno::as_result)),
+        let verdict = match reply {
+            Reply::Host => Verdict::Continue,
+            Reply::Now(result) => Verdict::Return(result.unwrap_or_else(Errno::as_result)),
+            Reply::WhenStopped(debuggee) => {
+                self.debuggers.attaching.insert(debuggee, stopped);
+                return Ok(());
+            }
         };
         self.conclude(stopped, abi, regs, verdict)
     }
 
-    /// `SYSCALL_DEFINE4(ptrace, …)`; `None` is for the host.
-    fn request(&mut self, debugger: Tid, args: [u64; 6]) -> Option<Result<i64, Errno>> {
+    /// `SYSCALL_DEFINE4(ptrace, …)`
+    fn request(&mut self, debugger: Tid, args: [u64; 6]) -> Reply {
         let [request, pid, addr, data, ..] = args;
         let request = libc::c_uint::try_from(request).unwrap_or(libc::c_uint::MAX);
         if request == libc::PTRACE_TRACEME {
-            return Some(self.trace_me(debugger).map(|()| 0));
+            return Reply::Now(self.trace_me(debugger).map(|()| 0));
         }
         let [a, b, c, d, ..] = pid.to_le_bytes();
         let tid = Tid(i32::from_le_bytes([a, b, c, d]));
         if !self.threads.contains_key(&tid) {
-            return None;
+            return Reply::Host;
         }
-        Some(match request {
-            libc::PTRACE_ATTACH => self.attach(debugger, tid).map(|()| 0),
-            libc::PTRACE_SEIZE => self.seize(debugger, tid, addr, data).map(|()| 0),
-            _ => self.request_of_debuggee(debugger, tid, request, addr, data),
-        })
+        let stopped = self.is_stopped(tid);
+        let attached = match request {
+            libc::PTRACE_ATTACH => self.attach(debugger, tid),
+            libc::PTRACE_SEIZE => self.seize(debugger, tid, addr, data),
+            _ => return Reply::Now(self.request_of_debuggee(debugger, tid, request, addr, data)),
+        };
+        match attached {
+            Ok(()) if stopped => Reply::WhenStopped(tid),
+            attached => Reply::Now(attached.map(|()| 0)),
+        }
     }
 
     fn request_of_debuggee(
