@@ -199,6 +199,10 @@ impl Program {
                 let path = host.as_bytes().to_vec();
                 // A program that may not be read may still be executed; then it cannot be a script.
                 let interpreter = call.core.programs.interpreter(&path).and_then(|known| (*known).clone());
+                if matches!(interpreter, Some(Interpreter::Script { .. })) {
+                    // The kernel only gets to see whom it is for.
+                    call.layer.access(&place.name, vu_api::AccessMode::EXECUTE, &*call.task)?;
+                }
                 Ok(Program { interpreter, path, held: None })
             }
             Location::Own => {

@@ -459,3 +459,14 @@ fn limits_masks_and_names() {
         "(ulimit -f 8; dd if=/dev/zero of=big bs=1k count=100 2>/dev/null); echo $?; stat -c %s big; ulimit -c 0; ulimit -n; umask 027; mkdir u; stat -c %a u; : > v; stat -c %a v; prlimit --nofile=32 cat file; nice -n 5 cat file; taskset -p $$ > /dev/null; echo $?; ionice -c 3 cat file; setpriv --no-new-privs cat file; getent passwd root; locale 2>&1 | head -1; date -d @0; uname -s; hostname > /dev/null; tty; getconf PATH; mount > /dev/null; echo $?",
     );
 }
+
+#[test]
+fn scripts_that_may_not_be_executed() {
+    differential_with(
+        "bash",
+        r#"printf '#!/bin/sh\necho ran "$@"\n' > plain; printf '#!%s/plain one\n' "$W" > by_plain; printf '#!./plain two\n' > here; chmod 644 plain; chmod 755 by_plain here
+        for s in ./plain "$W/plain" ./by_plain "$W/by_plain" ./here; do env "$s"; echo $?; env sh -c 'exec "$0"' "$s" 2> /dev/null; echo $?; done
+        for mode in 700 500 100 400 010 001 000; do chmod $mode plain; env "$W/plain" 2> /dev/null; echo $mode $?; done"#,
+        Compare::Output,
+    );
+}
