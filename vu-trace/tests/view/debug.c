@@ -955,7 +955,7 @@ int main(int argc, char **argv) {
         scenario = scenarios[i].name;
         pid_t child = child_of();
         if (child == 0) {
-            alarm(argc > 3 ? 0 : 20);
+            alarm(argc > 3 ? 0 : 120);
             scenarios[i].run();
             _exit(0);
         }

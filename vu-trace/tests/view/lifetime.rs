@@ -45,12 +45,8 @@ fn survivors(house: &House) -> Vec<i32> {
     processes.filter(running).collect()
 }
 
-fn gone_within(house: &House, limit: Duration) {
-    let deadline = Instant::now() + limit;
-    while !survivors(house).is_empty() {
-        assert!(Instant::now() < deadline, "still there: {:?}", survivors(house));
-        sleep(Duration::from_millis(5));
-    }
+fn gone(house: &House) {
+    until("all are gone", || survivors(house).is_empty());
 }
 
 /// A view with a command and two more processes that sleep for a minute; it is returned when they all run, with its hypervisor.
@@ -62,11 +58,7 @@ fn sleeping(house: &House) -> (Child, i32) {
     let mut line = String::new();
     BufReader::new(view.stdout.take().unwrap()).read_line(&mut line).unwrap();
     let hypervisor = line.split_whitespace().last().unwrap().parse().unwrap();
-    let deadline = Instant::now() + Duration::from_secs(5);
-    while survivors(house).len() < 5 {
-        assert!(Instant::now() < deadline);
-        sleep(Duration::from_millis(5));
-    }
+    until("all run", || survivors(house).len() >= 5);
     (view, hypervisor)
 }
 
@@ -80,29 +72,28 @@ fn id(child: &Child) -> i32 {
 }
 
 fn background_outlives_the_command(house: &House) {
-    let mark = house.dir.join("outlived");
-    let script = format!("(sleep 0.5; echo done > {}) >/dev/null 2>&1 & exit 3", mark.display());
-    let begin = Instant::now();
+    let (mark, go) = (house.dir.join("outlived"), house.dir.join("go"));
+    let wait = format!("until [ -e {} ]; do sleep 0.05; done", go.display());
+    let script = format!("({wait}; echo done > {}) >/dev/null 2>&1 & exit 3", mark.display());
     // It lets go of both outputs, although a process of the view still runs.
     assert_eq!(finish(&mut house.view(&["sh", "-c", &script]), 60).status.code(), Some(3));
-    assert!(begin.elapsed() < Duration::from_millis(450));
-    sleep(Duration::from_secs(1));
-    assert_eq!(fs::read_to_string(&mark).unwrap(), "done\n");
-    gone_within(house, Duration::from_secs(1));
+    fs::write(&go, "").unwrap();
+    until("the other one goes on", || fs::read_to_string(&mark).is_ok_and(|text| text == "done\n"));
+    gone(house);
 }
 
 fn hypervisor_killed(house: &House) {
     let (mut view, hypervisor) = sleeping(house);
     kill(hypervisor, libc::SIGKILL);
     assert_eq!(view.wait().unwrap().code(), Some(128 + libc::SIGKILL));
-    gone_within(house, Duration::from_secs(1));
+    gone(house);
 }
 
 fn front_killed(house: &House) {
     let (mut view, _) = sleeping(house);
     kill(id(&view), libc::SIGKILL);
     assert_eq!(view.wait().unwrap().signal(), Some(libc::SIGKILL));
-    gone_within(house, Duration::from_secs(1));
+    gone(house);
 }
 
 fn terminated_in_order(house: &House) {
@@ -110,7 +101,7 @@ fn terminated_in_order(house: &House) {
         let (mut view, _) = sleeping(house);
         kill(id(&view), signal);
         assert_eq!(view.wait().unwrap().code(), Some(128 + signal));
-        gone_within(house, Duration::from_secs(1));
+        gone(house);
     }
     // All are gone when the front is.
     let mut view = house.view(&["sh", "-c", "(trap '' TERM; echo ready; sleep 9; sleep 9) & wait"]);
@@ -128,7 +119,7 @@ fn terminated_in_order(house: &House) {
     kill(id(&view), libc::SIGTERM);
     assert_eq!(lines.next().unwrap().unwrap(), "asked");
     assert_eq!(view.wait().unwrap().code(), Some(128 + libc::SIGKILL));
-    gone_within(house, Duration::from_secs(1));
+    gone(house);
 }
 
 /// nohup(1).
@@ -169,8 +160,9 @@ fn state(pid: i32) -> char {
     stat.rsplit_once(") ").unwrap().1.chars().next().unwrap()
 }
 
+/// Waits for what is to happen soon; how soon is the machine's business.
 fn until(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(3);
+    let deadline = Instant::now() + Duration::from_secs(60);
     while !condition() {
         assert!(Instant::now() < deadline, "{what}");
         sleep(Duration::from_millis(5));
@@ -199,7 +191,7 @@ fn stopped_and_continued(house: &House) {
     sleep(Duration::from_millis(100));
     kill(id(&view), libc::SIGTERM);
     assert_eq!(view.wait().unwrap().code(), Some(128 + libc::SIGTERM));
-    gone_within(house, Duration::from_secs(1));
+    gone(house);
 }
 
 /// A command that stops itself and is continued by its child.
