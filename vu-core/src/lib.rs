@@ -14,6 +14,7 @@ pub mod explain;
 pub mod handlers;
 pub mod host;
 pub mod identity;
+pub mod keep;
 pub mod layer;
 pub mod listed;
 pub mod log;

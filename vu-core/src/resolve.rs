@@ -13,6 +13,7 @@ use crate::{
     call::Call,
     clear::Seen,
     debug::Tag,
+    keep::Kept,
     route::Route,
     sys::{self, At, Final, Reach},
     task::{Cwd, Object, Task, host_name},
@@ -419,7 +420,7 @@ impl Call<'_> {
         {
             return Ok(cwd);
         }
-        let fd = Arc::new(sys::open_link(self.task.proc()?, "cwd")?);
+        let fd = Arc::new(Kept::new(sys::open_link(self.task.proc()?, "cwd")?));
         let stat = sys::fstat(fd.as_fd())?;
         let object = (stat.st_dev, stat.st_ino);
         let cwd = if self.placeholder_of(object).is_some() {

@@ -144,10 +144,10 @@ pub fn unmake(path: &[u8]) {
 ///
 /// # Errors
 /// Those of openat(2).
-pub fn open_link(dir: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Errno> {
+pub fn open_link(dir: impl AsFd, name: &str) -> Result<OwnedFd, Errno> {
     let name = c_path(name.as_bytes())?;
     // SAFETY: a C string.
-    own(unsafe { libc::openat(dir.as_raw_fd(), name.as_ptr(), libc::O_PATH | libc::O_CLOEXEC) }.into())
+    own(unsafe { libc::openat(dir.as_fd().as_raw_fd(), name.as_ptr(), libc::O_PATH | libc::O_CLOEXEC) }.into())
 }
 
 /// How an object of the host is reached.
@@ -268,13 +268,13 @@ pub fn access(object: Reach<'_>, mode: i32, flags: i32) -> Result<(), Errno> {
 ///
 /// # Errors
 /// Those of readlinkat(2).
-pub fn read_link(dir: BorrowedFd<'_>, name: &str) -> Result<Vec<u8>, Errno> {
+pub fn read_link(dir: impl AsFd, name: &str) -> Result<Vec<u8>, Errno> {
     let name = c_path(name.as_bytes())?;
     let mut target = vec![0u8; 4096];
     // SAFETY: a C string, and a buffer of the length that is told.
-    let length =
-        check(unsafe { libc::readlinkat(dir.as_raw_fd(), name.as_ptr(), target.as_mut_ptr().cast(), target.len()) }
-            as i64)?;
+    let length = check(unsafe {
+        libc::readlinkat(dir.as_fd().as_raw_fd(), name.as_ptr(), target.as_mut_ptr().cast(), target.len())
+    } as i64)?;
     target.truncate(usize::try_from(length).unwrap_or(0));
     Ok(target)
 }

@@ -7,6 +7,7 @@ use crate::{
     control::StackChoice,
     debug::{Override, Tag},
     identity::Held,
+    keep::{Keep, Kept},
     route::Route,
     sys,
     view::View,
@@ -15,9 +16,9 @@ use ahash::AHashMap;
 use parking_lot::{Mutex, RwLock};
 use std::{
     fmt,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, OwnedFd},
     sync::{
-        Arc, OnceLock,
+        Arc,
         atomic::{AtomicBool, AtomicU8, Ordering},
     },
 };
@@ -46,7 +47,7 @@ pub struct Task {
     apart: Apart,
     /// Who it is where identities are virtual.
     pub(crate) identity: Held,
-    held: OnceLock<Result<OwnedFd, Errno>>,
+    held: Keep,
 }
 
 /// A host object: device and inode number.
@@ -56,7 +57,7 @@ pub type Object = (u64, u64);
 pub struct Process {
     /// Its id.
     pub id: Tid,
-    pidfd: OnceLock<Result<OwnedFd, Errno>>,
+    pidfd: Keep,
     /// The name in the view of the program it executes, if the host's differs.
     executable: Mutex<Option<AbsPath>>,
     /// The routes of directories opened with `O_PATH`, whose descriptions have no room for a tag, by device and inode number; oldest first.
@@ -125,7 +126,7 @@ pub struct FsContext {
 #[derive(Clone)]
 pub struct Cwd {
     /// An `O_PATH` descriptor of it.
-    pub fd: Arc<OwnedFd>,
+    pub fd: Arc<Kept>,
     /// The state of the mount table for which [`natural`](Self::natural) was found out.
     pub epoch: u64,
     /// Whether the view means by this directory what the kernel holds.
@@ -172,9 +173,9 @@ impl FsContext {
         self.cwd.lock().clone()
     }
 
-    /// Remembers it.
+    /// Remembers it, if there are descriptors to spare.
     pub fn set_cwd(&self, cwd: Cwd) {
-        *self.cwd.lock() = Some(cwd);
+        *self.cwd.lock() = cwd.fd.may_stay().then_some(cwd);
     }
 
     /// Forgets it: it changes, or will in a moment.
@@ -299,10 +300,10 @@ impl Task {
     /// Its directory in `/proc`, held: it names this thread even when its number is another's.
     ///
     /// # Errors
-    /// `ESRCH` if it is gone, `EMFILE`.
-    pub fn proc(&self) -> Result<BorrowedFd<'_>, Errno> {
+    /// `ESRCH` if it is gone; `EMFILE`, `ENFILE`.
+    pub fn proc(&self) -> Result<Arc<Kept>, Errno> {
         let open = || sys::open(format!("/proc/{}", self.tid).as_bytes(), libc::O_PATH | libc::O_DIRECTORY);
-        self.held.get_or_init(open).as_ref().map(AsFd::as_fd).map_err(|_| Errno::ESRCH)
+        self.held.get(open).map_err(|errno| if errno == Errno::ENOENT { Errno::ESRCH } else { errno })
     }
 
     /// The host's name of its working directory.
@@ -318,7 +319,7 @@ impl Task {
     /// # Errors
     /// `EBADF`, `ESRCH`.
     pub fn descriptor(&self, number: i32) -> Result<OwnedFd, Errno> {
-        sys::pidfd_getfd(self.process.pidfd()?, number)
+        sys::pidfd_getfd(self.process.pidfd()?.as_fd(), number)
     }
 
     /// Lines of `/proc/TID/status`.
@@ -329,7 +330,10 @@ impl Task {
     /// Whether the host treats what the hypervisor does as if the task did it.
     #[must_use]
     pub fn same_credentials(&self) -> bool {
-        if self.apart.get_or_find(|| !sys::shares_namespaces(self.proc())) {
+        if self.apart.get_or_find(|| {
+            let proc = self.proc();
+            !sys::shares_namespaces(proc.as_ref().map(AsFd::as_fd).map_err(|&errno| errno))
+        }) {
             return false;
         }
         // An unprivileged hypervisor's processes cannot change theirs.
@@ -341,7 +345,7 @@ impl Task {
         }
         // Its directory in /proc belongs to its effective user, at any moment (`pid_getattr`, `fs/proc/base.c`); /proc/TID/status would tell the same
         // at twenty times the cost.
-        self.proc().and_then(sys::fstat).is_ok_and(|stat| stat.st_uid == 0)
+        self.proc().and_then(|proc| sys::fstat(proc.as_fd())).is_ok_and(|stat| stat.st_uid == 0)
     }
 
     /// Whether its real user, for whom access(2) asks, is the hypervisor's.
@@ -369,15 +373,15 @@ impl Process {
     fn new(id: Tid) -> Process {
         Process {
             id,
-            pidfd: OnceLock::new(),
+            pidfd: Keep::default(),
             executable: Mutex::default(),
             path_routes: Mutex::default(),
             next_executable: Mutex::default(),
         }
     }
 
-    fn pidfd(&self) -> Result<BorrowedFd<'_>, Errno> {
-        self.pidfd.get_or_init(|| sys::pidfd_open(self.id.0)).as_ref().map(AsFd::as_fd).map_err(|&errno| errno)
+    fn pidfd(&self) -> Result<Arc<Kept>, Errno> {
+        self.pidfd.get(|| sys::pidfd_open(self.id.0))
     }
 
     /// The name in the view of its program, if it differs from the host's.
@@ -522,7 +526,7 @@ impl Tasks {
             heard: AtomicBool::new(false),
             apart: Apart::default(),
             identity: Held::default(),
-            held: OnceLock::new(),
+            held: Keep::default(),
         };
         self.0.write().insert(tid, Arc::new(task));
     }
@@ -556,7 +560,7 @@ impl Tasks {
                 parent.apart.copy()
             },
             identity: parent.identity.inherited(),
-            held: OnceLock::new(),
+            held: Keep::default(),
         };
         self.0.write().insert(birth.child, Arc::new(task));
     }
@@ -580,7 +584,7 @@ impl Tasks {
                 heard: AtomicBool::new(old.heard.load(Ordering::Relaxed)),
                 apart: old.apart.copy(),
                 identity: old.identity.moved(),
-                held: OnceLock::new(),
+                held: Keep::default(),
             };
             tasks.insert(process, Arc::new(task));
         }

@@ -49,6 +49,10 @@ impl<H: Hypervisor> Tracer<H> {
         if self.threads.contains_key(&child) {
             return;
         }
+        // Nobody will tell once more that it is dead. Its number may be another's by now, who is alive.
+        if self.stillborn.remove(&child).is_some() && !is_alive(child) {
+            return;
+        }
         let shares = |flag: i32| flags & u64::from(flag.unsigned_abs()) != 0;
         let space = self.space(parent);
         let (process, filters) = if shares(libc::CLONE_THREAD) {
@@ -120,7 +124,8 @@ impl<H: Hypervisor> Tracer<H> {
             self.deceased.pop_front();
             self.hypervisor.exited(tid);
         }
-        if !self.newborn.is_empty() || !self.deceased.is_empty() {
+        self.stillborn.retain(|_, &mut since| now.duration_since(since) <= PATIENCE);
+        if !self.newborn.is_empty() || !self.deceased.is_empty() || !self.stillborn.is_empty() {
             self.doorbell.alarm();
         }
     }
@@ -194,7 +199,10 @@ impl<H: Hypervisor> Tracer<H> {
         self.newborn.remove(&tid);
         self.passing.take(tid);
         self.debugger_ended(tid);
-        let Some(thread) = self.threads.remove(&tid) else { return };
+        let Some(thread) = self.threads.remove(&tid) else {
+            self.stillborn.insert(tid, Instant::now());
+            return self.doorbell.alarm();
+        };
         if let Some(debuggee) = &thread.debuggee {
             self.debuggee_ended(tid, thread.process, debuggee, status);
         }
@@ -212,6 +220,11 @@ impl<H: Hypervisor> Tracer<H> {
             self.hypervisor.exited(tid);
         }
     }
+}
+
+/// Whether there is such a thread that has not ended yet.
+fn is_alive(tid: Tid) -> bool {
+    Status::read(tid).is_some_and(|status| !status.is_zombie())
 }
 
 /// The flags of the call that made a thread, from its maker's registers.

@@ -154,8 +154,9 @@ pub(crate) fn address_or_errno(result: i64) -> Result<u64, Errno> {
 
 /// The address of an instruction that enters the kernel: the one the tracee used last or is about to use, or any in its executable memory.
 fn gadget(tid: Tid, regs: &Registers, abi: Abi) -> Option<u64> {
-    /// How much of each mapping is looked at.
+    /// How much of each mapping is looked at, and of all together: a program may have mapped as much as it likes.
     const MOST: usize = 4 << 20;
+    const MOST_OF_ALL: usize = 64 << 20;
     let memory = ProcessMemory(tid);
     let entry = abi.entry_instruction();
     let here = regs.instruction();
@@ -169,8 +170,10 @@ fn gadget(tid: Tid, regs: &Registers, abi: Abi) -> Option<u64> {
         }
     }
     // Wherever these bytes stand in executable memory, jumping there executes them.
+    let mut left = MOST_OF_ALL;
     proc::executable_memory(tid).into_iter().find_map(|(start, length)| {
-        let mut image = vec![0u8; length.min(MOST)];
+        let mut image = vec![0u8; length.min(MOST).min(left)];
+        left -= image.len();
         let got = memory.read_some(start, &mut image).ok()?;
         let at = image[..got].windows(2).position(|bytes| bytes == entry)?;
         Some(start + at as u64)

@@ -34,6 +34,11 @@ impl Status {
         self.number("PPid").map(Tid)
     }
 
+    /// Whether it has ended, and its parent has not heard of it yet.
+    pub(crate) fn is_zombie(&self) -> bool {
+        self.field("State").is_some_and(|state| state.starts_with(['Z', 'X']))
+    }
+
     /// Whether a signal is there that is not blocked.
     pub(crate) fn signal_pending(&self) -> bool {
         (self.mask("SigPnd") | self.mask("ShdPnd")) & !self.mask("SigBlk") != 0
@@ -195,7 +200,8 @@ mod tests {
         assert_eq!(status.process(), Some(Tid(12)));
         assert_eq!(status.parent(), None);
         assert!(!status.is_stopped() && Status("State:\tt (tracing stop)\n".into()).is_stopped());
-        assert!(status.signal_pending());
+        assert!(status.signal_pending() && !status.is_zombie());
+        assert!(Status("State:\tZ (zombie)\n".into()).is_zombie());
         let status = Status("SigIgn:\t0000000000000001\nSigCgt:\t0000000000010000\n".into());
         assert!(status.ignores(libc::SIGHUP) && !status.ignores(libc::SIGINT) && status.ignores(libc::SIGWINCH));
         assert!(status.catches(libc::SIGCHLD) && !status.ignores(libc::SIGCHLD));

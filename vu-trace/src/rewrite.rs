@@ -90,8 +90,12 @@ impl<H: Hypervisor> Tracer<H> {
         if interrupt(tid).is_ok() {
             thread.phase = Phase::Answered(answered);
             let mark = self.mark();
-            if !listener.answer_if_waiting(id, mark) {
-                self.set_phase(tid, Phase::Free);
+            if !listener.answer_if_waiting(id, mark)
+                && let Some(thread) = self.threads.get_mut(&tid)
+            {
+                // Its caller is dead, and this is perhaps another thread of the same number, which must not notice that it was interrupted.
+                thread.phase = Phase::Free;
+                thread.asked = true;
             }
         }
     }

@@ -137,6 +137,8 @@ pub(crate) struct Tracer<H> {
     pub newborn: AHashMap<Tid, (Event, Instant)>,
     /// Killed threads, which may have made a thread and not told.
     pub deceased: VecDeque<(Tid, Instant)>,
+    /// Threads that were killed before their parent's event was seen.
+    pub stillborn: AHashMap<Tid, Instant>,
     /// Who debugs whom inside the view.
     pub debuggers: Debuggers,
     on_farewell: Box<dyn FnMut()>,
@@ -166,6 +168,7 @@ impl<H: Hypervisor> Tracer<H> {
             processes: AHashMap::default(),
             newborn: AHashMap::default(),
             deceased: VecDeque::new(),
+            stillborn: AHashMap::default(),
             debuggers: Debuggers::default(),
             on_farewell,
             ending: false,

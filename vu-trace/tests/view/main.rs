@@ -47,6 +47,7 @@ const SCENARIOS: &[&str] = &[
     "births",
     "births3",
     "unreadable",
+    "stillborn",
 ];
 
 /// As whom the views run.

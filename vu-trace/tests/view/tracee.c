@@ -136,9 +136,11 @@ static void long_verdicts(void) {
 static volatile sig_atomic_t alarms;
 static void on_alarm(int signal) { (void)signal; alarms++; }
 
+enum { SLEEP = 3 };
 static void sleeper(int kind) {
     const double begin = now();
-    struct timespec second = {1, 0};
+    /* Long enough to tell a call that begins anew from one that ends late on a busy machine. */
+    struct timespec second = {SLEEP, 0};
     int fds[2];
     sigset_t usr1, none;
     sigemptyset(&none);
@@ -149,7 +151,7 @@ static void sleeper(int kind) {
     struct epoll_event event = {.events = EPOLLIN};
     CHECK(epoll_ctl(epoll, EPOLL_CTL_ADD, fds[0], &event) == 0);
     switch (kind) {
-    case 0: CHECK(epoll_wait(epoll, &event, 1, 1000) == 0); break;
+    case 0: CHECK(epoll_wait(epoll, &event, 1, SLEEP * 1000) == 0); break;
     case 1: CHECK(syscall(SYS_epoll_pwait2, epoll, &event, 1, &second, &none, 8) == 0); break;
     case 2: CHECK(sigtimedwait(&usr1, NULL, &second) == -1 && errno == EAGAIN); break;
     case 3: {
@@ -160,9 +162,9 @@ static void sleeper(int kind) {
         break;
     }
     case 4: CHECK(nanosleep(&second, NULL) == 0); break;
-    case 5: { struct pollfd p = {fds[0], POLLIN, 0}; CHECK(poll(&p, 1, 1000) == 0); break; }
+    case 5: { struct pollfd p = {fds[0], POLLIN, 0}; CHECK(poll(&p, 1, SLEEP * 1000) == 0); break; }
     case 6: { struct pollfd p = {fds[0], POLLIN, 0}; CHECK(ppoll(&p, 1, &second, &none) == 0); break; }
-    case 7: { struct timeval t = {1, 0}; CHECK(select(0, NULL, NULL, NULL, &t) == 0); break; }
+    case 7: { struct timeval t = {SLEEP, 0}; CHECK(select(0, NULL, NULL, NULL, &t) == 0); break; }
     case 8: { int word = 0; CHECK(syscall(SYS_futex, &word, FUTEX_WAIT, 0, &second, NULL, 0) == -1 && errno == ETIMEDOUT); break; }
     case 9: case 10: case 11: {
         /* These end with a signal, and with nothing else. */
@@ -172,7 +174,7 @@ static void sleeper(int kind) {
         sigemptyset(&alrm);
         sigaddset(&alrm, SIGALRM);
         sigprocmask(SIG_BLOCK, &alrm, &old);
-        struct itimerval timer = {{0, 0}, {1, 0}};
+        struct itimerval timer = {{0, 0}, {SLEEP, 0}};
         setitimer(ITIMER_REAL, &timer, NULL);
         if (kind == 9) { sigprocmask(SIG_UNBLOCK, &alrm, NULL); CHECK(pause() == -1 && errno == EINTR); }
         if (kind == 10) CHECK(sigsuspend(&old) == -1 && errno == EINTR);
@@ -180,13 +182,13 @@ static void sleeper(int kind) {
         CHECK(alarms == 1);
         break;
     }
-    case 12: { char c; struct timeval t = {1, 0}; setsockopt(fds[0], SOL_SOCKET, SO_RCVTIMEO, &t, sizeof t);
+    case 12: { char c; struct timeval t = {SLEEP, 0}; setsockopt(fds[0], SOL_SOCKET, SO_RCVTIMEO, &t, sizeof t);
                CHECK(recv(fds[0], &c, 1, 0) == -1 && errno == EAGAIN); break; }
-    case 13: { char c; int p[2]; CHECK(pipe(p) == 0); if (!fork()) { nap(1000); _exit(write(p[1], "x", 1) != 1); } CHECK(read(p[0], &c, 1) == 1); wait(NULL); break; }
-    case 14: { pid_t c = fork(); if (!c) { nap(1000); _exit(0); } reap(c); break; }
+    case 13: { char c; int p[2]; CHECK(pipe(p) == 0); if (!fork()) { nap(SLEEP * 1000); _exit(write(p[1], "x", 1) != 1); } CHECK(read(p[0], &c, 1) == 1); wait(NULL); break; }
+    case 14: { pid_t c = fork(); if (!c) { nap(SLEEP * 1000); _exit(0); } reap(c); break; }
     }
     const double slept = now() - begin;
-    if (slept < 0.99 || slept > (kind == 12 ? 2.5 : 1.3)) { fprintf(stderr, "sleeper %d: slept %f s\n", kind, slept); _exit(1); }
+    if (slept < SLEEP - 0.01 || slept > (kind == 12 ? 2.4 : 1.4) * SLEEP) { fprintf(stderr, "sleeper %d: slept %f s\n", kind, slept); _exit(1); }
     if (!in_force()) { fprintf(stderr, "sleeper %d: no filter\n", kind); _exit(1); }
     _exit(0);
 }
@@ -196,7 +198,7 @@ static void sleepers(void) {
     pid_t children[KINDS];
     for (int kind = 0; kind < KINDS; kind++)
         if (!(children[kind] = fork())) sleeper(kind);
-    nap(500);
+    nap(SLEEP * 500);
     CHECK(control(MOUNT) == 0);
     int bad = 0, status;
     for (int kind = 0; kind < KINDS; kind++) {
@@ -241,7 +243,8 @@ static void signals_with(int flags) {
     setitimer(ITIMER_REAL, &timer, NULL);
     const double end = now() + 1;
     long rounds = 0;
-    for (; now() < end; rounds++) {
+    alarms = 0;
+    for (; now() < end || alarms <= 100 || rounds <= 50; rounds++) {
         char path[256], real[256];
         host(path, "signals");
         snprintf(real, sizeof real, "%s/signals", dir);
@@ -253,7 +256,6 @@ static void signals_with(int flags) {
     }
     memset(&timer, 0, sizeof timer);
     setitimer(ITIMER_REAL, &timer, NULL);
-    CHECK(alarms > 100 && rounds > 50);
 }
 static void signals(void) {
     CHECK(control(MOUNT) == 0);
@@ -285,6 +287,7 @@ static void stops(void) {
     CHECK(pipe(fds) == 0);
     pid_t child = fork();
     if (!child) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
         for (;;) {
             make_and_remove("stops");
             CHECK(in_force());
@@ -296,7 +299,8 @@ static void stops(void) {
         }
     }
     int status;
-    for (int i = 0; i < 300; i++) {
+    const double end = now() + 30;
+    for (int i = 0; i < 300 && (i < 60 || now() < end); i++) {
         usleep(rand() % 4000);
         CHECK(kill(child, i % 3 ? SIGSTOP : SIGTSTP) == 0);
         CHECK(waitpid(child, &status, WUNTRACED) == child);
@@ -741,6 +745,40 @@ static void unreadable(void) {
     make_and_remove("unreadable");
 }
 
+/* Children that are killed before their parent tells of them, by somebody who guesses their numbers. */
+static void stillborn(void) {
+    enum { MAKERS = 3 };
+    pid_t makers[MAKERS];
+    for (int m = 0; m < MAKERS; m++)
+        if (!(makers[m] = fork())) {
+            prctl(PR_SET_PDEATHSIG, SIGKILL);
+            for (;;) {
+                const pid_t child = fork();
+                if (!child) _exit(0);
+                waitpid(child, NULL, 0);
+            }
+        }
+    long killed = 0;
+    const double end = now() + 3;
+    while (now() < end) {
+        const pid_t last = fork();
+        if (!last) _exit(0);
+        reap(last);
+        for (int n = 0; n < 300; n++) {
+            const pid_t guess = last + 1 + n % 6;
+            int maker = 0;
+            for (int m = 0; m < MAKERS; m++) maker |= guess == makers[m];
+            /* Nobody's process but ours: the group is our own. */
+            if (!maker && getpgid(guess) == getpgrp() && guess != getppid() && kill(guess, SIGKILL) == 0) killed++;
+        }
+    }
+    CHECK(killed > 20);
+    for (int m = 0; m < MAKERS; m++) { kill(makers[m], SIGKILL); CHECK(waitpid(makers[m], NULL, 0) == makers[m]); }
+    /* None is remembered as living. */
+    for (int n = 0; n < 200 && control(LIVING) != 1; n++) nap(50);
+    CHECK(control(LIVING) == 1);
+}
+
 int main(int count, char **words) {
     if (count < 3) return 2;
     scenario = words[1], dir = words[2], self = "/proc/self/exe";
@@ -748,13 +786,13 @@ int main(int count, char **words) {
     const ssize_t length = readlink(self, own, sizeof own - 1);
     if (length > 0) { own[length] = 0; self = own; }
     srand(getpid());
-    alarm(100);
+    alarm(250);
     static const struct { const char *name; void (*run)(void); } all[] = {
         {"basic", basic}, {"long_verdicts", long_verdicts}, {"sleepers", sleepers}, {"ignored", ignored}, {"signals", signals}, {"trap", trap}, {"stops", stops},
         {"stopped_spread", stopped_spread}, {"kills", kills}, {"orphans", orphans}, {"thread_exec", thread_exec},
         {"thread_spread", thread_spread}, {"vfork_spread", vfork_spread}, {"tiny_stack", tiny_stack}, {"no_leak", no_leak},
         {"descriptors", descriptors}, {"no_memory", no_memory}, {"many", many}, {"own_filters", own_filters}, {"compat", compat},
-        {"births", births}, {"births3", births3}, {"unreadable", unreadable},
+        {"births", births}, {"births3", births3}, {"unreadable", unreadable}, {"stillborn", stillborn},
     };
     for (unsigned i = 0; i < sizeof all / sizeof *all; i++)
         if (!strcmp(scenario, all[i].name)) { all[i].run(); return 0; }
