@@ -1,6 +1,6 @@
 //! One intercepted system call of a tracee, and what becomes of it.
 
-use crate::{core::Core, debug::Tag, layer::Layer, task::Task, view::View};
+use crate::{core::Core, debug::Tag, layer::Layer, resolve::Base, task::Task, view::View};
 use std::{
     cell::{Cell, RefCell},
     sync::Arc,
@@ -37,6 +37,8 @@ pub struct Call<'a> {
     /// Where its last path led to, if people are told about it.
     pub(crate) meant: RefCell<Option<AbsPath>>,
     pub(crate) told: bool,
+    /// The placeholder that a descriptor of it was found to be.
+    pub(crate) begins: RefCell<Option<(i32, Base)>>,
     /// A path of it could not be read. The kernel cannot either, and knows which of its errors comes first.
     pub(crate) unreadable: Cell<bool>,
     /// Whether the call that takes its place, if one does, may wait, so that a signal may interrupt it.
@@ -83,6 +85,7 @@ impl<'a> Call<'a> {
             intercepted,
             meant,
             told,
+            begins: RefCell::default(),
             unreadable: Cell::new(false),
             waits: Cell::new(true),
         }

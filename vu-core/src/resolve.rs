@@ -139,7 +139,7 @@ impl Way {
 }
 
 /// Where relative paths begin.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Base {
     /// The name in the view.
     pub view: AbsPath,
@@ -373,7 +373,8 @@ impl Call<'_> {
         }
         // A bad descriptor is the kernel's to refuse.
         let Ok(dir) = self.task.descriptor(arg.dirfd) else { return true };
-        if placeholders && self.placeholder(dir.as_fd()).is_some() {
+        if placeholders && let Some(base) = self.placeholder(dir.as_fd()) {
+            *self.begins.borrow_mut() = Some((arg.dirfd, base));
             return false;
         }
         let elsewhere = need.opens() && sys::tag(dir.as_fd()) != Ok(0);
@@ -487,6 +488,11 @@ impl Call<'_> {
                 Ok(host) => named(self.name_by(&self.task.fs().cwd_route.read(), &host), host),
                 Err(_) => None,
             });
+        }
+        if let Some((known, base)) = &*self.begins.borrow()
+            && *known == dirfd
+        {
+            return Ok(Some(base.clone()));
         }
         let Ok(fd) = self.task.descriptor(dirfd) else { return Ok(None) };
         let stat = sys::fstat(fd.as_fd())?;

@@ -2,13 +2,20 @@
 
 use crate::placeholder::{self, Store};
 use ahash::AHashMap;
-use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
+use nix::{
+    sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor},
+    time::{ClockId, clock_gettime},
+};
 use parking_lot::Mutex;
 use std::{
     collections::HashSet,
     fs,
     os::fd::{AsFd, AsRawFd, OwnedFd},
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 use vu_api::{AbsPath, Errno, File, OpenFlags};
 
@@ -61,7 +68,12 @@ struct Backend {
     store: Store,
     inotify: Inotify,
     live: Mutex<Live>,
+    /// When it was last asked who is dead, in milliseconds.
+    asked: AtomicU64,
 }
+
+/// How long, in milliseconds, a look-up does without asking who is dead.
+const PATIENCE: u64 = 10;
 
 /// The nodes whose placeholder lives, or whose end has not been looked at yet.
 #[derive(Default)]
@@ -108,8 +120,7 @@ impl Nodes {
     pub fn find(&self, dev: u64, ino: u64) -> Option<Arc<Node>> {
         // Every fstat of a host file comes by here: it ends at the comparison of the device.
         let backend = self.backend().filter(|backend| backend.store.dev() == dev)?;
-        // A number may come back after its object is gone (a tmpfs with 32-bit inode numbers).
-        backend.forget_the_dead();
+        backend.forget_the_dead_now_and_then();
         backend.live.lock().by_ino.get(&ino).map(|(_, node)| node.clone())
     }
 
@@ -170,7 +181,7 @@ impl Backend {
             );
             placeholder::errno(errno)
         })?;
-        Ok(Backend { store, inotify, live: Mutex::default() })
+        Ok(Backend { store, inotify, live: Mutex::default(), asked: AtomicU64::new(0) })
     }
 
     fn remember(&self, fd: &OwnedFd, ino: u64, node: Node) -> Result<(), Errno> {
@@ -192,6 +203,17 @@ impl Backend {
         drop(live);
         drop(stale);
         Ok(())
+    }
+
+    /// The same, unless it was done a moment ago. A number may come back after its object is gone, but not in such a time: even where they have
+    /// 32 bits only, all others come before it (`get_next_ino`, fs/inode.c).
+    fn forget_the_dead_now_and_then(&self) {
+        let now = clock_gettime(ClockId::CLOCK_MONOTONIC_COARSE).map_or(Duration::MAX, Duration::from);
+        let now = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+        if now.saturating_sub(self.asked.load(Ordering::Relaxed)) >= PATIENCE {
+            self.asked.store(now, Ordering::Relaxed);
+            self.forget_the_dead();
+        }
     }
 
     /// Drops the nodes whose last descriptor is gone.

@@ -37,5 +37,6 @@ fn a_working_directory_keeps_its_node() {
     assert!(!nodes.busy(1), "a working directory does not hold the mount");
     drop(child.stdin.take());
     assert!(child.wait().unwrap().success());
-    assert!(!kept());
+    // A look-up may do with what was known a moment ago; this question is not answered so.
+    assert!(!nodes.busy(1) && !kept());
 }

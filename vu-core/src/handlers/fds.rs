@@ -15,18 +15,31 @@ use vu_api::{AbsPath, DirEntry, Errno, Filesystem, Stat, XattrFlags};
 use vu_fd::Node;
 use vu_trace::{Abi, Memory};
 
-/// The virtual file behind a descriptor, with a copy of the placeholder; `None` for all others, which are the kernel's.
-fn node(call: &Call<'_>, number: i32) -> Option<(Arc<Node>, OwnedFd)> {
+/// What is behind a descriptor, with a copy of it.
+enum Behind {
+    /// A virtual file; what is open is its placeholder.
+    Node(Arc<Node>, OwnedFd),
+    /// The host's.
+    Host(OwnedFd),
+    /// What the kernel alone knows.
+    Unknown,
+}
+
+fn behind(call: &Call<'_>, number: i32) -> Behind {
     if !call.core.has_virtual_files() {
-        return None;
+        return Behind::Unknown;
     }
     let fd = if number == libc::AT_FDCWD {
-        sys::open_link(call.task.proc().ok()?, "cwd").ok()?
+        call.task.proc().and_then(|proc| sys::open_link(proc, "cwd"))
     } else {
-        call.task.descriptor(number).ok()?
+        call.task.descriptor(number)
     };
-    let stat = sys::fstat(fd.as_fd()).ok()?;
-    Some((call.core.nodes.find(stat.st_dev, stat.st_ino)?, fd))
+    let Ok(fd) = fd else { return Behind::Unknown };
+    let Ok(stat) = sys::fstat(fd.as_fd()) else { return Behind::Unknown };
+    match call.core.nodes.find(stat.st_dev, stat.st_ino) {
+        Some(node) => Behind::Node(node, fd),
+        None => Behind::Host(fd),
+    }
 }
 
 fn tell<T: Plain>(call: &Call<'_>, buffer: usize, answer: &T) -> Result<Outcome, Errno> {
@@ -41,8 +54,8 @@ fn tell<T: Plain>(call: &Call<'_>, buffer: usize, answer: &T) -> Result<Outcome,
 /// Does something with the virtual file of descriptor argument 0; the kernel does it with all others, and refuses it for those that are open as names only
 /// (`O_PATH`; `fdget`, `fs/file.c`).
 fn with(call: &Call<'_>, act: impl FnOnce(&Node, &OwnedFd) -> Result<Outcome, Errno>) -> Result<Outcome, Errno> {
-    match node(call, call.int(0)) {
-        Some((node, fd)) if !sys::is_path_only(fd.as_fd()) => act(&node, &fd),
+    match behind(call, call.int(0)) {
+        Behind::Node(node, fd) if !sys::is_path_only(fd.as_fd()) => act(&node, &fd),
         _ => Ok(Outcome::Host),
     }
 }
@@ -72,50 +85,40 @@ pub fn fstat(call: &mut Call<'_>) -> Result<Outcome, Errno> {
 
 /// The attributes of a descriptor, into the buffer at argument `buffer`.
 pub(super) fn stat_of(call: &Call<'_>, number: i32, buffer: usize) -> Result<Outcome, Errno> {
-    match node(call, number) {
-        Some((node, _)) if table::name(call.abi, call.syscall.nr) == Some("fstat64") => {
-            call.write(call.arg(buffer), &encode_stat64(&node.file.stat()?))?;
+    match attributes(call, number)? {
+        Some(stat) if table::name(call.abi, call.syscall.nr) == Some("fstat64") => {
+            call.write(call.arg(buffer), &encode_stat64(&stat))?;
             Ok(Outcome::Done(0))
         }
-        Some((node, _)) => tell(call, buffer, &encode_stat(&node.file.stat()?)),
-        None => match kept(call, number)? {
-            Some(stat) if table::name(call.abi, call.syscall.nr) == Some("fstat64") => {
-                call.write(call.arg(buffer), &encode_stat64(&stat))?;
-                Ok(Outcome::Done(0))
-            }
-            Some(stat) if call.abi == Abi::X86_64 => tell(call, buffer, &encode_stat(&stat)),
-            _ => Ok(Outcome::Host),
-        },
+        Some(stat) => tell(call, buffer, &encode_stat(&stat)),
+        None => Ok(Outcome::Host),
     }
 }
 
 /// The same as statx(2) tells them.
 pub(super) fn statx_of(call: &Call<'_>, number: i32, buffer: usize) -> Result<Outcome, Errno> {
-    match node(call, number) {
-        Some((node, _)) => tell(call, buffer, &encode_statx(&node.file.stat()?)),
-        None => match kept(call, number)? {
-            Some(stat) => tell(call, buffer, &encode_statx(&stat)),
-            None => Ok(Outcome::Host),
-        },
+    match attributes(call, number)? {
+        Some(stat) => tell(call, buffer, &encode_statx(&stat)),
+        None => Ok(Outcome::Host),
     }
 }
 
-/// What a mount keeps of the attributes of an open file of the host.
-fn kept(call: &Call<'_>, number: i32) -> Result<Option<Stat>, Errno> {
-    if !call.core.has_virtual_files() || number < 0 {
-        return Ok(None);
-    }
-    match call.task.descriptor(number) {
-        Ok(fd) => call.kept_attributes(number, fd.as_fd()),
-        Err(_) => Ok(None),
+/// The attributes of what a descriptor stands for; `None` if they are those that the kernel tells.
+fn attributes(call: &Call<'_>, number: i32) -> Result<Option<Stat>, Errno> {
+    match behind(call, number) {
+        Behind::Node(node, _) => node.file.stat().map(Some),
+        // The oldest form for 32 bits has no room for all of them; the kernel tells its own.
+        Behind::Host(_) if call.abi == Abi::I386 && table::name(call.abi, call.syscall.nr) == Some("fstat") => Ok(None),
+        Behind::Host(fd) if number >= 0 => call.kept_attributes(number, fd.as_fd()),
+        Behind::Host(_) | Behind::Unknown => Ok(None),
     }
 }
 
 /// fstatfs(2).
 pub fn fstatfs(call: &mut Call<'_>) -> Result<Outcome, Errno> {
-    match node(call, call.int(0)) {
-        Some((node, _)) => tell(call, 1, &encode_statfs(&call.layer.statfs(&named(&node)?)?)),
-        None => Ok(Outcome::Host),
+    match behind(call, call.int(0)) {
+        Behind::Node(node, _) => tell(call, 1, &encode_statfs(&call.layer.statfs(&named(&node)?)?)),
+        Behind::Host(_) | Behind::Unknown => Ok(Outcome::Host),
     }
 }
 
@@ -214,8 +217,10 @@ pub fn ioctl(call: &mut Call<'_>) -> Result<Outcome, Errno> {
     if every.contains(&libc::c_ulong::from(request)) {
         return Ok(Outcome::Host);
     }
-    match node(call, call.int(0)) {
-        Some((node, fd)) if !sys::is_path_only(fd.as_fd()) => node.file.ioctl(request, call.arg(2)).map(Outcome::Done),
+    match behind(call, call.int(0)) {
+        Behind::Node(node, fd) if !sys::is_path_only(fd.as_fd()) => {
+            node.file.ioctl(request, call.arg(2)).map(Outcome::Done)
+        }
         _ => Ok(Outcome::HostMaySleep),
     }
 }
