@@ -2,12 +2,13 @@
 
 use super::{
     Trees,
-    places::{Place, Presence, is_reserved},
+    places::{MARKS, Place, Presence},
 };
 use parking_lot::Mutex;
 use std::{
     collections::HashSet,
     fs,
+    ops::ControlFlow,
     os::{
         fd::AsRawFd,
         unix::{ffi::OsStringExt, fs::DirEntryExt},
@@ -26,7 +27,7 @@ pub(super) struct Listing {
     entries: Mutex<Entries>,
 }
 
-/// Entries, their names one behind the other: a listing may have a million of them.
+/// Entries, their names one behind the other: a listing may have a million of them, which take some 30 MB.
 #[derive(Default)]
 struct Entries {
     names: Vec<u8>,
@@ -34,9 +35,9 @@ struct Entries {
 }
 
 struct Entry {
-    /// Where its name ends; it begins where the one before ends.
-    end: usize,
     ino: u64,
+    /// Where its name ends; it begins where the one before ends.
+    end: u32,
     file_type: FileType,
 }
 
@@ -44,18 +45,23 @@ struct Entry {
 const CHUNK: usize = 1024;
 
 impl Entries {
-    fn push(&mut self, name: &[u8], ino: u64, file_type: FileType) {
+    /// # Errors
+    /// `ENOMEM` for more names than anybody has.
+    fn push(&mut self, name: &[u8], ino: u64, file_type: FileType) -> Result<(), Errno> {
+        let end = u32::try_from(self.names.len() + name.len()).map_err(|_| Errno::ENOMEM)?;
         self.names.extend_from_slice(name);
-        self.entries.push(Entry { end: self.names.len(), ino, file_type });
+        self.entries.push(Entry { ino, end, file_type });
+        Ok(())
     }
 
     fn from(&self, position: u64) -> Vec<DirEntry> {
         let first = usize::try_from(position).unwrap_or(usize::MAX).min(self.entries.len());
         let last = first.saturating_add(CHUNK).min(self.entries.len());
-        let mut begin = if first == 0 { 0 } else { self.entries[first - 1].end };
+        let end = |entry: &Entry| usize::try_from(entry.end).unwrap_or(usize::MAX);
+        let mut begin = if first == 0 { 0 } else { end(&self.entries[first - 1]) };
         let entries = self.entries[first..last].iter().zip(position + 1..).map(|(entry, next)| {
-            let name = self.names[begin..entry.end].to_vec();
-            begin = entry.end;
+            let name = self.names[begin..end(entry)].to_vec();
+            begin = end(entry);
             DirEntry { name, ino: entry.ino, file_type: entry.file_type, next }
         });
         entries.collect()
@@ -150,57 +156,79 @@ impl Trees {
 
     /// Whether a directory shows anything.
     pub(super) fn emptiness(&self, path: &AbsPath) -> Result<Emptiness, Errno> {
-        let entries = self.entries(path)?;
-        Ok(if entries.entries.len() > 2 { Emptiness::NotEmpty } else { Emptiness::Empty })
+        let mut emptiness = Emptiness::Empty;
+        self.visit(path, |_, _, _| {
+            emptiness = Emptiness::NotEmpty;
+            Ok(ControlFlow::Break(()))
+        })?;
+        Ok(emptiness)
     }
 
     fn entries(&self, path: &AbsPath) -> Result<Entries, Errno> {
-        let directory = self.directory(path)?;
         let mut entries = Entries::default();
-        entries.push(b".", self.stat(path)?.ino, FileType::Directory);
-        entries.push(b"..", self.stat(&path.parent())?.ino, FileType::Directory);
+        entries.push(b".", self.stat(path)?.ino, FileType::Directory)?;
+        entries.push(b"..", self.stat(&path.parent())?.ino, FileType::Directory)?;
+        self.visit(path, |name, ino, file_type| entries.push(name, ino, file_type).map(ControlFlow::Continue))?;
+        // Their lists grew by doubling.
+        entries.names.shrink_to_fit();
+        entries.entries.shrink_to_fit();
+        Ok(entries)
+    }
+
+    /// Visits what a directory shows, until the visitor has seen enough.
+    fn visit(
+        &self,
+        path: &AbsPath,
+        mut visitor: impl FnMut(&[u8], u64, FileType) -> Result<ControlFlow<()>, Errno>,
+    ) -> Result<(), Errno> {
+        let directory = self.directory(path)?;
         let mut seen: HashSet<Vec<u8>> = HashSet::new();
         // Whiteouts, and the records of attributes that the mount keeps.
-        let marks: HashSet<Vec<u8>> = if directory.marks {
-            let marks = read_directory(&*self.below, &self.mark(path), &self.me)?;
-            marks.into_iter().filter(|mark| mark.file_type == FileType::Regular).map(|mark| mark.name).collect()
-        } else {
-            HashSet::new()
-        };
+        let mut marks: HashSet<Vec<u8>> = HashSet::new();
+        if directory.marks {
+            each_entry(&*self.below, &self.mark(path), &self.me, |mark| {
+                if mark.file_type == FileType::Regular {
+                    marks.insert(mark.name);
+                }
+                Ok(ControlFlow::Continue(()))
+            })?;
+        }
         let in_upper = self.find(path)? == Place::Upper && directory.upper == Presence::Directory;
+        let mut enough = false;
         if in_upper {
-            for entry in read_directory(&*self.below, &self.in_upper(path), &self.me)? {
-                if is_reserved(&path.child(&entry.name)) {
-                    continue;
+            each_entry(&*self.below, &self.in_upper(path), &self.me, |entry| {
+                if path.is_root() && entry.name == MARKS {
+                    return Ok(ControlFlow::Continue(()));
                 }
                 let recorded = !marks.is_empty() && marks.contains(&[&entry.name[..], &[0x7f]].concat());
-                match recorded.then(|| self.stat(&path.child(&entry.name))) {
-                    Some(Ok(stat)) => entries.push(&entry.name, stat.ino, stat.file_type()),
-                    _ => entries.push(&entry.name, entry.ino, entry.file_type),
-                }
+                let (ino, file_type) = match recorded.then(|| self.stat(&path.child(&entry.name))) {
+                    Some(Ok(stat)) => (stat.ino, stat.file_type()),
+                    _ => (entry.ino, entry.file_type),
+                };
+                let flow = visitor(&entry.name, ino, file_type)?;
+                enough = flow.is_break();
                 if directory.lower {
                     seen.insert(entry.name);
                 }
-            }
+                Ok(flow)
+            })?;
         }
-        if !directory.lower {
-            return Ok(entries);
+        if enough || !directory.lower {
+            return Ok(());
         }
-        let lower = match read_directory(&*self.below, &self.in_lower(path), &self.me) {
-            Err(Errno::ENOENT) if in_upper => Vec::new(),
-            read => read?,
-        };
-        for entry in lower {
-            let child = path.child(&entry.name);
+        let lower = each_entry(&*self.below, &self.in_lower(path), &self.me, |entry| {
             // A mark of that name may keep the attributes of another object.
-            let is_hidden =
-                marks.contains(&entry.name) && (entry.name.last() != Some(&0x7f) || self.is_whiteout(&child)?);
-            if is_hidden || seen.contains(&entry.name) || is_reserved(&child) {
-                continue;
+            let is_hidden = marks.contains(&entry.name)
+                && (entry.name.last() != Some(&0x7f) || self.is_whiteout(&path.child(&entry.name))?);
+            if is_hidden || seen.contains(&entry.name) || path.is_root() && entry.name == MARKS {
+                return Ok(ControlFlow::Continue(()));
             }
-            entries.push(&entry.name, entry.ino, entry.file_type);
+            visitor(&entry.name, entry.ino, entry.file_type)
+        });
+        match lower {
+            Err(Errno::ENOENT) if in_upper => Ok(()),
+            read => read,
         }
-        Ok(entries)
     }
 }
 
@@ -210,30 +238,44 @@ pub(super) fn read_directory(
     name: &AbsPath,
     caller: &dyn Caller,
 ) -> Result<Vec<DirEntry>, Errno> {
+    let mut entries = Vec::new();
+    each_entry(below, name, caller, |entry| {
+        entries.push(entry);
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(entries)
+}
+
+/// Visits them one by one: there may be many.
+fn each_entry(
+    below: &dyn Filesystem,
+    name: &AbsPath,
+    caller: &dyn Caller,
+    mut visitor: impl FnMut(DirEntry) -> Result<ControlFlow<()>, Errno>,
+) -> Result<(), Errno> {
     match below.open(name, &OpenHow { flags: OpenFlags::DIRECTORY, mode: 0 }, caller)? {
         Opened::Host(fd) => {
-            let mut entries = Vec::new();
             for (entry, next) in fs::read_dir(format!("/proc/self/fd/{}", fd.as_raw_fd()))?.zip(1..) {
                 let entry = entry?;
-                let kind = entry.file_type()?;
-                entries.push(DirEntry {
-                    ino: entry.ino(),
-                    file_type: file_type(kind),
-                    name: entry.file_name().into_vec(),
-                    next,
-                });
+                let file_type = file_type(entry.file_type()?);
+                let entry = DirEntry { ino: entry.ino(), file_type, name: entry.file_name().into_vec(), next };
+                if visitor(entry)?.is_break() {
+                    return Ok(());
+                }
             }
-            Ok(entries)
+            Ok(())
         }
         Opened::Virtual(file) => {
-            let mut entries: Vec<DirEntry> = Vec::new();
+            let mut position = 0;
             loop {
-                let more = file.entries(entries.last().map_or(0, |entry| entry.next))?;
-                if more.is_empty() {
-                    entries.retain(|entry| entry.name != b"." && entry.name != b"..");
-                    return Ok(entries);
+                let more = file.entries(position)?;
+                let Some(last) = more.last() else { return Ok(()) };
+                position = last.next;
+                for entry in more {
+                    if entry.name != b"." && entry.name != b".." && visitor(entry)?.is_break() {
+                        return Ok(());
+                    }
                 }
-                entries.extend(more);
             }
         }
     }
