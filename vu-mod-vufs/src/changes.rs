@@ -1,6 +1,9 @@
 //! What the upper directory of a `cow` mount holds against the lower one, told from the outside: the mount need not be there.
 
-use crate::union::record::{self, Record};
+use crate::{
+    stored::{Xattrs, stored_xattrs},
+    union::record::{self, Record},
+};
 use std::{
     collections::BTreeMap,
     ffi::OsStr,
@@ -38,8 +41,8 @@ pub struct Change {
     pub object: Option<PathBuf>,
     /// The attributes as the union shows them; meaningless for what was removed.
     pub stat: Stat,
-    /// Extended attributes that the host does not store.
-    pub xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// The extended attributes as the union shows them.
+    pub xattrs: Xattrs,
     /// A directory that shows nothing of the lower one of that name.
     pub opaque: bool,
 }
@@ -99,11 +102,14 @@ impl Comparison<'_> {
         let marked = record.opaque || is_whiteout(&self.mark(&path));
         let hides = !merged || marked;
         let opaque = is_directory && marked && (lower_directory && merged || self.lower.is_none());
+        let mut xattrs = stored_xattrs(&name);
+        xattrs.extend(record.xattrs);
+        let same_xattrs = || self.lower.is_some_and(|lower| stored_xattrs(&lower.join(&path)) == xattrs);
         let difference = match &below {
             None => Some(Difference::Added),
             Some(below) if Stat::from(below).file_type() != stat.file_type() => Some(Difference::Changed),
             Some(below) if !is_directory && self.content_differs(&path, &meta, below)? => Some(Difference::Changed),
-            Some(below) if attributes_differ(&stat, below) || !record.xattrs.is_empty() => Some(Difference::Attributes),
+            Some(below) if attributes_differ(&stat, below) || !same_xattrs() => Some(Difference::Attributes),
             Some(_) => None,
         };
         if difference.is_some() || opaque {
@@ -112,7 +118,7 @@ impl Comparison<'_> {
                 difference: difference.unwrap_or(Difference::Attributes),
                 object: Some(name),
                 stat,
-                xattrs: record.xattrs,
+                xattrs,
                 opaque,
             });
         }
@@ -163,16 +169,11 @@ impl Comparison<'_> {
         {
             let mut stat = Stat::from(&meta);
             record.apply(&mut stat);
-            if attributes_differ(&stat, &meta) {
+            if attributes_differ(&stat, &meta) || !record.xattrs.is_empty() {
                 let difference = Difference::Attributes;
-                found.push(Change {
-                    path: child,
-                    difference,
-                    object: None,
-                    stat,
-                    xattrs: record.xattrs,
-                    opaque: false,
-                });
+                let mut xattrs = stored_xattrs(&lower.join(&child));
+                xattrs.extend(record.xattrs);
+                found.push(Change { path: child, difference, object: None, stat, xattrs, opaque: false });
             }
         }
         Ok(())
@@ -222,8 +223,10 @@ impl Comparison<'_> {
         let record = self.record(Path::new(copy.file_name().unwrap_or_default()), None)?.unwrap_or_default();
         let mut stat = Stat::from(&copy.symlink_metadata()?);
         record.apply(&mut stat);
-        let (xattrs, object) = (record.xattrs, Some(copy.clone()));
-        Ok(Some(Change { path, difference: Difference::Changed, object, stat, xattrs, opaque: false }))
+        let mut xattrs = stored_xattrs(copy);
+        xattrs.extend(record.xattrs);
+        let (difference, object) = (Difference::Changed, Some(copy.clone()));
+        Ok(Some(Change { path, difference, object, stat, xattrs, opaque: false }))
     }
 
     fn is_opaque(&self, path: &Path) -> io::Result<bool> {
@@ -273,7 +276,7 @@ fn deleted(path: PathBuf) -> Change {
         difference: Difference::Deleted,
         object: None,
         stat: Stat::default(),
-        xattrs: BTreeMap::new(),
+        xattrs: Xattrs::new(),
         opaque: false,
     }
 }

@@ -9,11 +9,13 @@
 mod bind;
 mod changes;
 mod options;
+mod stored;
 mod union;
 
 pub use bind::Bind;
 pub use changes::{Change, Difference, changes};
 pub use options::{Mode, Options};
+pub use stored::{Xattrs, store_xattrs, stored_xattrs};
 pub use union::{Attributes, Kind, Union};
 
 use std::sync::Arc;

@@ -42,8 +42,11 @@ impl Call<'_> {
     /// # Errors
     /// Those of [`Filesystem::locate`].
     pub(super) fn for_opening(&self, mut place: Place, flags: OpenFlags) -> Result<Place, Errno> {
-        // Of all others, reading and changing happen at the same place.
-        if !self.core.has_virtual_files() || place.opaque || place.host().is_none() && place.found {
+        let path_only = flags.contains(OpenFlags::PATH);
+        let unnamed = flags.contains(OpenFlags::TMPFILE) && !path_only;
+        // Of all others, reading and changing happen at the same place. A file without a name is made by the tracee, for only who has opened it may
+        // give it one (`do_linkat`, fs/namei.c).
+        if !self.core.has_virtual_files() || place.opaque || place.host().is_none() && place.found && !unnamed {
             return Ok(place);
         }
         let file_type = match place.found.then(|| place.file_type(self)) {
@@ -52,12 +55,9 @@ impl Call<'_> {
             Some(Err(errno)) => return Err(errno),
         };
         place.found = file_type.is_some();
-        let path_only = flags.contains(OpenFlags::PATH);
         let writes = flags.writes() && !path_only;
         match file_type {
-            Some(FileType::Directory) if flags.contains(OpenFlags::TMPFILE) && !path_only => {
-                self.for_writing(place, Purpose::Write)
-            }
+            Some(FileType::Directory) if unnamed => self.for_writing(place, Purpose::Write),
             Some(FileType::Directory) => Ok(self.for_listing(place)?),
             Some(FileType::Regular) if writes && !flags.contains(OpenFlags::CREAT | OpenFlags::EXCL) => {
                 let purpose = if flags.contains(OpenFlags::TRUNC) { Purpose::Replace } else { Purpose::Write };
@@ -179,6 +179,22 @@ impl Call<'_> {
         let host = host_name(link).ok()?;
         let name = self.descriptor_name(&self.task, number).unwrap_or_else(|| host.clone());
         Some((name, host))
+    }
+
+    /// The place that tells by inotify(7) what happens in a directory: that where names are made.
+    pub(super) fn for_watching(&self, place: Place) -> Place {
+        let listed_by_mount = self.core.has_virtual_files()
+            && !place.opaque
+            && place.found
+            && self.layer.locate(&place.name, Purpose::List) == Ok(Location::Own);
+        if !listed_by_mount || !place.file_type(self).is_ok_and(|kind| kind == FileType::Directory) {
+            return place;
+        }
+        match self.layer.locate(&place.name, Purpose::Write) {
+            Ok(location @ Location::Host(_)) => Place { location, handle: None, native: false, ..place },
+            // Nothing is made where nothing can be written to: what is read there is watched.
+            _ => place,
+        }
     }
 
     /// A host's name of an object that its mount keeps itself, for calls that need one.

@@ -312,6 +312,12 @@ fn placed(call: &Call<'_>, name: &str, follow: Follow, place: Place) -> Result<P
     if name.ends_with("stat64") {
         return call.for_attributes(place);
     }
+    if name == "inotify_add_watch" {
+        return Ok(match call.for_watching(place) {
+            place if place.location == Location::Own && place.found => call.with_host_name(place)?,
+            place => place,
+        });
+    }
     if place.location != Location::Own || !place.found || own::has_operation(name) || follow == Follow::Entry {
         return Ok(place);
     }

@@ -251,9 +251,6 @@ impl Trees {
         flags: RenameFlags,
         caller: &dyn Caller,
     ) -> Result<(), Errno> {
-        if !(RenameFlags::NOREPLACE | RenameFlags::EXCHANGE).contains(flags) {
-            return Err(Errno::EINVAL);
-        }
         refuse_reserved(to)?;
         let source = self.stat(from)?;
         let target = match self.stat(to) {
@@ -268,10 +265,15 @@ impl Trees {
             // Two names of one object stay as they are (rename(2)).
             return Ok(());
         }
+        // To leave a whiteout behind is B's to do, where B changes (`ovl_rename`, fs/overlayfs/dir.c).
+        let known = (RenameFlags::NOREPLACE | RenameFlags::EXCHANGE).contains(flags);
+        if self.kind == Kind::Cow && !known {
+            return Err(Errno::EINVAL);
+        }
         match self.kind {
             Kind::Merge => return self.rename_in_lower(from, to, flags, caller),
             Kind::Mincow => match self.rename_in_lower(from, to, flags, caller) {
-                Err(errno) if refused(errno) => {}
+                Err(errno) if refused(errno) && known => {}
                 done => return done,
             },
             Kind::Cow => {}

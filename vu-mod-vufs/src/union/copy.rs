@@ -37,10 +37,18 @@ impl Trees {
             _ => None,
         };
         match (self.kind, place, lower) {
+            // What is made in a directory of both is made in B.
+            (Kind::Merge, Place::Upper, _) if self.directory(path)?.lower => Ok(Side::Lower),
             (Kind::Merge, Place::Upper | Place::Nowhere, _) => Err(Errno::EROFS),
             (Kind::Merge, Place::Lower, Some(_)) => Ok(Side::Lower),
             (Kind::Merge, Place::Lower, None) => self.parent_in_lower(path).map(|()| Side::Lower),
-            (_, Place::Upper, _) => Ok(Side::Upper),
+            (_, Place::Upper, _) => {
+                if path.is_root() {
+                    // Whoever watches A is not to see this come.
+                    self.make_container(path)?;
+                }
+                Ok(Side::Upper)
+            }
             // Writing to a device or a FIFO changes nothing of it.
             (_, Place::Lower, Some(stat)) if is_special(&stat) => Ok(Side::Lower),
             (Kind::Mincow, Place::Lower, Some(_)) if self.lower_permits(path, AccessMode::WRITE)? => Ok(Side::Lower),

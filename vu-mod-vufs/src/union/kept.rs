@@ -363,6 +363,7 @@ impl Trees {
         flags: XattrFlags,
         caller: &dyn Caller,
     ) -> Result<(), Errno> {
+        self.may_have(path, name)?;
         let mut kept = false;
         self.changed(path, |fs, file, record| match record.xattrs.contains_key(name) {
             true if flags.contains(XattrFlags::CREATE) => Err(Errno::EEXIST),
@@ -387,7 +388,15 @@ impl Trees {
         self.change_record(path, |record, _| drop(record.xattrs.insert(name.to_vec(), value.to_vec())))
     }
 
+    /// Only files and directories have attributes of users (`xattr_permission`, fs/xattr.c).
+    fn may_have(&self, path: &AbsPath, name: &[u8]) -> Result<(), Errno> {
+        let has = !name.starts_with(b"user.")
+            || matches!(self.stat(path)?.file_type(), FileType::Regular | FileType::Directory);
+        if has { Ok(()) } else { Err(Errno::EPERM) }
+    }
+
     pub(crate) fn remove_xattr(&self, path: &AbsPath, name: &[u8], caller: &dyn Caller) -> Result<(), Errno> {
+        self.may_have(path, name)?;
         let mut kept = false;
         self.changed(path, |fs, file, record| {
             kept = record.xattrs.contains_key(name);

@@ -114,12 +114,15 @@ impl Trees {
             }
         }
         match self.below.mkdir(&self.mark(path), CONTAINER_MODE, &self.me) {
-            Ok(()) | Err(Errno::EEXIST) => {
-                self.cache.forget();
-                Ok(())
-            }
-            Err(errno) => Err(errno),
+            Ok(()) | Err(Errno::EEXIST) => {}
+            Err(errno) => return Err(errno),
         }
+        if path.is_root() {
+            // What is made in it to be copies of B's objects is to have their ACLs, not what A gives to new ones. A file system without ACLs has none.
+            let _ = self.below.remove_xattr(&self.mark(path), b"system.posix_acl_default", &self.me);
+        }
+        self.cache.forget();
+        Ok(())
     }
 
     /// A whiteout under a directory of A gives way to marks of what is in that: that it hides what B has is kept otherwise, before.

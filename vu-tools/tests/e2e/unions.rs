@@ -279,6 +279,17 @@ fn vufsdiff_tells_what_was_changed() {
 }
 
 #[test]
+fn vufsdiff_knows_extended_attributes() {
+    let changes = "setfattr -n user.k -v new zero; setfacl -m u:1:r dir/lines; setfacl -d -m u:2:rwx dir; setfattr -n user.gone -v 1 many/f1; setfattr -x user.gone many/f1; echo x >> file; setfattr -n user.k -v file file";
+    let told = "getfattr -d -m user zero file many/f1; getfacl -cpn dir/lines dir";
+    let site = Site::new();
+    let seen = site.session(&format!("{MOUNT}{changes}; {told}")).ok();
+    let said = site.session("vufsdiff $D/up $W; vufsdiff --tar - $D/up $W | grep -ac -e SCHILY.xattr.user.k=new -e SCHILY.xattr.user.k=file; vufsdiff --apply $D/up $W; vufsdiff $D/up $W");
+    assert_eq!(said.ok(), "M dir/\nM dir/lines\nC file\nC hard\nM zero\n3\n");
+    assert_eq!(site.native(told).ok(), seen);
+}
+
+#[test]
 fn vufsdiff_writes_down_and_archives() {
     let site = Site::new();
     let told = "cd $W; find . ! -name null -printf '%p %y %m %s %l\\n' | sort; cat file dir/lines";
@@ -316,4 +327,125 @@ fn many_entries() {
         "mkdir $D/up/many; vuumount $W; for i in $(seq 5000); do : > many/g$i; done; vumount -t vufs -o cow $D/up $W; cd $W; rm many/g1*; for i in $(seq 3000); do : > many/h$i; done; ls many | wc -l; find many -type f | wc -l; ls -f many | sort | uniq -d; python3 -c 'import os; e = list(os.scandir(\"many\")); print(len(e), all(x.inode() == x.stat().st_ino for x in e))'; rm -r many; ls many; mkdir many; ls many",
         "6909\n6909\n6909 True\nls: cannot access 'many': No such file or directory\n",
     );
+}
+
+#[test]
+fn access_control_lists() {
+    as_in_a_directory(
+        "umask 077; setfacl -m u:1:rwx file && getfacl -cpn file; echo x >> file; chmod 640 file; getfacl -cpn file; setfacl -d -m u:2:rwx,o::- dir dir/sub; echo x >> dir/sub/inner; getfacl -cpn dir/sub/inner
+        echo > dir/new; mkdir dir/sub/made; mkfifo dir/pipe; getfacl -cpn dir/new dir/sub/made dir/pipe; mv dir/new .; getfacl -cpn new; cp -a dir/sub/made .; getfacl -cpn made; setfacl -b file; setfacl -k dir; getfacl -cpn file dir",
+    );
+    // Copies have the lists of B's objects, not those that A gives to new ones.
+    says(
+        "cd $D; vuumount $W; rm -rf up; mkdir up; setfacl -d -m u:2:rwx up; vumount -t vufs -o cow up $W; cd $W; getfacl -cpn file > $D/before; echo x >> file; chmod 700 dir/sub; getfacl -cpn file | cmp - $D/before; getfacl -cpn dir/sub; echo > new; getfacl -cpn new | grep -c user:2",
+        "user::rwx\ngroup::---\nother::---\n\n1\n",
+    );
+}
+
+#[test]
+fn files_without_a_name_get_one() {
+    as_in_a_directory(
+        "cat > $D/unnamed.py << 'END'
+import ctypes, errno, os, sys
+libc = ctypes.CDLL(None, use_errno=True)
+for place in '.', 'dir/sub', 'empty':
+    for name in 'one', 'two':
+        fd = os.open(place, os.O_TMPFILE | os.O_RDWR, 0o640)
+        os.write(fd, b'unnamed')
+        to = os.fsencode(place + '/' + name)
+        linked = libc.linkat(fd, b'', -100, to, 0x1000) if name == 'one' else libc.linkat(-100, b'/proc/self/fd/%d' % fd, -100, to, 0x400)
+        print(to, linked, errno.errorcode.get(ctypes.get_errno()), os.fstat(fd).st_nlink, os.path.sameopenfile(fd, os.open(to, 0)))
+END
+        python3 $D/unnamed.py",
+    );
+}
+
+#[test]
+fn attributes_of_users_belong_to_files_and_directories() {
+    as_in_a_directory(
+        "for f in link fifo dangling; do setfattr -h -n user.x -v 1 $f; setfattr -h -x user.x $f; done; setfattr -n user.x -v 1 file; setfattr -n user.x -v 2 dir; getfattr -h -d file dir link; setfattr -x user.x file; getfattr -d file hard",
+    );
+}
+
+#[test]
+fn what_happens_in_a_directory_is_told() {
+    as_in_a_directory(
+        "cat > $D/watch.py << 'END'
+import ctypes, os, struct
+libc = ctypes.CDLL(None, use_errno=True)
+fd = libc.inotify_init1(os.O_NONBLOCK)
+# Closed after writing, moved from, moved to, created, deleted.
+for place in '.', 'dir', 'dir/sub', 'empty':
+    assert libc.inotify_add_watch(fd, os.fsencode(place), 0x3c8) > 0
+open('dir/sub/inner', 'a').write('x')
+open('new', 'w').close()
+os.mkdir('empty/made')
+open('dir/one', 'w').write('x')
+os.rename('dir/one', 'dir/two')
+os.unlink('dir/two')
+os.rmdir('empty/made')
+data = os.read(fd, 65536)
+while data:
+    watch, mask, _, length = struct.unpack_from('iIII', data)
+    name = os.fsdecode(data[16:16 + length].rstrip(b'\\0'))
+    data = data[16 + length:]
+    # What is copied up comes from elsewhere.
+    if mask & 0x80 == 0 or name == 'two':
+        print(watch, hex(mask), name)
+END
+        python3 $D/watch.py",
+    );
+}
+
+#[test]
+fn a_merge_makes_unnamed_files_where_it_makes_names() {
+    let site = Site::new();
+    let said = site.session("cd $D; mkdir -p add/dir/sub; vumount -t vufs -o merge add $W; python3 -c 'import ctypes, os; fd = os.open(\"work/dir/sub\", os.O_TMPFILE | os.O_RDWR, 0o600); ctypes.CDLL(None).linkat(-100, b\"/proc/self/fd/%d\" % fd, -100, b\"work/dir/sub/made\", 0x400)'; ls work/dir/sub; vuumount $W; ls work/dir/sub add/dir/sub");
+    assert_eq!(said.ok(), "deep\ninner\nmade\nadd/dir/sub:\n\nwork/dir/sub:\ndeep\ninner\nmade\n");
+}
+
+#[test]
+fn trees_of_the_original_are_read_and_written() {
+    says(
+        "cd $D; vuumount $W; mkdir -p up/.-/dir up/dir; : > up/.-/script; : > up/.-/empty; : > up/.-/dir/lines; : > up/null
+        d=$'\\x7f'; printf 'mode=0600\\nuid=0\\ngid=7\\nnew=line\\nctime=12.5\\nno line\\n' > up/.-/zero$d; printf 'type=c\\nmode=0666\\nuid=0\\ngid=0\\nrdev=1,3\\ndev=8,1\\nctime=1\\n' > up/.-/null$d; printf 'mode=0711\\nuid=5\\n' > up/.-/dir$d
+        vumount -t vufs -o cow up $W; cd $W; ls -d script empty dir/lines dir/up; stat -c '%n %a %u %F' zero null dir; stat -c %t,%T null
+        chmod 640 zero; chown 9 zero; echo x >> zero; mv zero moved; mkdir empty; ls empty; stat -c '%a %u %g' moved; rm null; mknod disk b 8 1; rm -r dir; mkdir dir; ls dir; cd $D/up/.-; find . | tr $d + | sort; grep -v -e ino= -e dev= -e object= moved$d",
+        "ls: cannot access 'script': No such file or directory\nls: cannot access 'empty': No such file or directory\nls: cannot access 'dir/lines': No such file or directory\ndir/up\nzero 600 0 regular empty file\nnull 666 0 character special file\ndir 711 5 directory\n1,3\n640 9 7\n.\n./dir\n./disk+\n./empty\n./moved+\n./script\n./zero\nmode=0640\nuid=9\ngid=7\nnew=line\nctime=12.5\nno line\n",
+    );
+}
+
+/// Changes that the kernel makes in one step, and so must be old or new: not a part of them.
+const WHOLE: [&str; 4] =
+    ["echo more >> dir/lines", "mv file dir/sub/inner", "chmod 700 dir/sub", "mkdir made; rm zero; mv made zero"];
+
+#[test]
+fn killed_before_any_step() {
+    let tell = "LC_ALL=C; find . -exec stat -c '%n %F %a' {} + | sort; find . -type f -exec md5sum {} + | sort; find $D/up/.- -name '*tmp.*' 2> /dev/null";
+    let clean = "cd /; chmod -R u+w $D/up; rm -rf $D/up";
+    // The hypervisor is killed before the Nth of its calls that change something, if there are so many. strace must be an ancestor where Yama restricts it.
+    let killed = "STEPS=mkdirat,mknodat,renameat2,linkat,symlinkat,unlinkat,fchownat,chmod,setxattr,utimensat,copy_file_range,ftruncate
+        rm -f $D/pid $D/go $D/log $D/done; soon() { for i in $(seq 1000); do \"$@\" && break; sleep 0.01; done; }; export -f soon
+        $UMVU -N -m vufs -- bash -c \"$MOUNT echo \\$(vuname -U) > $D/new; mv $D/new $D/pid; soon [ -e $D/go ]; $CHANGE; : > $D/done\" &
+        soon [ -e $D/pid ]; (soon grep -q attached $D/log; : > $D/go) 2> /dev/null &
+        exec strace -f -o /dev/null -e trace=$STEPS -e inject=$STEPS:signal=KILL:when=$N -p $(cat $D/pid) 2> $D/log";
+    for change in WHOLE {
+        let site = Site::new();
+        let steps: Vec<&str> = change.split("; ").collect();
+        let states: Vec<String> = (0..=steps.len())
+            .map(|count| {
+                let some: String = steps.iter().take(count).map(|step| format!("{step}\n")).collect();
+                site.session(&format!("{MOUNT}{some}{tell}; {clean}")).ok()
+            })
+            .collect();
+        let mut kills = 0;
+        while !site.path().join("done").exists() {
+            kills += 1;
+            let script = format!("export N={kills} MOUNT='{}' CHANGE='{change}'\n{killed}", MOUNT.replace('\n', "; "));
+            site.native(&script);
+            let seen = site.session(&format!("{MOUNT}{tell}; {clean}")).ok();
+            assert!(states.contains(&seen), "{change}, killed before step {kills}:\n{}", difference(&states[0], &seen));
+        }
+        assert!(kills > 2, "{change}: it was not killed");
+    }
 }

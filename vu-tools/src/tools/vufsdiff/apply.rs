@@ -10,7 +10,7 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown, symlink};
 use std::path::{Path, PathBuf};
 use vu_api::{FileType, Stat};
-use vu_mod_vufs::{Change, Difference};
+use vu_mod_vufs::{Change, Difference, store_xattrs};
 
 /// Makes all changes. What cannot be done is said, and the rest goes on.
 pub fn apply(changes: &[Change], lower: &Path) -> Outcome {
@@ -34,10 +34,9 @@ pub fn apply(changes: &[Change], lower: &Path) -> Outcome {
     // What is written into a directory changes its times, and needs its mode.
     for change in present().collect::<Vec<_>>().into_iter().rev() {
         let name = lower.join(&change.path);
+        // A list of access rights goes with the mode, and before it: who may do most is told by both.
+        done(&name, store_xattrs(&name, &change.xattrs));
         done(&name, attributes(&change.stat, &name));
-        if !change.xattrs.is_empty() {
-            done(&name, Err(io::Error::other("its extended attributes are not written")));
-        }
     }
     Ok(status)
 }
