@@ -62,6 +62,33 @@ static void attributes(const char *what, int failed, const struct stat *st)
            directory ? 0 : (long)st->st_size);
 }
 
+/* An access control list with an entry for a user (`struct posix_acl_xattr_header`, linux/posix_acl_xattr.h). */
+static long set_acl(const char *path, const char *name, int user)
+{
+    struct __attribute__((packed)) {
+        unsigned version;
+        struct __attribute__((packed)) {
+            unsigned short tag, perm;
+            unsigned id;
+        } entries[5];
+    } acl = {2, {{1, 6, -1}, {2, 7, user}, {4, 5, -1}, {0x10, 5, -1}, {0x20, 1, -1}}};
+    return setxattr(path, name, &acl, sizeof acl, 0);
+}
+
+/* What of the attributes is the file system's own: access control lists; and times that were set on purpose. */
+static void lists(const char *path, const struct stat *st)
+{
+    static const char *const names[] = {"system.posix_acl_access", "system.posix_acl_default"};
+    char value[1024];
+    for (int i = 0; i < 2; i++) {
+        long length = S_ISLNK(st->st_mode) ? -1 : lgetxattr(path, names[i], value, sizeof value);
+        if (length > 0)
+            printf("  %s %ld bytes %08x\n", names[i] + 17, length, hash(value, length));
+    }
+    if (st->st_mtim.tv_sec < 1000)
+        printf("  of %ld.%09ld\n", (long)st->st_mtim.tv_sec, st->st_mtim.tv_nsec);
+}
+
 static int by_name(const void *a, const void *b)
 {
     return strcmp(*(char *const *)a, *(char *const *)b);
@@ -105,6 +132,7 @@ static void dump(int at, const char *name, const char *path)
         return;
     }
     attributes(path, 0, &st);
+    lists(path, &st);
     if (S_ISLNK(st.st_mode)) {
         char target[4096];
         long length = readlinkat(at, name, target, sizeof target - 1);
@@ -229,6 +257,50 @@ int main(int argc, char **argv)
             break;
         case 'e': list(what, directories[slot]); break;
         case 'M': result(what, mkdirat(directories[slot] ? dirfd(directories[slot]) : -1, b, 0755)); break;
+        case 'Z': result(what, syscall(SYS_renameat2, AT_FDCWD, a, AT_FDCWD, b, 4)); break;
+        case 'A': result(what, set_acl(a, "system.posix_acl_access", n)); break;
+        case 'D': result(what, set_acl(a, "system.posix_acl_default", n)); break;
+        case 'B':
+            /* Of one that is not there, overlayfs alone says so. */
+            if (getxattr(a, "system.posix_acl_access", 0, 0) >= 0)
+                result(what, removexattr(a, "system.posix_acl_access"));
+            break;
+        case 'x': result(what, lremovexattr(a, "user.x")); break;
+        case 'j': {
+            /* Their order is the file system's. */
+            char names[4096];
+            long length = llistxattr(a, names, sizeof names);
+            unsigned sum = 0;
+            int count = 0;
+            for (long i = 0; i < length; i += strlen(names + i) + 1, count++)
+                sum += hash(names + i, strlen(names + i));
+            if (length < 0)
+                result(what, -1);
+            else
+                printf("%s: %d names %08x\n", what, count, sum);
+            break;
+        }
+        case 'E': {
+            struct timespec times[2] = {{n, 1}, {n, 2}};
+            result(what, utimensat(AT_FDCWD, a, times, AT_SYMLINK_NOFOLLOW));
+            break;
+        }
+        case 'Q': {
+            char name[64];
+            int fd = open(a, O_TMPFILE | O_RDWR, 0640);
+            snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
+            result(what, fd < 0 ? fd : write(fd, "unnamed", 7));
+            if (fd >= 0)
+                result("  linked", linkat(AT_FDCWD, name, AT_FDCWD, b, AT_SYMLINK_FOLLOW));
+            close(fd);
+            break;
+        }
+        case 'q': {
+            int fd = open(a, O_RDWR | O_NONBLOCK);
+            result(what, fd < 0 ? fd : fallocate(fd, n % 2 ? FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE : 0, n, 1 + 100 * n));
+            close(fd);
+            break;
+        }
         case 'U': result(what, unlinkat(directories[slot] ? dirfd(directories[slot]) : -1, b, 0)); break;
         default: printf("%s: ?\n", what);
         }

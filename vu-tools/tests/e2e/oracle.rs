@@ -1,4 +1,5 @@
-//! A `cow` mount against the kernel's overlayfs: the same random operations on both have the same results and leave the same trees.
+//! A `cow` mount against the kernel's overlayfs, `mincow` and `merge` against a plain directory: the same random operations on both have the same results and
+//! leave the same trees.
 
 use crate::harness::{Flavour, UMVU, difference, helper, run};
 use nix::unistd::geteuid;
@@ -6,22 +7,26 @@ use proptest::{prelude::*, test_runner::Config};
 use std::process::Command;
 
 /// The lower tree.
-const LOWER: &str = "mkdir -p a/d a/e/deep b c && echo one > a/x && echo two > a/d/p && echo three > b/x && echo file > f && echo linked > g && ln g h && ln g b/h && ln -s a l && ln -s nowhere s && mkfifo q && chmod 640 a/x && chmod 700 b && setfattr -n user.x -v old f";
+const LOWER: &str = "mkdir -p a/d a/e/deep b c && echo one > a/x && echo two > a/d/p && echo three > b/x && echo file > f && echo linked > g && ln g h && ln g b/h && ln -s a l && ln -s nowhere s && mkfifo q && chmod 640 a/x && chmod 700 b && setfattr -n user.x -v old f && setfattr -n system.posix_acl_access -v 0x0200000001000600ffffffff020007000300000004000400ffffffff10000400ffffffff20000400ffffffff a/d/p && setfattr -n system.posix_acl_default -v 0x0200000001000700ffffffff020007000300000004000500ffffffff10000700ffffffff20000000ffffffff a/e && touch -d @7 a/x b/x b f s";
 
-/// Runs operations in an overlay and in a view, in a mount namespace of their own. What they print is told apart by lines of `===`.
+/// Runs operations in what they are compared with, and in a view, in a mount namespace of their own. What they print is told apart by lines of `===`.
 const BOTH: &str = r#"
 set -e
 S=$(mktemp -d); trap 'umount -l $S; rmdir $S' EXIT
-mount -t tmpfs none $S; cd $S; mkdir l u w m u2
+mount -t tmpfs none $S; cd $S; mkdir l u w m u2 u3
 (cd l; eval "$LOWER"); cp -a l l2
 cat > ops
-mount -t overlay overlay -o lowerdir=l,upperdir=u,workdir=w,index=on,redirect_dir=off,metacopy=off m
-$OPS m < ops 2>&1; umount m
+case $AGAINST in
+overlay)
+    mount -t overlay overlay -o lowerdir=l,upperdir=u,workdir=w,index=on,redirect_dir=off,metacopy=off m
+    $OPS m < ops 2>&1; umount m;;
+directory) $OPS l < ops 2>&1;;
+esac
 echo ===
-COW="vumount -t vufs -o cow $S/u2 $S/l2 || exit 99;"
-$UMVU -N -m vufs -- sh -c "$COW \$OPS $S/l2 < ops" 2>&1
+MOUNTS=$(eval echo "\"$MOUNTS\"")
+$UMVU -N -m vufs -- sh -c "{ $MOUNTS; } || exit 99; \$OPS $S/l2 < ops" 2>&1
 echo ===
-$UMVU -N -m vufs -- sh -c "$COW \$OPS $S/l2 < /dev/null" 2>&1
+$UMVU -N -m vufs -- sh -c "{ $MOUNTS; } || exit 99; \$OPS $S/l2 < /dev/null" 2>&1
 echo ===
 $OPS l2 < /dev/null
 echo ===
@@ -67,18 +72,30 @@ fn operation() -> impl Strategy<Value = String> {
         1 => (slot.clone(), mode).prop_map(|(slot, mode)| format!("F {slot} {mode}")),
         2 => (slot.clone(), path()).prop_map(|(slot, p)| format!("d {slot} {p}")),
         2 => slot.clone().prop_map(|slot| format!("e {slot}")),
+        2 => (proptest::sample::select(&["A", "A", "D", "E", "q"][..]), path(), 0..9u8).prop_map(|(op, p, n)| format!("{op} {p} {n}")),
+        2 => (proptest::sample::select(&["B", "x", "j"][..]), path()).prop_map(|(op, p)| format!("{op} {p}")),
+        1 => (proptest::sample::select(&["Q", "Z"][..]), path(), path()).prop_map(|(op, a, b)| format!("{op} {a} {b}")),
         1 => (proptest::sample::select(&["M", "U"][..]), slot, path()).prop_map(|(op, slot, p)| format!("{op} {slot} {p}")),
     ]
 }
 
+/// What operations in mounts are compared with.
+#[derive(Debug, Clone, Copy)]
+enum Against {
+    Overlay,
+    Directory,
+}
+
 /// What each of the five runs printed.
-fn printed(operations: &[String]) -> Vec<String> {
+fn printed(against: Against, mounts: &str, operations: &[String]) -> Vec<String> {
     let mut command = Command::new("unshare");
     // A user who is not root is made root of a namespace, where overlays may be mounted, too.
     command.args(if geteuid().is_root() { &["--mount"][..] } else { &["--map-root-user", "--mount"] });
     command
         .args(["/bin/sh", "-c", BOTH])
         .env("LOWER", LOWER)
+        .env("MOUNTS", mounts)
+        .env("AGAINST", format!("{against:?}").to_lowercase())
         .env("UMVU", &*UMVU)
         .env("OPS", helper("tree_ops", Flavour::Static));
     let ran = run(command, (operations.join("\n") + "\n").as_bytes());
@@ -93,17 +110,36 @@ fn tree(text: &str) -> &str {
     text.find("--- tree").map_or("", |at| &text[at..])
 }
 
-#[test]
-fn a_cow_mount_is_an_overlay() {
-    // More by PROPTEST_CASES.
-    let cases = std::env::var("PROPTEST_CASES").map_or(40, |cases| cases.parse().unwrap());
+/// Random operations; more of them by `PROPTEST_CASES`.
+fn compare(against: Against, mounts: &str, cases: u32) {
+    let cases = std::env::var("PROPTEST_CASES").map_or(cases, |cases| cases.parse().unwrap());
     let config = Config { cases, max_shrink_iters: 400, failure_persistence: None, ..Config::default() };
     proptest!(config, |(operations in proptest::collection::vec(operation(), 1..30))| {
-        let [overlay, cow, again, lower, before] = <[String; 5]>::try_from(printed(&operations)).unwrap();
-        prop_assert!(overlay == cow, "overlay (host) and cow (view) differ:\n{}", difference(&overlay, &cow));
-        prop_assert!(tree(&cow) == tree(&again), "mounted again:\n{}", difference(tree(&cow), tree(&again)));
-        prop_assert!(lower == before, "the lower tree has changed:\n{}", difference(&before, &lower));
+        let [model, view, again, lower, before] = <[String; 5]>::try_from(printed(against, mounts, &operations)).unwrap();
+        prop_assert!(model == view, "{against:?} (host) and mount (view) differ:\n{}", difference(&model, &view));
+        prop_assert!(tree(&view) == tree(&again), "mounted again:\n{}", difference(tree(&view), tree(&again)));
+        prop_assert!(lower == before, "the lower tree is not as it should be:\n{}", difference(&before, &lower));
     });
+}
+
+#[test]
+fn a_cow_mount_is_an_overlay() {
+    compare(Against::Overlay, "vumount -t vufs -o cow $S/u2 $S/l2", 40);
+}
+
+#[test]
+fn so_is_one_over_another() {
+    compare(Against::Overlay, "vumount -t vufs -o cow $S/u2 $S/l2 && vumount -t vufs -o cow $S/u3 $S/l2", 15);
+}
+
+#[test]
+fn a_mincow_mount_of_what_is_ones_own_is_a_directory() {
+    compare(Against::Directory, "vumount -t vufs -o mincow $S/u2 $S/l2", 15);
+}
+
+#[test]
+fn so_is_a_merge_with_nothing() {
+    compare(Against::Directory, "vumount -t vufs -o merge $S/u2 $S/l2", 15);
 }
 
 /// Runs a script as root of a mount namespace, in a fresh tmpfs.

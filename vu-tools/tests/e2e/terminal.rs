@@ -89,6 +89,7 @@ fn bash(site: &Site, view: Option<View>) -> Terminal {
         Some(View::Inside) => terminal.line("vumount -t vufs / $M; cd $M$W; PATH=$M/usr/bin:$M/bin"),
         Some(View::Root) => terminal.line("vumount -t vufs / /"),
         Some(View::Cow) => terminal.line("mkdir -p $D/cow; vumount -t vufs -o cow,except=/proc $D/cow /"),
+        Some(View::Upper | View::Merge) => unreachable!("none of the views that a terminal is opened in"),
     }
     terminal
 }
