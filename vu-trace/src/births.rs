@@ -6,16 +6,18 @@
 use crate::{
     debugger::{Debuggee, Kind, event_option},
     memory::{Memory, ProcessMemory},
-    proc::Status,
+    proc::{self, Status},
     ptrace::{Gone, Midway, Stopped, Tid, interrupt},
     tracer::{Phase, Process, Thread, Tracer},
     verdict::{Birth, Hypervisor},
-    x86_64::Registers,
+    x86_64::{Abi, Registers},
 };
 use std::time::{Duration, Instant};
 
 /// How long a parent that is alive may take from making a child to telling so, on a machine that has much else to do.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How long one is waited for that may be in the midst of making it.
+const LONGEST: Duration = Duration::from_secs(30);
 /// How long a child waits if its parent is not known, or somebody was killed who may have been it.
 const IMPATIENCE: Duration = Duration::from_millis(100);
 
@@ -103,8 +105,16 @@ impl<H: Hypervisor> Tracer<H> {
             let process = status.process().unwrap_or(child);
             let maker = if process == child { status.parent() } else { Some(process) };
             let maker = maker.filter(|maker| self.processes.contains_key(maker));
-            // A parent that is alive tells, sooner or later.
-            if waited < if maker.is_some() && self.deceased.is_empty() { PATIENCE } else { IMPATIENCE } {
+            // A parent that is alive, and may be about to tell, is waited for: on a busy machine that takes its time, and others are killed meanwhile.
+            let may_tell = maker.is_some_and(|maker| self.makes_children(maker));
+            let patience = if may_tell {
+                LONGEST
+            } else if maker.is_some() && self.deceased.is_empty() {
+                PATIENCE
+            } else {
+                IMPATIENCE
+            };
+            if waited < patience {
                 continue;
             }
             // The last one that was killed is the likeliest; otherwise a thread that went with an exec of another one of its process. If nothing is
@@ -128,6 +138,18 @@ impl<H: Hypervisor> Tracer<H> {
         if !self.newborn.is_empty() || !self.deceased.is_empty() || !self.stillborn.is_empty() {
             self.doorbell.alarm();
         }
+    }
+
+    /// Whether a thread of a process is in a call that makes a thread or process, its stop at the end of that included, or runs, so that it may be.
+    fn makes_children(&self, process: Tid) -> bool {
+        let makes = |tid: Tid| match proc::sleeps_in(tid) {
+            Some((nr, _)) => [Abi::X86_64, Abi::I386]
+                .map(Abi::numbers)
+                .iter()
+                .any(|numbers| [numbers.clone, numbers.clone3, numbers.vfork, numbers.fork].contains(&nr)),
+            None => true,
+        };
+        self.threads.iter().any(|(&tid, thread)| thread.process == process && makes(tid))
     }
 
     /// Some thread of a process.

@@ -65,6 +65,7 @@ impl Abi {
                 prctl: libc::SYS_prctl,
                 clone: libc::SYS_clone,
                 clone3: libc::SYS_clone3,
+                fork: libc::SYS_fork,
                 vfork: libc::SYS_vfork,
                 restart_syscall: libc::SYS_restart_syscall,
             },
@@ -76,6 +77,7 @@ impl Abi {
                 prctl: 172,
                 clone: 120,
                 clone3: 435,
+                fork: 2,
                 vfork: 190,
                 restart_syscall: 0,
             },
@@ -91,6 +93,7 @@ pub(crate) struct Numbers {
     pub prctl: i64,
     pub clone: i64,
     pub clone3: i64,
+    pub fork: i64,
     pub vfork: i64,
     pub restart_syscall: i64,
 }
