@@ -171,7 +171,7 @@ impl<'a> Call<'a> {
     pub fn rewrite_with(&self, nr: i64, args: [Argument; 6], finish: Option<Finish>) -> Outcome {
         // The filter lets only those with a cookie pass that cannot lead past the view; the others are notified again, and recognised.
         let cookie = crate::table::lookup(self.abi, nr).is_some_and(crate::table::Row::takes_cookie);
-        Outcome::Rewrite(Box::new(Rewrite { nr, args, cookie, finish }))
+        Outcome::Rewrite(Box::new(Rewrite { nr, args, cookie, finish, filter: None }))
     }
 }
 

@@ -17,13 +17,13 @@ use std::{
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
 };
 use vu_api::{Errno, MountFlags};
 use vu_fd::Nodes;
-use vu_trace::{Abi, Birth, Hypervisor, Intercepted, Required, Tid, Verdict};
+use vu_trace::{Abi, Appearance, Birth, Hypervisor, Intercepted, Naming, Required, Tid, Verdict};
 
 /// The hypervisor.
 ///
@@ -44,10 +44,13 @@ pub struct Core {
     required: Arc<Required>,
     cookie: u64,
     installed: Mutex<Installed>,
+    messages: OnceLock<Option<vu_trace::Filter>>,
     virtual_files: AtomicBool,
     listed: AtomicBool,
     read_only: AtomicBool,
     no_exec: AtomicBool,
+    /// How many tasks are stopped by a signal.
+    stopped: AtomicUsize,
     generation: AtomicU64,
     first: Arc<View>,
     debug: Override,
@@ -77,10 +80,12 @@ impl Core {
             required,
             cookie,
             installed: Mutex::default(),
+            messages: OnceLock::new(),
             virtual_files: AtomicBool::new(false),
             listed: AtomicBool::new(false),
             read_only: AtomicBool::new(false),
             no_exec: AtomicBool::new(false),
+            stopped: AtomicUsize::new(0),
             generation: AtomicU64::new(1),
             first,
             debug: Override::default(),
@@ -103,6 +108,21 @@ impl Core {
     #[must_use]
     pub fn has_mounts_without_programs(&self) -> bool {
         self.no_exec.load(Ordering::Acquire)
+    }
+
+    /// Whether there are tasks that are stopped by a signal.
+    #[must_use]
+    pub fn has_stopped_tasks(&self) -> bool {
+        self.stopped.load(Ordering::Relaxed) > 0
+    }
+
+    /// One of them more, or less.
+    fn count_stopped(&self, before: bool, now: bool) {
+        match (before, now) {
+            (false, true) => self.stopped.fetch_add(1, Ordering::Relaxed),
+            (true, false) => self.stopped.fetch_sub(1, Ordering::Relaxed),
+            _ => 0,
+        };
     }
 
     /// A number that changes whenever a mount comes or goes in any view.
@@ -162,6 +182,13 @@ impl Core {
         }
     }
 
+    /// What a process is given that makes AF_UNIX sockets for datagrams.
+    #[must_use]
+    pub fn message_filter(&self) -> Option<vu_trace::Filter> {
+        let compile = || self.compiled(Filter::Message);
+        self.messages.get_or_init(compile).clone()
+    }
+
     /// A module makes identities virtual: who asks for one is to be looked at from now on, and so are paths, since programs are executed by them and
     /// `/proc` tells identities. Returns the filters that this made necessary.
     pub fn identities_are_virtual(&self) -> Vec<Filter> {
@@ -193,14 +220,15 @@ impl Core {
 
     /// Has a filter installed in every process; false if it cannot be made.
     fn require(&self, filter: Filter) -> bool {
+        self.compiled(filter).map(|filter| self.required.add(filter)).is_some()
+    }
+
+    fn compiled(&self, filter: Filter) -> Option<vu_trace::Filter> {
         match vu_trace::filter::compile(&table::filter(filter, self.cookie)) {
-            Ok(program) => {
-                self.required.add(vu_trace::Filter { program: program.into(), notifies: filter.notifies() });
-                true
-            }
+            Ok(program) => Some(vu_trace::Filter { program: program.into(), notifies: filter.notifies() }),
             Err(error) => {
                 tracing::error!("the filter {filter:?} cannot be made: {error}");
-                false
+                None
             }
         }
     }
@@ -337,8 +365,19 @@ impl Hypervisor for Core {
         }
     }
 
-    fn named_by(&self, process: Tid) -> Option<u16> {
-        self.tasks.get(process)?.process.named_by()
+    fn naming(&self, process: Tid) -> Naming {
+        self.tasks.get(process).map(|task| task.process.naming()).unwrap_or_default()
+    }
+
+    fn appears(&self, tid: Tid, appearance: Appearance) {
+        if let Some(task) = self.tasks.get(tid) {
+            let before = task.set_appearance(appearance);
+            self.count_stopped(before.stopped, appearance.stopped);
+        }
+    }
+
+    fn capabilities(&self, tid: Tid) -> Option<u64> {
+        Some(self.tasks.get(tid)?.identity()?.capabilities.effective)
     }
 
     fn auxiliary(&self, process: Tid) -> Vec<(u64, u64)> {
@@ -348,6 +387,7 @@ impl Hypervisor for Core {
 
     fn exited(&self, tid: Tid) {
         if let Some(task) = self.tasks.get(tid) {
+            self.count_stopped(task.appearance().stopped, false);
             task.tell(Tag::Tasks, format_args!("has ended"));
         }
         self.tasks.exited(tid);

@@ -2,9 +2,9 @@
 //!
 //! A task has none until it changes something for the first time: until then, the kernel answers. From then on the kernel's is only what counts on the host.
 
-use crate::{call::Call, mount_list, task::Task, view::View};
+use crate::{call::Call, task::Task, view::View};
 use parking_lot::RwLock;
-use std::{os::fd::OwnedFd, sync::Arc};
+use std::sync::Arc;
 use vu_api::{AbsPath, Capabilities, Errno, Identities, Identity, IdentityChange, Ids, SetIds};
 use vu_trace::Tid;
 
@@ -69,7 +69,11 @@ impl Task {
     pub fn identity_by(&self, rules: &dyn Identities) -> Result<Arc<Identity>, Errno> {
         match self.identity() {
             Some(identity) => Ok(identity),
-            None => Ok(Arc::new(rules.begins(parse(&self.status()?).ok_or(Errno::ESRCH)?))),
+            None => {
+                let mut host = parse(&self.status()?).ok_or(Errno::ESRCH)?;
+                host.no_new_privileges = self.appearance().no_new_privileges;
+                Ok(Arc::new(rules.begins(host)))
+            }
         }
     }
 
@@ -139,7 +143,7 @@ pub fn auxiliary(who: &Identity) -> Vec<(u64, u64)> {
 }
 
 /// The identity that `/proc/TID/status` tells (proc_pid_status(5)).
-fn parse(status: &str) -> Option<Identity> {
+pub(crate) fn parse(status: &str) -> Option<Identity> {
     let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim);
     let ids = |name: &str| {
         let mut ids = field(name)?.split_whitespace().map(|id| id.parse().ok());
@@ -158,55 +162,10 @@ fn parse(status: &str) -> Option<Identity> {
             ambient: set("CapAmb")?,
         },
         secure_bits: 0,
-        // The hypervisor had it promise; what it promised by itself is not known.
+        // The kernel shows the hypervisor's promise.
         no_new_privileges: false,
         free: false,
     })
-}
-
-/// An open file with what the view has for `/proc/TID/status`, if `path` on the host is that of a task with a virtual identity.
-///
-/// # Errors
-/// Those of reading the host's file.
-pub fn open_status(call: &Call<'_>, path: &AbsPath) -> Result<Option<OwnedFd>, Errno> {
-    let Some((tid, b"status")) = mount_list::file_of_task(path) else { return Ok(None) };
-    let Some(owner) = call.core.tasks.get(tid).filter(|task| call.view.has(task)) else { return Ok(None) };
-    let Some(who) = owner.identity() else { return Ok(None) };
-    mount_list::with_content(status_with(&owner.status()?, &who).as_bytes()).map(Some)
-}
-
-/// `/proc/TID/status` with another identity in it, in the kernel's form (`task_state`, `render_cap_t`, `fs/proc/array.c`).
-#[must_use]
-pub fn status_with(status: &str, who: &Identity) -> String {
-    let ids = |ids: &Ids| format!("{}\t{}\t{}\t{}", ids.real, ids.effective, ids.saved, ids.fs);
-    let set = |set: u64| format!("{set:016x}");
-    let mut text = String::with_capacity(status.len() + 64);
-    for line in status.lines() {
-        let name = line.split(':').next().unwrap_or_default();
-        let value = match name {
-            "Uid" => ids(&who.users),
-            "Gid" => ids(&who.groups),
-            "Groups" => {
-                let groups: Vec<String> = who.supplementary.iter().map(u32::to_string).collect();
-                groups.join(" ") + " "
-            }
-            "CapInh" => set(who.capabilities.inheritable),
-            "CapPrm" => set(who.capabilities.permitted),
-            "CapEff" => set(who.capabilities.effective),
-            "CapBnd" => set(who.capabilities.bounding),
-            "CapAmb" => set(who.capabilities.ambient),
-            _ => {
-                text.push_str(line);
-                text.push('\n');
-                continue;
-            }
-        };
-        text.push_str(name);
-        text.push_str(":\t");
-        text.push_str(&value);
-        text.push('\n');
-    }
-    text
 }
 
 #[cfg(test)]
@@ -216,19 +175,9 @@ mod tests {
     const STATUS: &str = "Name:\tcat\nUmask:\t0022\nUid:\t1000\t1001\t1002\t1003\nGid:\t7\t7\t7\t7\nFDSize:\t64\nGroups:\t4 24 \nThreads:\t1\nCapInh:\t0000000000000000\nCapPrm:\t0000000000000001\nCapEff:\t0000000000000000\nCapBnd:\t000001ffffffffff\nCapAmb:\t0000000000000000\nNoNewPrivs:\t1\n";
 
     #[test]
-    fn status_is_read_and_written() {
+    fn status_is_read() {
         let who = parse(STATUS).unwrap();
         assert_eq!(who.users, Ids { real: 1000, effective: 1001, saved: 1002, fs: 1003 });
         assert_eq!((who.supplementary.as_slice(), who.capabilities.bounding), (&[4, 24][..], 0x1ff_ffff_ffff));
-        assert_eq!(status_with(STATUS, &who), STATUS);
-        let other = Identity { users: Ids::default(), supplementary: vec![0], ..who };
-        let text = status_with(STATUS, &other);
-        assert!(text.contains("\nUid:\t0\t0\t0\t0\nGid:\t7\t7\t7\t7\nFDSize:\t64\nGroups:\t0 \nThreads:"), "{text}");
-    }
-
-    #[test]
-    fn the_machine_s_own_status_is_of_this_form() {
-        let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
-        assert_eq!(status_with(&status, &parse(&status).unwrap()), status);
     }
 }

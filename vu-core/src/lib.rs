@@ -22,6 +22,7 @@ mod modules;
 pub mod mount;
 pub mod mount_list;
 pub mod permission;
+mod proc_status;
 pub mod program;
 pub mod resolve;
 pub mod route;

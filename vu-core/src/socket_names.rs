@@ -32,6 +32,22 @@ impl SocketNames {
         }
     }
 
+    /// The same for a name of this length, of which only the beginning is told: if there is one only.
+    #[must_use]
+    pub fn given_by_beginning(&self, beginning: &[u8], length: usize) -> Option<Vec<u8>> {
+        let known = self.0.lock();
+        let mut fitting =
+            known.given.iter().filter(|(kernels, _)| kernels.len() == length && kernels.starts_with(beginning));
+        let (_, given) = fitting.next()?;
+        fitting.next().is_none().then(|| given.clone())
+    }
+
+    /// Whether none is known.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.lock().given.is_empty()
+    }
+
     /// What the program said.
     #[must_use]
     pub fn given(&self, kernels: &[u8]) -> Option<Vec<u8>> {
@@ -53,6 +69,9 @@ mod tests {
         }
         assert_eq!(names.given(&name(0)), None);
         assert_eq!(names.given(&name(1)), Some(b"second".to_vec()));
+        assert_eq!(names.given_by_beginning(b"65536", 5), Some(b"second".to_vec()));
+        assert_eq!(names.given_by_beginning(b"6553", 5), None, "several");
+        assert_eq!(names.given_by_beginning(b"65536", 6), None);
         assert_eq!(names.given(&name(MOST)), Some(b"second".to_vec()));
         assert_eq!(names.0.lock().order.len(), MOST);
     }

@@ -23,7 +23,7 @@ use std::{
     },
 };
 use vu_api::{AbsPath, Caller, Credentials, Errno, Family, Stack};
-use vu_trace::{Birth, ProcessMemory, Tid};
+use vu_trace::{Appearance, Birth, Naming, ProcessMemory, Tid};
 
 /// A thread of the view.
 pub struct Task {
@@ -47,6 +47,8 @@ pub struct Task {
     apart: Apart,
     /// Who it is where identities are virtual.
     pub(crate) identity: Held,
+    /// What the tracer knows of it that the kernel tells otherwise.
+    appearance: RwLock<Appearance>,
     held: Keep,
 }
 
@@ -62,6 +64,8 @@ pub struct Process {
     executable: Mutex<Option<AbsPath>>,
     /// The routes of directories opened with `O_PATH`, whose descriptions have no room for a tag, by device and inode number; oldest first.
     path_routes: Mutex<Vec<(Object, Arc<Route>)>>,
+    /// Whether the calls that carry message headers are intercepted in it.
+    watches_messages: AtomicBool,
     /// The same of the program it is about to execute.
     next_executable: Mutex<Next>,
 }
@@ -185,6 +189,17 @@ impl FsContext {
 }
 
 impl Task {
+    /// What `/proc` is to tell of it in the kernel's place.
+    #[must_use]
+    pub fn appearance(&self) -> Appearance {
+        *self.appearance.read()
+    }
+
+    /// That has changed; tells what it was.
+    pub fn set_appearance(&self, appearance: Appearance) -> Appearance {
+        std::mem::replace(&mut *self.appearance.write(), appearance)
+    }
+
     /// Its memory.
     #[must_use]
     pub fn memory(&self) -> ProcessMemory {
@@ -376,12 +391,18 @@ impl Process {
             pidfd: Keep::default(),
             executable: Mutex::default(),
             path_routes: Mutex::default(),
+            watches_messages: AtomicBool::new(false),
             next_executable: Mutex::default(),
         }
     }
 
     fn pidfd(&self) -> Result<Arc<Kept>, Errno> {
         self.pidfd.get(|| sys::pidfd_open(self.id.0))
+    }
+
+    /// Notes that the calls that carry message headers are intercepted from now on; whether they were not before.
+    pub fn watch_messages(&self) -> bool {
+        !self.watches_messages.swap(true, Ordering::Relaxed)
     }
 
     /// The name in the view of its program, if it differs from the host's.
@@ -407,15 +428,14 @@ impl Process {
         self.path_routes.lock().iter().find(|(known, _)| *known == object).map(|(_, route)| route.clone())
     }
 
-    /// Sets the name of the program that the process is about to execute, if it will differ from the host's, and which argument names the process if
-    /// the program does not.
-    pub fn set_next_executable(&self, path: Option<AbsPath>, named_by: Option<u16>) {
-        *self.next_executable.lock() = Next { path, named_by };
+    /// Sets the name of the program that the process is about to execute, if it will differ from the host's, and what the program is to find about itself.
+    pub fn set_next_executable(&self, path: Option<AbsPath>, naming: Naming) {
+        *self.next_executable.lock() = Next { path, naming };
     }
 
-    /// Which argument of the program that was just executed names the process; asked once.
-    pub fn named_by(&self) -> Option<u16> {
-        self.next_executable.lock().named_by.take()
+    /// What the program that was just executed is to find about itself; asked once.
+    pub fn naming(&self) -> Naming {
+        std::mem::take(&mut self.next_executable.lock().naming)
     }
 
     /// The process executes another program.
@@ -428,7 +448,7 @@ impl Process {
 #[derive(Debug, Default)]
 struct Next {
     path: Option<AbsPath>,
-    named_by: Option<u16>,
+    naming: Naming,
 }
 
 /// A name that `/proc` gives to an object, as a path.
@@ -526,6 +546,7 @@ impl Tasks {
             heard: AtomicBool::new(false),
             apart: Apart::default(),
             identity: Held::default(),
+            appearance: RwLock::default(),
             held: Keep::default(),
         };
         self.0.write().insert(tid, Arc::new(task));
@@ -541,6 +562,7 @@ impl Tasks {
             let process = Process::new(birth.process);
             *process.executable.lock() = parent.process.executable();
             process.path_routes.lock().clone_from(&parent.process.path_routes.lock());
+            process.watches_messages.store(parent.process.watches_messages.load(Ordering::Relaxed), Ordering::Relaxed);
             Arc::new(process)
         };
         let fs = if shares(libc::CLONE_FS) { parent.fs() } else { Arc::new(parent.fs().copy()) };
@@ -560,6 +582,7 @@ impl Tasks {
                 parent.apart.copy()
             },
             identity: parent.identity.inherited(),
+            appearance: RwLock::default(),
             held: Keep::default(),
         };
         self.0.write().insert(birth.child, Arc::new(task));
@@ -584,6 +607,7 @@ impl Tasks {
                 heard: AtomicBool::new(old.heard.load(Ordering::Relaxed)),
                 apart: old.apart.copy(),
                 identity: old.identity.moved(),
+                appearance: RwLock::new(old.appearance()),
                 held: Keep::default(),
             };
             tasks.insert(process, Arc::new(task));

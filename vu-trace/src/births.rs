@@ -79,8 +79,10 @@ impl<H: Hypervisor> Tracer<H> {
             // As with other filters: the kernel gives it to all threads at once, or each gets it when it stops.
             thread.waits = self.threads.get(&parent).map(|maker| maker.waits).unwrap_or_default();
         }
+        thread.own_filters = self.threads.get(&parent).map(|maker| maker.own_filters.clone()).unwrap_or_default();
         self.threads.insert(child, thread);
         self.hypervisor.born(birth);
+        self.publish(child);
         if let Some(debuggee) = debuggee {
             self.born_debuggee(child, *debuggee);
         }
@@ -184,7 +186,7 @@ impl<H: Hypervisor> Tracer<H> {
             p.space = crate::space::Space::default();
         }
         self.hypervisor.executed(process, former);
-        let named_by = self.hypervisor.named_by(process);
+        let naming = self.hypervisor.naming(process);
         let auxiliary = self.hypervisor.auxiliary(process);
         if !auxiliary.is_empty() {
             let regs = stopped.registers()?;
@@ -202,15 +204,12 @@ impl<H: Hypervisor> Tracer<H> {
             }
         }
         self.debug_renamed(former, process);
+        self.publish(process);
+        self.rename(&stopped, naming)?;
         if self.debuggee(process).is_some_and(|debuggee| debuggee.has_option(libc::PTRACE_O_TRACEEXEC)) {
             self.hold(stopped, Kind::Event(libc::PTRACE_EVENT_EXEC));
         } else {
             self.trap_exec(process);
-            if let Some(argument) = named_by
-                && self.debuggee(process).is_none()
-            {
-                self.set_phase(process, Phase::Naming(argument));
-            }
             self.resume(stopped);
         }
         Ok(())

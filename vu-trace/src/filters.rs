@@ -108,6 +108,8 @@ const FLAG_WAIT_KILLABLE_RECV: u64 = 1 << 5;
 enum Which {
     /// The required one of this index.
     Required(usize),
+    /// The one that it alone is to have.
+    Wanted,
     /// That of a debugger.
     Waits,
 }
@@ -149,6 +151,13 @@ impl<H: Hypervisor> Tracer<H> {
         }
     }
 
+    /// Has a process get a filter that others need not have: the caller sees to it that one of its threads stops before it goes on with its program.
+    pub(crate) fn want(&mut self, process: Tid, filter: &Filter) {
+        for thread in self.threads.values_mut().filter(|thread| thread.process == process) {
+            thread.wanted_filter = Some(filter.clone());
+        }
+    }
+
     /// Installs the next of the filters that a tracee lacks; it comes here again for the one behind that.
     pub(crate) fn bring_up_to_date(&mut self, stopped: Stopped<Boundary>) -> Result<(), Gone> {
         let tid = stopped.tid();
@@ -156,8 +165,11 @@ impl<H: Hypervisor> Tracer<H> {
         let index = thread.filters;
         let (filter, which) = match self.required.get(index) {
             Some(filter) => (filter, Which::Required(index)),
-            None if thread.waits == Waits::Wanted => (debugger::wait_filter(), Which::Waits),
-            None => return self.go_on(stopped),
+            None => match (&thread.wanted_filter, thread.waits) {
+                (Some(filter), _) => (filter.clone(), Which::Wanted),
+                (None, Waits::Wanted) => (debugger::wait_filter(), Which::Waits),
+                (None, _) => return self.go_on(stopped),
+            },
         };
         let regs = stopped.registers()?;
         if memory::unreadable(tid, regs.instruction()) {
@@ -284,6 +296,7 @@ impl<H: Hypervisor> Tracer<H> {
         let tid = stopped.tid();
         let note = |thread: &mut Thread<H>| match job.which {
             Which::Required(index) => thread.filters = thread.filters.max(index + 1),
+            Which::Wanted => thread.wanted_filter = None,
             Which::Waits => thread.waits = Waits::Seen,
         };
         if let Some(thread) = self.threads.get_mut(&tid) {
@@ -301,7 +314,7 @@ impl<H: Hypervisor> Tracer<H> {
     fn give_up(&mut self, stopped: Stopped<Boundary>, errno: Errno) -> Result<(), Gone> {
         let tid = stopped.tid();
         if let Some(thread) = self.threads.get_mut(&tid) {
-            if thread.filters < self.required.len() {
+            if thread.filters < self.required.len() || thread.wanted_filter.is_some() {
                 error!("thread {tid} escapes the view: a filter cannot be installed ({errno})");
             } else {
                 error!("thread {tid} will not hear of the processes it traces: a filter cannot be installed ({errno})");

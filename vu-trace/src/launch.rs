@@ -16,6 +16,7 @@ use crate::{
     fence,
     filters::{FLAG_SPEC_ALLOW, Required},
     front::{mirror, set_signal, take_signals, wait},
+    own_filters,
     ptrace::{Tid, seize},
     tracer::Tracer,
     verdict::Hypervisor,
@@ -168,7 +169,8 @@ fn be_command(
     if front.read_exact(&mut byte).is_err() {
         return 1;
     }
-    let installed = [filter, &fence::filter(), &debugger::filter()].into_iter().try_for_each(install);
+    let installed =
+        [filter, &fence::filter(), &debugger::filter(), &own_filters::filter()].into_iter().try_for_each(install);
     let errno = installed.err().map_or(0, Errno::raw);
     if front.write_all(&errno.to_le_bytes()).is_err() || errno != 0 {
         return 1;

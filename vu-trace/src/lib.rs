@@ -15,6 +15,7 @@
 //! **Invariant:** this crate does not know what any system call means, but for the few that the tracer makes in tracees itself, and those that make threads. It knows neither paths nor mounts.
 
 mod births;
+mod bpf;
 mod check;
 pub mod control_call;
 mod debugger;
@@ -28,7 +29,9 @@ mod handover;
 mod inject;
 mod launch;
 pub mod memory;
+mod naming;
 mod notify;
+mod own_filters;
 mod proc;
 mod ptrace;
 mod relief;
@@ -46,9 +49,11 @@ pub use filters::{Filter, Required};
 pub use handover::forgo as forgo_confinement;
 pub use launch::{Launch, launch};
 pub use memory::{Address, FakeMemory, Memory, ProcessMemory};
+pub use naming::{NamedBy, Naming};
 pub use notify::{Listener, Notification, Received};
 pub use ptrace::Tid;
 pub use verdict::{
-    Argument, Birth, Finish, Hypervisor, Intercepted, Interception, NewDescriptor, Pointer, Rewrite, Verdict,
+    Appearance, Argument, Birth, Finish, Hypervisor, Intercepted, Interception, NewDescriptor, Pointer, Rewrite,
+    Verdict,
 };
 pub use x86_64::{Abi, Registers};

@@ -1,6 +1,6 @@
 //! What `/proc` tells of a tracee (proc(5)). All of it is looked at in rare cases only: a read costs as much as a stop.
 
-use crate::ptrace::Tid;
+use crate::{ptrace::Tid, x86_64::Abi};
 use std::fs;
 
 /// The contents of `/proc/TID/status`.
@@ -16,7 +16,7 @@ impl Status {
         self.0.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
     }
 
-    fn number(&self, name: &str) -> Option<i32> {
+    pub(crate) fn number(&self, name: &str) -> Option<i32> {
         self.field(name)?.parse().ok()
     }
 
@@ -99,6 +99,34 @@ impl Status {
 
 fn signal_bit(signal: i32) -> u64 {
     u32::try_from(signal - 1).ok().and_then(|shift| 1u64.checked_shl(shift)).unwrap_or(0)
+}
+
+/// Which of the addresses of [`memory_map`] is that of the arguments.
+pub(crate) const ARGUMENTS: usize = 7;
+
+/// Where the parts of a program lie that has not run yet, in the order of `struct prctl_mm_map` (`include/uapi/linux/prctl.h`).
+pub(crate) fn memory_map(tid: Tid) -> Option<[u64; 11]> {
+    parse_memory_map(&fs::read_to_string(format!("/proc/{tid}/stat")).ok()?)
+}
+
+fn parse_memory_map(stat: &str) -> Option<[u64; 11]> {
+    // The second field may contain anything; what follows it is counted from 3. The heap, whose end is not told, is empty yet.
+    const FIELDS: [usize; 11] = [26, 27, 45, 46, 47, 47, 28, 48, 49, 50, 51];
+    let rest: Vec<&str> = stat.rsplit_once(") ")?.1.split_ascii_whitespace().collect();
+    let mut map = [0; 11];
+    for (address, field) in map.iter_mut().zip(FIELDS) {
+        *address = rest.get(field - 3)?.parse().ok()?;
+    }
+    Some(map)
+}
+
+/// A value of a program's auxiliary vector (getauxval(3)).
+pub(crate) fn auxiliary(tid: Tid, abi: Abi, wanted: u64) -> Option<u64> {
+    let vector = fs::read(format!("/proc/{tid}/auxv")).ok()?;
+    let width = abi.pointer_size();
+    let word = |bytes: &[u8]| bytes.iter().rev().fold(0, |value, &byte| value << 8 | u64::from(byte));
+    let mut pairs = vector.chunks_exact(2 * width).map(|pair| pair.split_at(width));
+    pairs.find(|(kind, _)| word(kind) == wanted).map(|(_, value)| word(value))
 }
 
 /// The system call in which a thread sleeps: its number and arguments. `None` if it does not sleep in one.
@@ -232,5 +260,19 @@ mod tests {
 
     fn own_executable_memory_contains(tid: Tid, address: u64) -> bool {
         executable_memory(tid).iter().any(|&(start, length)| (start..start + length as u64).contains(&address))
+    }
+
+    #[test]
+    fn addresses_of_a_program() {
+        let own = Tid(std::process::id().cast_signed());
+        let map = memory_map(own).unwrap();
+        let mut first = [0; 4];
+        crate::memory::Memory::read(&crate::memory::ProcessMemory(own), map[ARGUMENTS], &mut first).unwrap();
+        assert!(std::env::args().next().unwrap().as_bytes().starts_with(&first));
+        assert_eq!(parse_memory_map("1 (a) b) S 1 2"), None);
+        // SAFETY: a plain number is returned.
+        let page = unsafe { libc::getauxval(libc::AT_PAGESZ) };
+        assert_eq!(auxiliary(own, Abi::X86_64, libc::AT_PAGESZ), Some(page));
+        assert_eq!(auxiliary(own, Abi::X86_64, 4711), None);
     }
 }

@@ -66,7 +66,9 @@ impl Reissue {
 impl Rewrite {
     /// Whether it has arguments that lie in the tracee's memory.
     pub(crate) fn needs_memory(&self) -> bool {
-        self.args.iter().any(|argument| matches!(argument, Argument::Bytes(_) | Argument::Vector(_)))
+        self.args
+            .iter()
+            .any(|argument| matches!(argument, Argument::Bytes(_) | Argument::Vector(_) | Argument::Record(..)))
     }
 }
 
@@ -88,6 +90,14 @@ impl<H: Hypervisor> Tracer<H> {
         }
         // If it is dying there is nobody to answer. It wakes up interrupted, so it stops before anything else happens to it.
         if interrupt(tid).is_ok() {
+            let process = thread.process;
+            if let Answered::Rewrite { rewrite, .. } = &answered
+                && let Some(filter) = &rewrite.filter
+            {
+                let filter = filter.clone();
+                self.want(process, &filter);
+            }
+            let Some(thread) = self.threads.get_mut(&tid) else { return };
             thread.phase = Phase::Answered(answered);
             let mark = self.mark();
             if !listener.answer_if_waiting(id, mark)
@@ -216,20 +226,6 @@ impl<H: Hypervisor> Tracer<H> {
         self.left(stopped)
     }
 
-    // ---- programs that were executed by another name
-
-    /// At the exit from an exec: has the process named after the last component of an argument, as the kernel does it by the program's path
-    /// (`begin_new_exec`, `fs/exec.c`).
-    pub(crate) fn name(&mut self, stopped: Stopped<Boundary>, argument: u16) -> Result<(), Gone> {
-        let regs = stopped.registers()?;
-        let abi = regs.abi();
-        let Some(name) = last_component(&ProcessMemory(stopped.tid()), regs.stack(), abi, argument) else {
-            return self.go_on(stopped);
-        };
-        let args = [libc::PR_SET_NAME.unsigned_abs().into(), name, 0, 0, 0, 0];
-        self.inject(stopped, abi, abi.numbers().prctl, args, |tracer, stopped, _| tracer.go_on(stopped))
-    }
-
     // ---- programs whose memory may not be read
 
     /// At the entry of a call of such a program: makes `prctl(PR_SET_DUMPABLE, 1)` in its place.
@@ -265,23 +261,6 @@ impl<H: Hypervisor> Tracer<H> {
         }
         self.go_on(stopped)
     }
-}
-
-/// Where the last component of an argument lies, of a program that has not run yet: on its stack are their number and their addresses.
-fn last_component(memory: &impl Memory, stack: u64, abi: Abi, argument: u16) -> Option<u64> {
-    let width = abi.pointer_size() as u64;
-    let word = |index: u64| {
-        let address = stack.checked_add(index * width)?;
-        if width == 4 { memory.read_u32(address).ok().map(u64::from) } else { memory.read_u64(address).ok() }
-    };
-    let argument = u64::from(argument);
-    if argument >= word(0)? {
-        return None;
-    }
-    let text = word(1 + argument)?;
-    let path = memory.read_path(text).ok()?;
-    let slash = path.iter().rposition(|&b| b == b'/');
-    text.checked_add(slash.map_or(0, |slash| slash as u64 + 1))
 }
 
 /// Exchanges values of the auxiliary vector of a program that has not run yet. On its stack it stands behind the arguments and the environment, each of which
@@ -340,6 +319,17 @@ fn arrange(args: &[Argument; 6], own: [u64; 6], abi: Abi, base: u64) -> ([u64; 6
                 vector.resize(vector.len() + abi.pointer_size(), 0);
                 *value = append(&mut bytes, base, &vector);
             }
+            Argument::Record(record, pointers) => {
+                let mut record = record.clone();
+                for (offset, data) in pointers {
+                    let address = append(&mut bytes, base, data).to_le_bytes();
+                    let width = abi.pointer_size();
+                    if let Some(place) = record.get_mut(*offset..).and_then(|rest| rest.get_mut(..width)) {
+                        place.copy_from_slice(&address[..width]);
+                    }
+                }
+                *value = append(&mut bytes, base, &record);
+            }
         }
     }
     (values, bytes)
@@ -374,5 +364,15 @@ mod tests {
         let vector: Vec<u64> =
             bytes[0x20..].chunks(8).map(|word| u64::from_le_bytes(word.try_into().unwrap())).collect();
         assert_eq!(vector, [7, 0x1010, 0]);
+        let record = Argument::Record(vec![9; 20], vec![(8, b"name".to_vec())]);
+        let args = [Argument::Keep, record, Argument::Keep, Argument::Keep, Argument::Keep, Argument::Keep];
+        for (abi, expected) in [
+            (Abi::X86_64, [&[9; 8][..], &[0, 0x10, 0, 0, 0, 0, 0, 0], &[9; 4]]),
+            (Abi::I386, [&[9; 8][..], &[0, 0x10, 0, 0], &[9; 8]]),
+        ] {
+            let (values, bytes) = arrange(&args, [0; 6], abi, 0x1000);
+            assert_eq!((values[1], &bytes[..4]), (0x1010, &b"name"[..]));
+            assert_eq!(bytes[0x10..], expected.concat());
+        }
     }
 }

@@ -10,8 +10,10 @@ use crate::{
     debugger::{self, Debuggee, Debuggers, Kind, Wait, Waits},
     doorbell::{Doorbell, Request},
     fence::{self, Fenced},
-    filters::Required,
+    filters::{Filter, Required},
     inject::Injection,
+    naming::Naming,
+    own_filters::{Concerned, NewFilter, OwnFilters},
     ptrace::{Boundary, Delivery, Entry, Event, Gone, Resume, Stopped, Tid, decode, interrupt},
     repair,
     rewrite::{Answered, Inside, Reissue},
@@ -38,12 +40,14 @@ pub(crate) enum Phase<H> {
     Unreadable,
     /// It is in the call that makes it readable; with these registers it makes its own.
     Exposing(Registers),
-    /// It has just executed a program and is to be named after this argument.
-    Naming(u16),
+    /// It has just executed a program, which is to find other names than the kernel's.
+    Naming(Naming),
     /// It makes a call of the tracer's.
     Injecting(Box<Injection<H>>),
     /// It is a debugger, and waits.
     Waiting(Box<Wait>),
+    /// It is in the call that installs a filter of its own.
+    Filtering(NewFilter),
 }
 
 pub(crate) struct Thread<H> {
@@ -77,6 +81,10 @@ pub(crate) struct Thread<H> {
     pub waits: Waits,
     /// Its next wait finds no child.
     pub childless: bool,
+    /// A filter that its process alone is to have.
+    pub wanted_filter: Option<Filter>,
+    /// The filters that its program has installed.
+    pub own_filters: OwnFilters,
 }
 
 impl<H> Thread<H> {
@@ -98,16 +106,23 @@ impl<H> Thread<H> {
             debuggee: None,
             waits: Waits::Unseen,
             childless: false,
+            wanted_filter: None,
+            own_filters: OwnFilters::default(),
         }
     }
 }
 
 impl<H> Thread<H> {
+    /// Whether it is to be given a filter that not all have.
+    pub(crate) fn wants_filter(&self) -> bool {
+        self.waits == Waits::Wanted || self.wanted_filter.is_some()
+    }
+
     /// It goes on without the filters that it lacks, of which so many are required.
     pub(crate) fn give_up(&mut self, required: usize) {
         if self.filters < required {
             self.filters = required;
-        } else if self.waits == Waits::Wanted {
+        } else if self.wanted_filter.take().is_none() && self.waits == Waits::Wanted {
             self.waits = Waits::Seen;
         }
     }
@@ -177,9 +192,10 @@ impl<H: Hypervisor> Tracer<H> {
 
     /// Takes the command's process in, which was just seized.
     pub(crate) fn adopt(&mut self, tid: Tid) {
-        self.threads.insert(tid, Thread::new(tid, 0));
+        self.threads.insert(tid, Thread { own_filters: OwnFilters::first(), ..Thread::new(tid, 0) });
         self.processes.insert(tid, Process { threads: 1, ..Process::default() });
         self.hypervisor.born(Birth { parent: tid, child: tid, process: tid, flags: 0 });
+        self.publish(tid);
     }
 
     /// Serves until no tracee is left.
@@ -259,8 +275,10 @@ impl<H: Hypervisor> Tracer<H> {
     pub(crate) fn how(&self, tid: Tid) -> Resume {
         let Some(thread) = self.threads.get(&tid) else { return Resume::Freely };
         match (&thread.phase, &thread.debuggee) {
-            (Phase::Free | Phase::Answered(_), None) => Resume::Freely,
-            (Phase::Free | Phase::Answered(_), Some(debuggee)) => debuggee.mode,
+            (Phase::Free | Phase::Answered(_), debuggee) => {
+                let mode = debuggee.as_ref().map_or(Resume::Freely, |debuggee| debuggee.mode);
+                if mode == Resume::Freely && thread.own_filters.watches_calls() { Resume::ToSyscall } else { mode }
+            }
             _ => Resume::ToSyscall,
         }
     }
@@ -319,10 +337,9 @@ impl<H: Hypervisor> Tracer<H> {
         let tid = stopped.tid();
         let (target, mark) = (self.required.len(), self.mark());
         let Some(thread) = self.threads.get_mut(&tid) else { return Ok(()) };
-        thread.listening = false;
+        let listened = mem::take(&mut thread.listening);
         let asked = mem::take(&mut thread.asked);
-        let wanted =
-            thread.waits == Waits::Wanted || thread.debuggee.as_deref().is_some_and(|debuggee| debuggee.stop_wanted);
+        let wanted = thread.wants_filter() || thread.debuggee.as_deref().is_some_and(|debuggee| debuggee.stop_wanted);
         let timeout = thread.timeout.take();
         match mem::replace(&mut thread.phase, Phase::Free) {
             Phase::Injecting(injection) => {
@@ -353,8 +370,11 @@ impl<H: Hypervisor> Tracer<H> {
             phase => thread.phase = phase,
         }
         self.seen(tid);
+        if listened {
+            self.publish(tid);
+        }
         if let Some(thread) = self.threads.get(&tid)
-            && (thread.filters < target || thread.waits == Waits::Wanted)
+            && (thread.filters < target || thread.wants_filter())
             && matches!(thread.phase, Phase::Free | Phase::Reissuing(_))
         {
             return self.bring_up_to_date(stopped);
@@ -377,6 +397,7 @@ impl<H: Hypervisor> Tracer<H> {
                 if let Some(thread) = self.threads.get_mut(&tid) {
                     thread.listening = true;
                 }
+                self.publish(tid);
             }
             // It is not in the stop any more, or about to die.
             Err(stopped) => self.resume(stopped),
@@ -390,8 +411,22 @@ impl<H: Hypervisor> Tracer<H> {
         match self.take_phase(tid) {
             Phase::Reissuing(reissue) => self.enter(stopped, *reissue),
             Phase::Unreadable => self.expose(stopped),
+            Phase::Free if self.kills_before(&stopped)? => {
+                self.resume(stopped);
+                Ok(())
+            }
             Phase::Free if self.tells_entry(tid) => {
-                self.hold(stopped, Kind::Call);
+                self.hold(stopped, Kind::Entry);
+                Ok(())
+            }
+            Phase::Free => {
+                match self.told_of_filter(&stopped) {
+                    Some(message) => self.hold(stopped, Kind::Filtered(message)),
+                    None => {
+                        self.skip_untraced(&stopped)?;
+                        self.resume(stopped);
+                    }
+                }
                 Ok(())
             }
             phase => {
@@ -408,9 +443,10 @@ impl<H: Hypervisor> Tracer<H> {
         match self.take_phase(tid) {
             Phase::Inside(inside) => self.leave(stopped, *inside),
             Phase::Exposing(own) => self.exposed(stopped, own),
-            Phase::Naming(argument) => self.name(stopped, argument),
+            Phase::Naming(naming) => self.name(stopped, naming),
             Phase::Injecting(injection) => self.injected(stopped, *injection),
             Phase::Waiting(wait) => self.waited(stopped, *wait),
+            Phase::Filtering(new) => self.filter_installed(stopped, new),
             Phase::Free => self.left(stopped),
             Phase::Answered(answered) => {
                 let regs = stopped.registers()?;
@@ -494,6 +530,18 @@ impl<H: Hypervisor> Tracer<H> {
         if debugger::is_wait(abi, regs.syscall()) {
             return self.waits(stopped, regs);
         }
+        if self.fails_untraced(&stopped, &regs, abi) {
+            return self.conclude(stopped, abi, regs, Verdict::Return(Errno::ENOSYS.as_result()));
+        }
+        match self.about_filters(&stopped, &regs, abi) {
+            Concerned::No => {}
+            Concerned::Verdict(verdict) => return self.conclude(stopped, abi, regs, verdict),
+            Concerned::Installs(new) => {
+                self.set_phase(tid, Phase::Filtering(new));
+                self.resume(stopped);
+                return Ok(());
+            }
+        }
         if let Fenced::Yes(changed) = fence::keep_inside(&stopped, regs, abi)? {
             if let Some(thread) = self.threads.get_mut(&tid) {
                 thread.changed = changed;
@@ -539,7 +587,14 @@ impl<H: Hypervisor> Tracer<H> {
                 interrupt(stopped.tid())?;
                 self.set_phase(stopped.tid(), Phase::Answered(Answered::Rewrite { rewrite, abi, nr }));
             }
-            Verdict::Rewrite(rewrite) => return self.substitute(stopped, Reissue::without_memory(*rewrite, regs, abi)),
+            Verdict::Rewrite(rewrite) => {
+                if let Some(filter) = &rewrite.filter {
+                    interrupt(stopped.tid())?;
+                    let process = self.threads.get(&stopped.tid()).map_or(stopped.tid(), |thread| thread.process);
+                    self.want(process, filter);
+                }
+                return self.substitute(stopped, Reissue::without_memory(*rewrite, regs, abi));
+            }
             // Only a process without a listener gets here that has no descriptor to spare for one.
             Verdict::Install(_) => {
                 return self.conclude(stopped, abi, regs, Verdict::Return(Errno::EMFILE.as_result()));

@@ -1,6 +1,6 @@
 //! What the hypervisor decides about an intercepted call, and the trait by which it is asked.
 
-use crate::{Listener, ptrace::Tid, x86_64::Abi};
+use crate::{Filter, Listener, naming::Naming, ptrace::Tid, x86_64::Abi};
 use std::{fmt, os::fd::OwnedFd, sync::Arc};
 
 /// An intercepted system call.
@@ -89,6 +89,9 @@ pub struct Rewrite {
     pub cookie: bool,
     /// What is to be done with the result, on the tracer's thread, before the tracee goes on.
     pub finish: Option<Finish>,
+    /// A filter that the process is to have, without a listener, when the call is over: for what concerns only processes that make such calls. Its children
+    /// will have it, too.
+    pub filter: Option<Filter>,
 }
 
 /// Receives the result of a rewritten call and gives the one that the tracee sees. A successful exec is told as 0.
@@ -106,6 +109,8 @@ pub enum Argument {
     Bytes(Vec<u8>),
     /// The address of a NULL-terminated vector of pointers in the tracee.
     Vector(Vec<Pointer>),
+    /// The address of a copy of these bytes, in which each of these offsets holds the address of a copy of its own bytes.
+    Record(Vec<u8>, Vec<(usize, Vec<u8>)>),
 }
 
 /// An entry of an [`Argument::Vector`].
@@ -136,6 +141,21 @@ pub struct Birth {
     pub flags: u64,
 }
 
+/// What `/proc` is to tell of a thread where the kernel tells of the hypervisor (proc_pid_status(5)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Appearance {
+    /// The thread of the view that debugs it.
+    pub debugger: Option<Tid>,
+    /// It is stopped by a signal, and by no debugger.
+    pub stopped: bool,
+    /// 0 for none, 1 for strict, 2 for filters: what it has asked for itself.
+    pub seccomp_mode: u8,
+    /// How many filters it has installed itself.
+    pub filters: u32,
+    /// It has promised to gain no rights by an exec.
+    pub no_new_privileges: bool,
+}
+
 /// The side that knows what calls mean. Its methods are called by the tracer's thread and by the supervisors' threads, at
 /// the same time.
 pub trait Hypervisor: Send + Sync + 'static {
@@ -152,8 +172,16 @@ pub trait Hypervisor: Send + Sync + 'static {
     /// A process executes another program; `former` is the thread that made the call, whose id is now `process`.
     fn executed(&self, process: Tid, former: Tid);
 
-    /// Asked after that: which of the arguments gives the process its name (`comm`, proc(5)), if the kernel named it after another file.
-    fn named_by(&self, _process: Tid) -> Option<u16> {
+    /// Asked after that: what the program is to find about itself, where it is another one for the kernel.
+    fn naming(&self, _process: Tid) -> Naming {
+        Naming::default()
+    }
+
+    /// What a thread looks like has changed.
+    fn appears(&self, _tid: Tid, _appearance: Appearance) {}
+
+    /// The capabilities in force of a thread, if they are other ones than the kernel's.
+    fn capabilities(&self, _tid: Tid) -> Option<u64> {
         None
     }
 
@@ -179,8 +207,14 @@ impl<T: Hypervisor> Hypervisor for Arc<T> {
     fn executed(&self, process: Tid, former: Tid) {
         T::executed(self, process, former);
     }
-    fn named_by(&self, process: Tid) -> Option<u16> {
-        T::named_by(self, process)
+    fn naming(&self, process: Tid) -> Naming {
+        T::naming(self, process)
+    }
+    fn appears(&self, tid: Tid, appearance: Appearance) {
+        T::appears(self, tid, appearance);
+    }
+    fn capabilities(&self, tid: Tid) -> Option<u64> {
+        T::capabilities(self, tid)
     }
     fn auxiliary(&self, process: Tid) -> Vec<(u64, u64)> {
         T::auxiliary(self, process)

@@ -48,7 +48,7 @@ pub(super) fn change(call: &Call<'_>, name: &str, args: &[Argument; 6]) -> Resul
             (Argument::Value(value), _) => Passed::Number(*value),
             (Argument::Keep, Some((at, bytes))) if *at == index => Passed::Bytes(bytes),
             (Argument::Keep, _) => Passed::Number(call.arg(index)),
-            (Argument::Vector(_), _) => return Ok(None),
+            (Argument::Vector(_) | Argument::Record(..), _) => return Ok(None),
         };
     }
     call.still_waits()?;

@@ -7,10 +7,11 @@
 
 use crate::{
     call::{Call, Outcome, path_argument},
-    handlers::{open::own_descriptor, ownership},
+    handlers::{open::own_descriptor, ownership, stat::magic_name},
     program::{Header, Interpreter},
     resolve::{Meaning, Need, PathArg, Place},
     sys::{self, Reach},
+    task::host_name,
 };
 use std::{
     ops::ControlFlow,
@@ -18,7 +19,7 @@ use std::{
 };
 use vu_api::{AbsPath, Errno, FileType, Filesystem, Location, OpenHow, Opened, Purpose};
 use vu_path::Follow;
-use vu_trace::{Argument, Memory, Pointer};
+use vu_trace::{Argument, Memory, NamedBy, Naming, Pointer};
 
 /// How many interpreters may follow one another (`exec_binprm`, `fs/exec.c`).
 const MAX_DEPTH: usize = 5;
@@ -50,8 +51,13 @@ pub fn execveat(call: &mut Call<'_>) -> Result<Outcome, Errno> {
     let text = call.read_path(1)?;
     if text.is_empty() {
         // By descriptor (fexecve): it is the file itself, whatever its name.
-        ownership::will_execute_descriptor(call, call.int(0))?;
-        return Ok(Outcome::Host);
+        let number = call.int(0);
+        ownership::will_execute_descriptor(call, number)?;
+        let Ok(fd) = call.task.descriptor(number) else { return Ok(Outcome::Host) };
+        let arg = PathArg::at(number, text.clone(), Follow::Last);
+        let request = Request { arg, text, argv: call.arg(2), path_index: 1 };
+        let name = call.descriptor_name(&call.task, number);
+        return Ok(open_file(call, &request, &own_descriptor(&fd), name)?.unwrap_or(Outcome::Host));
     }
     let follow = if flags & libc::AT_SYMLINK_NOFOLLOW != 0 { Follow::Never } else { Follow::Last };
     let arg = PathArg::at(call.int(0), text.clone(), follow);
@@ -118,6 +124,11 @@ fn exec(call: &Call<'_>, request: &Request) -> Result<Outcome, Errno> {
     }
     call.layer.locate(&place.name, Purpose::Execute)?;
     if place.opaque {
+        let path = host_of(&place)?;
+        let name = place.host().and_then(|link| magic_name(call, link));
+        if let Some(outcome) = open_file(call, request, &path, name)? {
+            return Ok(outcome);
+        }
         return Ok(if place.native { Outcome::Host } else { by_path(call, request, &place, &host_of(&place)?) });
     }
     if place.native && !executable_here(call, &place) {
@@ -141,7 +152,40 @@ fn exec(call: &Call<'_>, request: &Request) -> Result<Outcome, Errno> {
             if sys::is_being_written(&program.path) {
                 return Err(Errno::ETXTBSY);
             }
-            by_interpreter(call, request, &place, program)
+            by_interpreter(call, request, program)
+        }
+    }
+}
+
+/// A program that is executed as an open file: `path` leads to it, `name` is what it is called in the view. `None` if the kernel finds its interpreters as the view does.
+fn open_file(call: &Call<'_>, request: &Request, path: &[u8], name: Option<AbsPath>) -> Result<Option<Outcome>, Errno> {
+    // What may not be read, or has no name that its interpreter could open it by, is left to the kernel.
+    let link = AbsPath::new(path).map_err(|_| Errno::ENOENT)?;
+    let name = name.or_else(|| host_name(sys::read_link_at(path).ok()?).ok());
+    let (Some(known), Some(name)) = (call.core.programs.interpreter(path), name) else { return Ok(None) };
+    let interpreter = (*known).clone();
+    let location = Location::Host(link);
+    let place = Place {
+        name,
+        location,
+        found: true,
+        handle: None,
+        must_be_dir: false,
+        native: false,
+        opaque: false,
+        file_type: None,
+    };
+    match interpreter.clone() {
+        None => Ok(None),
+        Some(Interpreter::Loader(loader)) => match other_loader(call, &loader)? {
+            None => Ok(None),
+            Some(loader) => by_loader(call, request, &place, &loader).map(Some),
+        },
+        Some(Interpreter::Script { .. }) => {
+            if kernel_runs_script(call, interpreter.clone())? {
+                return Ok(None);
+            }
+            by_interpreter(call, request, Program { path: path.to_vec(), interpreter, held: None }).map(Some)
         }
     }
 }
@@ -228,49 +272,54 @@ fn must_be_program(file_type: FileType) -> Result<(), Errno> {
     }
 }
 
-/// What is noted when the program runs: its name, and that its descriptor is not needed any more.
-fn finish(
-    call: &Call<'_>,
-    name: Option<AbsPath>,
-    named_by: Option<usize>,
-    held: Vec<Option<OwnedFd>>,
-) -> vu_trace::Finish {
-    let named_by = named_by.and_then(|index| u16::try_from(index).ok());
+/// What is noted when the program runs: its names, and that its descriptor is not needed any more.
+fn finish(call: &Call<'_>, name: Option<AbsPath>, naming: Naming, held: Vec<Option<OwnedFd>>) -> vu_trace::Finish {
     let process = call.task.process.clone();
     Box::new(move |result| {
         if result == 0 {
-            process.set_next_executable(name, named_by);
+            process.set_next_executable(name, naming);
         }
         drop(held);
         result
     })
 }
 
+/// Whether a descriptor of the caller's is closed by the exec.
+fn closes_on_exec(call: &Call<'_>, number: i32) -> bool {
+    let info = std::fs::read_to_string(format!("/proc/{}/fdinfo/{number}", call.task.tid)).unwrap_or_default();
+    let flags = info.lines().find_map(|line| i32::from_str_radix(line.strip_prefix("flags:")?.trim(), 8).ok());
+    flags.is_some_and(|flags| flags & libc::O_CLOEXEC != 0)
+}
+
+/// What the program is told as the path by which it was executed (`alloc_bprm`, `fs/exec.c`).
+fn told_path(call: &Call<'_>, request: &Request) -> Vec<u8> {
+    if request.path_index == 0 || request.arg.dirfd == libc::AT_FDCWD || request.text.starts_with(b"/") {
+        return request.text.clone();
+    }
+    let directory = format!("/dev/fd/{}", call.int(0));
+    if request.text.is_empty() { directory.into_bytes() } else { [directory.as_bytes(), b"/", &request.text].concat() }
+}
+
+/// A path on the host that leaves room for the one that the program is told: slashes at its beginning mean nothing more.
+fn with_room(path: &[u8], told: &[u8]) -> Vec<u8> {
+    let mut roomy = vec![b'/'; told.len().saturating_sub(path.len())];
+    roomy.extend_from_slice(path);
+    roomy
+}
+
 /// The program by its name on the host.
 fn by_path(call: &Call<'_>, request: &Request, place: &Place, path: &[u8]) -> Outcome {
     let mut args: [Argument; 6] = Default::default();
-    args[request.path_index] = path_argument(path);
-    // The kernel names the process after the path it is given; what was said may have been a link, whose name most callers repeat as argv[0].
-    let named_by = (last_component(path) != last_component(&request.text)
-        && first_argument(call, request).is_some_and(|first| last_component(&first) == last_component(&request.text)))
-    .then_some(0);
-    call.rewrite_with(call.syscall.nr, args, Some(finish(call, Some(place.name.clone()), named_by, Vec::new())))
+    let told = told_path(call, request);
+    args[request.path_index] = path_argument(&with_room(path, &told));
+    // The kernel names the process after the path it is given; what was said may have been a link.
+    let named_by = (last_component(path) != last_component(&request.text)).then_some(NamedBy::Path);
+    let naming = Naming { named_by, path: Some(told), by_loader: false };
+    call.rewrite_with(call.syscall.nr, args, Some(finish(call, Some(place.name.clone()), naming, Vec::new())))
 }
 
 fn last_component(path: &[u8]) -> &[u8] {
     path.rsplit(|&b| b == b'/').next().unwrap_or(path)
-}
-
-/// `argv[0]`
-fn first_argument(call: &Call<'_>, request: &Request) -> Option<Vec<u8>> {
-    let mut first = None;
-    call.memory()
-        .for_each_pointer(request.argv, call.abi.pointer_size(), |pointer| {
-            first = Some(pointer);
-            Ok(ControlFlow::Break(()))
-        })
-        .ok()?;
-    call.memory().read_path(first?).ok()
 }
 
 /// The loader of the view, if it is not what the kernel finds under that name.
@@ -300,22 +349,33 @@ fn own_name(call: &Call<'_>, name: &AbsPath) -> Vec<u8> {
 fn by_loader(call: &Call<'_>, request: &Request, place: &Place, loader: &[u8]) -> Result<Outcome, Errno> {
     let mut first = true;
     let mut argv = vec![Pointer::Bytes(terminated(loader))];
+    // The loader tells it as the path by which it was executed. Without a slash it would look for a library.
+    let told = told_path(call, request);
+    let program = if told.contains(&b'/') && request.arg.follow == Follow::Last && !told.starts_with(b"/dev/fd/") {
+        told
+    } else {
+        own_name(call, &place.name)
+    };
     for_each_argument(call, request, |pointer| {
         if std::mem::take(&mut first) {
             argv.push(Pointer::Bytes(terminated(b"--argv0")));
             argv.push(Pointer::Address(pointer));
-            argv.push(Pointer::Bytes(terminated(&own_name(call, &place.name))));
+            argv.push(Pointer::Bytes(terminated(&program)));
         } else {
             argv.push(Pointer::Address(pointer));
         }
     })?;
     if first {
-        argv.push(Pointer::Bytes(terminated(&own_name(call, &place.name))));
+        // The kernel gives a program without arguments an empty one.
+        argv.extend([b"--argv0", &b""[..], &program].map(|word| Pointer::Bytes(terminated(word))));
     }
-    // Behind the loader and "--argv0 NAME".
-    let named_by = if first { 1 } else { 3 };
-    Ok(replaced(call, request, loader, argv, Name { program: place.name.clone(), named_by }, Vec::new()))
+    let named_by = Some(NamedBy::Argument(BEHIND_LOADER));
+    let name = Name { program: place.name.clone(), named_by, by_loader: true };
+    Ok(replaced(call, request, loader, argv, name, Vec::new()))
 }
+
+/// Which argument is the program: that behind the loader and `--argv0 NAME`.
+const BEHIND_LOADER: u16 = 3;
 
 /// Visits the caller's arguments; NULL is the same as none (execve(2)).
 fn for_each_argument(call: &Call<'_>, request: &Request, mut visit: impl FnMut(u64)) -> Result<(), Errno> {
@@ -329,10 +389,14 @@ fn for_each_argument(call: &Call<'_>, request: &Request, mut visit: impl FnMut(u
 }
 
 /// A script: its interpreter, with the script's name in the view behind it.
-fn by_interpreter(call: &Call<'_>, request: &Request, script: &Place, program: Program) -> Result<Outcome, Errno> {
+fn by_interpreter(call: &Call<'_>, request: &Request, program: Program) -> Result<Outcome, Errno> {
     let mut held = vec![program.held];
     let mut front: Vec<Vec<u8>> = Vec::new();
-    let mut name = call_name(request, script);
+    let mut name = told_path(call, request);
+    // It is to be opened once more, by way of a descriptor that is closed then (`BINPRM_FLAGS_PATH_INACCESSIBLE`).
+    if name.starts_with(b"/dev/fd/") && !request.text.starts_with(b"/") && closes_on_exec(call, call.int(0)) {
+        return Err(Errno::ENOENT);
+    }
     let mut interpreter = program.interpreter;
     for _ in 0..MAX_DEPTH {
         let Some(Interpreter::Script { path, argument }) = interpreter else { break };
@@ -356,8 +420,9 @@ fn by_interpreter(call: &Call<'_>, request: &Request, script: &Place, program: P
         };
         let mut argv: Vec<Pointer> = front.iter().map(|word| Pointer::Bytes(terminated(word))).collect();
         let mut path = next.path.clone();
-        // The script itself stands behind its interpreters.
-        let mut named_by = front.len() - 1;
+        // The script gives the name; one that is executed as an open file has none, and its interpreter does.
+        let mut named_by = (!request.text.is_empty()).then_some(NamedBy::Path);
+        let mut by_loader = false;
         held.push(next.held);
         if let Some(loader) = loader {
             argv.insert(0, Pointer::Bytes(terminated(&own_name(call, &place.name))));
@@ -365,8 +430,13 @@ fn by_interpreter(call: &Call<'_>, request: &Request, script: &Place, program: P
             argv.insert(0, Pointer::Bytes(terminated(b"--argv0")));
             argv.insert(0, Pointer::Bytes(terminated(&loader)));
             argv.remove(4);
-            named_by += 3;
             path = loader;
+            by_loader = true;
+            named_by = match named_by {
+                // What the script is called stands behind its interpreters, and they behind the loader and its words.
+                Some(_) => u16::try_from(front.len() - 1).ok().map(|at| NamedBy::Argument(at + BEHIND_LOADER)),
+                None => Some(NamedBy::Argument(BEHIND_LOADER)),
+            };
         }
         // The script's own arguments; its argv[0] gives way to its name.
         let mut first = true;
@@ -375,15 +445,9 @@ fn by_interpreter(call: &Call<'_>, request: &Request, script: &Place, program: P
                 argv.push(Pointer::Address(pointer));
             }
         })?;
-        return Ok(replaced(call, request, &path, argv, Name { program: place.name, named_by }, held));
+        return Ok(replaced(call, request, &path, argv, Name { program: place.name, named_by, by_loader }, held));
     }
     Err(Errno::ELOOP)
-}
-
-/// The name a script's interpreter is given: as the caller gave it, as far as it can be used as it is.
-fn call_name(request: &Request, script: &Place) -> Vec<u8> {
-    let absolute = request.text.first() == Some(&b'/');
-    if absolute || request.arg.dirfd == libc::AT_FDCWD { request.text.clone() } else { script.name.as_bytes().to_vec() }
 }
 
 /// Whether the kernel finds all interpreters of a script of the host as the view does.
@@ -409,8 +473,10 @@ fn kernel_runs_script(call: &Call<'_>, mut interpreter: Option<Interpreter>) -> 
 struct Name {
     /// What `/proc/PID/exe` shows.
     program: AbsPath,
-    /// The argument that gives the process its name.
-    named_by: usize,
+    /// What gives the process its name, if its own path does not.
+    named_by: Option<NamedBy>,
+    /// The first arguments are the loader's.
+    by_loader: bool,
 }
 
 /// Another program with another argument vector.
@@ -423,13 +489,17 @@ fn replaced(
     held: Vec<Option<OwnedFd>>,
 ) -> Outcome {
     let mut args: [Argument; 6] = Default::default();
-    args[request.path_index] = path_argument(path);
+    let told = told_path(call, request);
+    args[request.path_index] = path_argument(&with_room(path, &told));
     args[request.path_index + 1] = Argument::Vector(argv);
     if request.path_index == 1 {
         // What execveat's flags said about the path has been done.
         args[4] = Argument::Value(u64::from((call.int(4) & CHECK).unsigned_abs()));
     }
-    call.rewrite_with(call.syscall.nr, args, Some(finish(call, Some(name.program), Some(name.named_by), held)))
+    // A loader tells the program's path itself.
+    let path = (!name.by_loader).then_some(told);
+    let naming = Naming { named_by: name.named_by, path, by_loader: name.by_loader };
+    call.rewrite_with(call.syscall.nr, args, Some(finish(call, Some(name.program), naming, held)))
 }
 
 fn terminated(text: &[u8]) -> Vec<u8> {

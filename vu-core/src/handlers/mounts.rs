@@ -76,6 +76,11 @@ fn by_the_host(call: &Call<'_>) -> Result<Outcome, Errno> {
         Meaning::Kernel => {}
         Meaning::Place(place) => {
             let place = if place.native { place } else { place.existing()? };
+            if place.host().is_none() && flags.intersects(PROPAGATION) {
+                // The view's mounts have none; the host's that lie below it may.
+                args[1] = path_argument(place.name.as_bytes());
+                return Ok(call.rewrite(args));
+            }
             if place.host().is_none() {
                 // Nothing that the kernel could mount on, and nothing of this user's.
                 return Err(Errno::EPERM);
@@ -122,6 +127,10 @@ pub fn umount2(call: &mut Call<'_>) -> Result<Outcome, Errno> {
         Err(Refusal::Errno(errno)) => Err(errno),
     }
 }
+
+/// How mounts and umounts spread to other namespaces (mount_namespaces(7)).
+const PROPAGATION: MountFlags =
+    MountFlags::from_bits_retain(libc::MS_SHARED | libc::MS_PRIVATE | libc::MS_SLAVE | libc::MS_UNBINDABLE);
 
 fn at_cwd(path: Vec<u8>, follow: Follow) -> PathArg {
     PathArg { dirfd: libc::AT_FDCWD, path, follow, resolve: ResolveFlags::empty() }

@@ -7,10 +7,9 @@ use crate::{
         ownership::{adopt, made_with},
         stat::magic_name,
     },
-    identity,
     layer::Layer,
     listed::{Listed, Under, further_entries},
-    mount_list,
+    mount_list, proc_status,
     resolve::{Meaning, Need, PathArg, Place},
     sys, table,
     task::host_name,
@@ -118,7 +117,7 @@ fn open_at(call: &Call<'_>, request: &Request) -> Result<Outcome, Errno> {
     let arg = PathArg { dirfd: request.dirfd, path: request.path.clone(), follow, resolve: request.resolve };
     let need = if creates_or_writes(flags) || flags.contains(OpenFlags::CREAT) {
         Need::OpenToWrite
-    } else if call.view.identities().is_some() && request.path.ends_with(b"status") && call.may_be_magic(&arg) {
+    } else if proc_status::may_be(call, &request.path) && call.may_be_magic(&arg) {
         // Below a directory of `/proc`, the kernel finds every file; this one is another in the view.
         Need::Name
     } else {
@@ -154,7 +153,7 @@ fn open_at(call: &Call<'_>, request: &Request) -> Result<Outcome, Errno> {
         && !flags.writes()
         && !flags.contains(OpenFlags::PATH)
         && call.can_install()
-        && let Some(fd) = match identity::open_status(call, path)? {
+        && let Some(fd) = match proc_status::open(call, path)? {
             None => mount_list::open(call, path)?,
             status => status,
         }

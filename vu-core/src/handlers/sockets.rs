@@ -1,18 +1,19 @@
 //! Sockets: which stack makes them, and the names of AF_UNIX sockets, which are paths.
 
 use crate::{
-    call::{Call, Outcome},
+    call::{Call, Outcome, Syscall},
     debug::Tag,
     handlers::ownership::adopt,
     layer::Layer,
     resolve::{Meaning, Need, PathArg},
     socket_names::SocketNames,
     sys::{self, At, End, Final},
+    table,
 };
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use vu_api::{AbsPath, AccessMode, Errno, Family, Opened, Purpose};
 use vu_path::Follow;
-use vu_trace::{Argument, Memory, NewDescriptor, ProcessMemory};
+use vu_trace::{Abi, Argument, Memory, NewDescriptor, ProcessMemory};
 
 /// The room for a name in `struct sockaddr_un` (unix(7)).
 const NAME_ROOM: usize = 108;
@@ -26,7 +27,7 @@ const UNIX: [u8; NAME_AT] = [1, 0];
 /// socket(2): by the stack that the process has chosen for the family.
 pub fn socket(call: &mut Call<'_>) -> Result<Outcome, Errno> {
     let family = Family(call.int(0));
-    let Some(stack) = call.task.stack(family) else { return Ok(Outcome::Host) };
+    let Some(stack) = call.task.stack(family) else { return Ok(hosts_socket(call, family)) };
     call.debug(Tag::Network, format_args!("a socket of family {} by its own stack", family.0));
     let kind = call.int(1);
     let modes = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
@@ -37,6 +38,19 @@ pub fn socket(call: &mut Call<'_>) -> Result<Outcome, Errno> {
         }
         Opened::Virtual(_) => Err(Errno::EAFNOSUPPORT),
     }
+}
+
+/// A socket of the host's. With one for datagrams of AF_UNIX, messages can be sent to names, which stand where no filter sees them.
+fn hosts_socket(call: &Call<'_>, family: Family) -> Outcome {
+    const KIND: i32 = 0xf;
+    if family.0 != libc::AF_UNIX || call.int(1) & KIND != libc::SOCK_DGRAM || !call.task.process.watch_messages() {
+        return Outcome::Host;
+    }
+    let mut outcome = call.rewrite(Default::default());
+    if let Outcome::Rewrite(rewrite) = &mut outcome {
+        rewrite.filter = call.core.message_filter();
+    }
+    outcome
 }
 
 /// bind(2).
@@ -54,33 +68,62 @@ pub fn sendto(call: &mut Call<'_>) -> Result<Outcome, Errno> {
     address(call, 4, Follow::Last, true)
 }
 
-/// i386's socketcall(2): its arguments lie in memory, where they cannot be exchanged without the caller noticing; its calls go to the host
-/// as they are, unless one would use a name that is another one in the view.
+/// i386's socketcall(2): its arguments lie in memory. Each of its calls has a number of its own, too (since Linux 4.3), by which it is made if it is to be another one.
 pub fn socketcall(call: &mut Call<'_>) -> Result<Outcome, Errno> {
-    const SOCKET: i32 = 1;
-    const BIND: i32 = 2;
-    const CONNECT: i32 = 3;
-    const SENDTO: i32 = 11;
-    let word = |index: u64| call.memory().read_u32(call.arg(1).wrapping_add(4 * index));
-    let (at, follow) = match call.int(0) {
-        SOCKET => {
-            let family = Family(word(0)?.cast_signed());
-            // A stack's socket cannot be made by this call; a family of the host's can.
-            return if call.task.stack(family).is_some() { Err(Errno::EAFNOSUPPORT) } else { Ok(Outcome::Host) };
-        }
-        BIND => (1, Follow::Entry),
-        CONNECT => (1, Follow::Last),
-        SENDTO => (4, Follow::Last),
-        _ => return Ok(Outcome::HostMaySleep),
+    let Some(&(nr, arguments)) = usize::try_from(call.int(0)).ok().and_then(|which| SOCKET_CALLS.get(which)) else {
+        return Ok(Outcome::Host);
     };
-    let (address, length) = (u64::from(word(at)?), word(at + 1)?);
-    let Some(path) = unix_path(call, address, length)? else { return Ok(Outcome::HostMaySleep) };
-    match call.meaning(&PathArg::at_cwd(path, follow), Need::Object)? {
-        Meaning::Kernel => Ok(Outcome::HostMaySleep),
-        Meaning::Place(place) if place.native => Ok(Outcome::HostMaySleep),
-        Meaning::Place(_) => Err(Errno::EADDRNOTAVAIL),
+    let Some(handler) = table::lookup(Abi::I386, nr).and_then(table::Row::handler) else {
+        return Ok(Outcome::HostMaySleep);
+    };
+    let mut args = [0; 6];
+    for (at, value) in (0u64..).zip(args.iter_mut().take(arguments)) {
+        *value = call.memory().read_u32(call.arg(1).wrapping_add(4 * at)).map(u64::from).inspect_err(|errno| {
+            call.unreadable.set(*errno == Errno::EFAULT);
+        })?;
     }
+    // What may be there in registers is to be looked at by its filter only if this argument is something.
+    let looked_at = table::lookup(Abi::I386, nr).is_none_or(|row| row.looks_at(&args));
+    if !looked_at {
+        return Ok(Outcome::HostMaySleep);
+    }
+    call.syscall = Syscall { nr, args };
+    let mut outcome = handler(call)?;
+    if let Outcome::Rewrite(rewrite) = &mut outcome {
+        for (argument, value) in rewrite.args.iter_mut().zip(args) {
+            if *argument == Argument::Keep {
+                *argument = Argument::Value(value);
+            }
+        }
+    }
+    Ok(outcome)
 }
+
+/// The calls of socketcall(2) by their numbers there (`include/uapi/linux/net.h`): the number of the call itself on i386, and how many arguments
+/// it has. accept(2) has none, and is accept4(2) without flags.
+const SOCKET_CALLS: [(i64, usize); 21] = [
+    (0, 0),
+    (359, 3),
+    (361, 3),
+    (362, 3),
+    (363, 2),
+    (364, 3),
+    (367, 3),
+    (368, 3),
+    (360, 4),
+    (369, 4),
+    (371, 4),
+    (369, 6),
+    (371, 6),
+    (373, 2),
+    (366, 5),
+    (365, 5),
+    (370, 3),
+    (372, 3),
+    (364, 4),
+    (337, 5),
+    (345, 4),
+];
 
 /// getsockname(2).
 pub fn getsockname(call: &mut Call<'_>) -> Result<Outcome, Errno> {
@@ -116,27 +159,54 @@ fn tell_name(call: &Call<'_>, end: End) -> Result<Outcome, Errno> {
 /// A call that, when it is done, tells an address at argument `index` and its length at the next one: if it is that of a socket which was given another
 /// name in the view, it is exchanged.
 fn with_name(call: &Call<'_>, index: usize) -> Outcome {
-    let (address, length) = (call.arg(index), call.arg(index + 1));
-    let own = call.task.descriptor(call.int(0)).and_then(|fd| sys::socket_address(fd.as_fd(), End::Own));
-    let (Ok(own), Ok(room)) = (own, call.memory().read_u32(length)) else { return Outcome::HostMaySleep };
-    if own.get(..NAME_AT) != Some(&UNIX[..]) {
+    let Some(told) = Told::new(call, call.arg(index), call.arg(index + 1)) else { return Outcome::HostMaySleep };
+    if !tells_names(call) {
         return Outcome::HostMaySleep;
     }
     let (memory, names) = (call.memory(), call.core.socket_names.clone());
-    let exchange = move || {
-        let told = memory.read_u32(length).ok().filter(|told| *told <= room)?;
-        let mut kernels = vec![0; usize::try_from(told).ok().filter(|told| *told <= ADDRESS_MAX)?];
-        memory.read(address, &mut kernels).ok()?;
-        let given = given_address(&names, &kernels)?;
-        write_address(&memory, &given, room.cast_signed(), address, length).ok()
-    };
     let finish = Box::new(move |result| {
         if result >= 0 {
-            exchange();
+            told.exchange(&memory, &names);
         }
         result
     });
     call.rewrite_with(call.syscall.nr, Default::default(), Some(finish))
+}
+
+/// Whether the socket in the first argument may be told a name that was another one in the view.
+pub(super) fn tells_names(call: &Call<'_>) -> bool {
+    let own = || call.task.descriptor(call.int(0)).and_then(|fd| sys::socket_address(fd.as_fd(), End::Own));
+    !call.core.socket_names.is_empty() && own().is_ok_and(|own| own.get(..NAME_AT) == Some(&UNIX[..]))
+}
+
+/// Where a call will tell an address and its length.
+pub(super) struct Told {
+    address: u64,
+    length: u64,
+    room: u32,
+}
+
+impl Told {
+    /// Before the call, when the length says how much room there is; `None` if nothing is asked for.
+    pub(super) fn new(call: &Call<'_>, address: u64, length: u64) -> Option<Told> {
+        let room = call.memory().read_u32(length).ok().filter(|_| address != 0)?;
+        Some(Told { address, length, room })
+    }
+
+    /// After it.
+    pub(super) fn exchange(&self, memory: &ProcessMemory, names: &SocketNames) -> Option<()> {
+        let told = usize::try_from(memory.read_u32(self.length).ok()?).ok().filter(|told| *told <= ADDRESS_MAX)?;
+        let mut kernels = vec![0; told.min(usize::try_from(self.room).ok()?)];
+        memory.read(self.address, &mut kernels).ok()?;
+        let given = if kernels.len() == told {
+            given_address(names, &kernels)?
+        } else {
+            // The NUL at its end counts, too.
+            let length = told.checked_sub(NAME_AT + 1)?;
+            [&UNIX[..], &names.given_by_beginning(kernels.strip_prefix(&UNIX)?, length)?, b"\0"].concat()
+        };
+        write_address(memory, &given, self.room.cast_signed(), self.address, self.length).ok()
+    }
 }
 
 /// The address as the program that bound the socket gave it, if the kernel's is another one.
@@ -155,7 +225,7 @@ fn write_address(memory: &ProcessMemory, bytes: &[u8], room: i32, address: u64, 
 }
 
 /// The path in a socket address; `None` if it is of another family, abstract, unnamed, or not valid.
-fn unix_path(call: &Call<'_>, address: u64, length: u32) -> Result<Option<Vec<u8>>, Errno> {
+pub(super) fn unix_path(call: &Call<'_>, address: u64, length: u32) -> Result<Option<Vec<u8>>, Errno> {
     let length = usize::try_from(length).unwrap_or(usize::MAX);
     if address == 0 || !(NAME_AT + 1..=NAME_AT + NAME_ROOM).contains(&length) {
         return Ok(None);
@@ -209,13 +279,10 @@ fn address(call: &Call<'_>, index: usize, follow: Follow, sleeps: bool) -> Resul
         (call.core.socket_names.clone(), name.clone())
     });
     let (task, made) = (call.task.clone(), place.name.clone());
-    let mut bytes = UNIX.to_vec();
-    bytes.extend_from_slice(&name);
-    bytes.push(0);
-    let length = bytes.len().min(NAME_AT + NAME_ROOM);
+    let (bytes, length) = unix_address(&name);
     let mut args: [Argument; 6] = Default::default();
     args[index] = Argument::Bytes(bytes);
-    args[index + 1] = Argument::Value(length as u64);
+    args[index + 1] = Argument::Value(length.into());
     Ok(call.rewrite_with(
         call.syscall.nr,
         args,
@@ -238,8 +305,15 @@ fn is_unix_socket(call: &Call<'_>) -> bool {
     own.is_ok_and(|address| address.starts_with(&UNIX))
 }
 
+/// The address of a name that fits into one, and its length.
+pub(super) fn unix_address(name: &[u8]) -> (Vec<u8>, u32) {
+    let bytes = [&UNIX[..], name, b"\0"].concat();
+    let length = u32::try_from(bytes.len().min(NAME_AT + NAME_ROOM)).unwrap_or(u32::MAX);
+    (bytes, length)
+}
+
 /// The name as it fits into an address: by way of a descriptor of its directory if it is too long. That is to be held until the call was made.
-fn short_name(name: &AbsPath) -> Result<(Vec<u8>, Option<OwnedFd>), Errno> {
+pub(super) fn short_name(name: &AbsPath) -> Result<(Vec<u8>, Option<OwnedFd>), Errno> {
     if name.as_bytes().len() < NAME_ROOM {
         return Ok((name.as_bytes().to_vec(), None));
     }

@@ -73,6 +73,7 @@ fn from(tier: Tier) -> &'static str {
         Tier::Descriptor => "first virtual file",
         Tier::Identity => "module for identities",
         Tier::Attribute => "first virtual file or read-only mount",
+        Tier::Message => "in processes with datagram sockets of AF_UNIX",
         Tier::SocketName => "first socket with a name of the view's",
     }
 }

@@ -22,6 +22,8 @@ pub enum Filter {
     Attribute,
     /// [`Tier::SocketName`], by stops: from the first AF_UNIX socket on that the host knows by another name.
     SocketName,
+    /// [`Tier::Message`], by stops: for a process that makes an AF_UNIX socket for datagrams.
+    Message,
     /// [`Tier::Identity`], by stops: from the first module that makes identities virtual.
     Identity,
 }
@@ -41,6 +43,7 @@ impl Filter {
             Filter::Descriptor => matches!(tier, Tier::Descriptor | Tier::Attribute),
             Filter::Attribute => tier == Tier::Attribute,
             Filter::SocketName => tier == Tier::SocketName,
+            Filter::Message => tier == Tier::Message,
             Filter::Identity => tier == Tier::Identity,
         }
     }

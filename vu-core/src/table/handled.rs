@@ -6,9 +6,9 @@
 use super::{
     Arg::{self, *},
     Row,
-    Tier::{Attribute, Base, Descriptor, SocketName},
+    Tier::{Attribute, Base, Descriptor, Message, SocketName},
 };
-use crate::handlers::{control, dirs, exec, fds, mounts, open, process, rewrite, sockets, stat};
+use crate::handlers::{control, dirs, exec, fds, messages, mounts, open, process, rewrite, sockets, stat};
 use vu_api::control::CONTROL_SYSCALL;
 use vu_trace::filter::When;
 
@@ -138,6 +138,10 @@ pub(super) const SOCKETS: &[Row] = &[
         .i386(371)
         .when(When::ArgumentNotZero(4))
         .may_sleep(),
+    Row::each(Message, 46, "sendmsg", &[Fd, Pointer, Hex], messages::sendmsg).i386(370).may_sleep(),
+    Row::each(Message, 307, "sendmmsg", &[Fd, Pointer, Size, Hex], messages::sendmmsg).i386(345).may_sleep(),
+    Row::each(Message, 47, "recvmsg", &[Fd, Pointer, Hex], messages::recvmsg).i386(372).may_sleep(),
+    Row::each(Message, 299, "recvmmsg", &[Fd, Pointer, Size, Hex, Pointer], messages::recvmmsg).i386(337).may_sleep(),
 ];
 
 pub(super) const NAMESPACES: &[Row] = &[

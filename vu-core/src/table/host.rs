@@ -71,13 +71,9 @@ pub(super) const DESCRIPTORS: &[Row] = &[
 
 /// Sockets, once they are there.
 pub(super) const SOCKETS: &[Row] = &[
-    Row::host(47, "recvmsg", "as recvfrom; the AF_UNIX path in a message header is told as the host knows it"),
-    Row::host(299, "recvmmsg", "as recvmsg, for several messages"),
     Row::host(48, "shutdown", EXISTS),
     Row::host(50, "listen", EXISTS),
     Row::host(54, "setsockopt", EXISTS),
-    Row::host(46, "sendmsg", "data; an AF_UNIX path in a message header, which few programs use, is the host's"),
-    Row::host(307, "sendmmsg", "data; an AF_UNIX path in a message header, which few programs use, is the host's"),
     Row::host(53, "socketpair", "connects the caller to itself; no address is involved"),
 ];
 

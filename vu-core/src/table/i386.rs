@@ -7,9 +7,9 @@
 use super::{
     Arg::*,
     Row,
-    Tier::{Attribute, Base, Descriptor},
+    Tier::{Attribute, Base, Descriptor, Message},
 };
-use crate::handlers::{fds, mounts, rewrite, sockets};
+use crate::handlers::{fds, messages, mounts, rewrite, sockets};
 
 const OTHER_LAYOUT: &str = "EOVERFLOW for a virtual file";
 
@@ -29,13 +29,16 @@ pub(super) const ROWS: &[Row] = &[
     Row::path(412, "utimensat_time64", &[DirFd, ChangedPath, Pointer, AtFlags], rewrite::paths).only_i386(),
     Row::path(86, "uselib", &[Path], rewrite::paths).only_i386(),
     Row::each(Base, 22, "umount", &[Path], mounts::umount2).only_i386(),
-    Row::path(102, "socketcall", &[Int, Pointer], sockets::socketcall).only_i386().always().may_sleep().partial(
-        "an AF_UNIX path that is another one in the view is EADDRNOTAVAIL, a network stack of the view EAFNOSUPPORT (socket, bind, connect and sendto by numbers of their own are handled)",
-    ),
+    Row::path(102, "socketcall", &[Int, Pointer], sockets::socketcall).only_i386().always().may_sleep(),
+    Row::each(Message, 417, "recvmmsg_time64", &[Fd, Pointer, Size, Hex, Pointer], messages::recvmmsg)
+        .only_i386()
+        .may_sleep(),
     Row::each(Descriptor, 28, "oldfstat", &[Fd, Pointer], fds::fstat).only_i386().partial(OTHER_LAYOUT),
     Row::each(Descriptor, 108, "fstat", &[Fd, Pointer], fds::fstat).only_i386().partial(OTHER_LAYOUT),
     Row::each(Descriptor, 197, "fstat64", &[Fd, Pointer], fds::fstat).only_i386(),
-    Row::each(Descriptor, 89, "readdir", &[Fd, Pointer, Size], fds::getdents).only_i386().partial("EINVAL for a virtual directory"),
+    Row::each(Descriptor, 89, "readdir", &[Fd, Pointer, Size], fds::getdents)
+        .only_i386()
+        .partial("EINVAL for a virtual directory"),
     Row::each(Descriptor, 141, "getdents", &[Fd, Pointer, Size], fds::getdents).only_i386(),
     Row::each(Descriptor, 100, "fstatfs", &[Fd, Pointer], fds::fstatfs).only_i386().partial(OTHER_LAYOUT),
     Row::each(Descriptor, 269, "fstatfs64", &[Fd, Size, Pointer], fds::fstatfs).only_i386().partial(OTHER_LAYOUT),

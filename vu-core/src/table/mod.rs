@@ -87,6 +87,8 @@ pub enum Tier {
     Attribute,
     /// From the first AF_UNIX socket on that is bound to a name which is another one on the host: calls that tell names of sockets.
     SocketName,
+    /// In processes that make AF_UNIX sockets for datagrams, and their children: calls whose addresses lie in message headers, where no filter sees whether there is one.
+    Message,
     /// While a module makes users and groups virtual.
     Identity,
 }
@@ -292,6 +294,17 @@ impl Row {
     #[must_use]
     pub const fn takes_cookie(&self) -> bool {
         matches!(self.support, Support::Handled { when: When::WithoutCookie, .. })
+    }
+
+    /// Whether a filter that looks at the arguments would intercept the call.
+    #[must_use]
+    pub fn looks_at(&self, args: &[u64; 6]) -> bool {
+        match self.support {
+            Support::Handled { when: When::ArgumentNotZero(index), .. } => {
+                args.get(usize::from(index)).is_some_and(|&arg| arg != 0)
+            }
+            _ => true,
+        }
     }
 
     /// Whether the kernel itself may end the call with `EINTR`, see [`Support::Handled`].

@@ -113,6 +113,7 @@ fn every_filter_compiles() {
         Filter::Descriptor,
         Filter::Attribute,
         Filter::SocketName,
+        Filter::Message,
         Filter::Identity,
     ] {
         let program = compile(&filter(kind, 0x1234_5678_9abc_def0)).unwrap();

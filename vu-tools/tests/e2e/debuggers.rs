@@ -1,6 +1,6 @@
 //! Debuggers inside a view: strace, gdb and ltrace tell what they tell outside.
 
-use crate::harness::{Compare, Flavour, differential_with, helper};
+use crate::harness::{Compare, Flavour, Site, View, difference, differential_with, helper};
 
 /// What differs from run to run: addresses, numbers of processes, random bytes, times used, and the prefix at which the tree is seen in what strings are long.
 const NORMAL: &str = r#"normal() { sed -E 's/0x[0-9a-f]+/ADDRESS/g; s/\b[0-9]{3,}\b/N/g; s/"[^"]*"\.\.\./"…"/g; /getrandom/d; s/si_utime=.*stime=[0-9]+//; s/ +/ /g; s/ $//'; }
@@ -43,11 +43,11 @@ fn strace_attaches() {
     );
 }
 
-/// `--seccomp-bpf` cannot be had in a view: strace says so, and goes on without.
+/// A filter of its own makes the debuggee stop at some calls only.
 #[test]
-fn strace_without_its_own_filter() {
+fn strace_with_its_own_filter() {
     debugs(
-        r#"strace -ff --seccomp-bpf -e trace=mkdir,execve -e signal=none -o trace ./prog /bin/echo end 2> /dev/null
+        r#"strace -ff --seccomp-bpf -e trace=mkdir,execve -e signal=none -o trace ./prog /bin/echo end 2>&1
         for f in $(ls trace.* | sort -t. -k2n); do echo == ; normal < $f; done"#,
     );
 }
@@ -112,4 +112,40 @@ fn a_debugger_that_is_killed_leaves_its_tracees_running() {
         strace -o trace -p $job 2> log & tracer=$!
         until grep -qs attached log; do sleep 0.02; done; kill -KILL $tracer; wait $tracer 2> /dev/null; echo go > fifo; wait $job; echo $?"#,
     );
+}
+
+#[test]
+fn programs_see_their_own_filters_only() {
+    let program = helper("own_filters", Flavour::Dynamic);
+    differential_with("sh", &format!("cp \"$P{}\" prog; ./prog calls", program.display()), Compare::Output);
+    let program = helper("own_filters", Flavour::I386);
+    differential_with("sh", &format!("cp \"$P{}\" prog; ./prog calls", program.display()), Compare::Output);
+}
+
+/// Where paths are looked at, `/proc` tells of the debugger in the view, and of what the program itself has asked for.
+#[test]
+fn proc_tells_of_debuggers_and_filters_inside() {
+    let program = helper("own_filters", Flavour::Dynamic);
+    let script = format!(
+        r#"cp "$P{}" prog; ./prog status
+        show() {{ grep -E '^(State|TracerPid|NoNewPrivs|Seccomp|Seccomp_filters):' "$@"; }}
+        show /proc/self/status; cd /proc/self; show status | grep Tracer; show task/*/status | grep Tracer; cd "$W"
+        sleep 60 & job=$!; kill -STOP $job; until grep -q stopped /proc/$job/status; do :; done
+        show /proc/$job/status; cut -d' ' -f3 /proc/$job/stat; cd /proc/$job; cut -d' ' -f3 stat; cd "$W"; ps -o stat= -p $job
+        kill -CONT $job; until grep -q sleeping /proc/$job/status; do :; done; ps -o stat= -p $job; kill $job
+        strace -qq -e trace=none -e signal=none sh -c 'grep -q "TracerPid:.$PPID$" /proc/$$/status && echo strace'
+        sh -c 'read -r line < fifo' & job=$!; strace -qq -e trace=none -e signal=none -p $job & tracer=$!
+        until grep -q "TracerPid:.$tracer$" /proc/$job/status; do :; done; echo go > fifo; wait $job; echo $?"#,
+        program.display()
+    );
+    let site = Site::new();
+    let once = |view| {
+        site.reset();
+        site.script_in(view, "bash", &script).text()
+    };
+    let native = once(None);
+    for view in View::ALL.into_iter().filter(|view| *view != View::Nothing) {
+        let seen = once(Some(view));
+        assert_eq!(native, seen, "in the view {view:?}:\n{}", difference(&native, &seen));
+    }
 }

@@ -149,7 +149,7 @@ impl Ran {
     }
 
     /// All of it as text, to compare and to show.
-    fn text(&self) -> String {
+    pub fn text(&self) -> String {
         format!("{}--- stderr\n{}--- {}\n", self.stdout(), without_pids(&self.stderr()), self.status)
     }
 

@@ -470,3 +470,39 @@ fn scripts_that_may_not_be_executed() {
         Compare::Output,
     );
 }
+
+/// Whatever they are on the host, programs find what was asked for in the auxiliary vector, their arguments and their name.
+#[test]
+fn programs_find_the_names_they_were_executed_by() {
+    for flavour in [Flavour::Dynamic, Flavour::Static, Flavour::I386] {
+        let program = helper("named", flavour);
+        let script = format!(
+            r#"cp "$P{}" prog; ln -s prog other; printf '#!./prog x\n' > script; mkdir -p deep/er; cp prog deep/er/p
+            for way in path nothing dir fd link; do
+                for p in ./prog prog "$W/prog" ./other ./deep/er/p ./script ./deep/../deep/./er/../er/p missing; do ./prog $way $p; done
+            done"#,
+            program.display()
+        );
+        differential_with("sh", &script, Compare::Output);
+    }
+}
+
+/// A program whose loader is there only in the view shows none of the loader's words.
+#[test]
+fn programs_of_another_loader_have_their_own_names() {
+    let program = helper("named", Flavour::Dynamic);
+    let site = Site::new();
+    let tells = site
+        .session(&format!(
+            r#"cd "$W"; cp {} prog; vu_insmod vufs
+            sed -i 's#/lib64/ld-linux-x86-64.so.2#/view4/ld-linux-x86-64.so.2#' prog; ./prog; echo $?
+            vumount -t vufs /lib64 /view4; ./prog; ./prog path ./prog; ./prog nothing ./prog; ./prog fd prog; ./prog link prog"#,
+            program.display()
+        ))
+        .stdout();
+    let expected = "127\n1 ./prog, by ./prog, comm prog, exe /prog, cmdline ./prog|, vdso 1\n\
+        2 zero, by ./prog, comm prog, exe /prog, cmdline zero|one|, vdso 1\n\
+        1 , by ./prog, comm prog, exe /prog, cmdline |, vdso 1\n";
+    assert!(tells.starts_with(expected), "{tells}");
+    assert_eq!(tells.matches("exe /prog, cmdline zero|one|").count(), 3, "{tells}");
+}

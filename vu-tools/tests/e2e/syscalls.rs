@@ -117,3 +117,20 @@ fn odd_arguments_and_signals_about_files() {
     let program = helper("odd_calls", Flavour::Dynamic);
     differential_with("sh", &format!("mkdir odd && \"$P{}\" \"$W/odd\"", program.display()), Compare::Output);
 }
+
+/// Names of AF_UNIX sockets in addresses and message headers, and descriptors that are passed.
+fn messages(flavour: Flavour) {
+    let program = helper("messages", flavour);
+    differential_with("sh", &format!("cp \"$P{}\" prog; ./prog", program.display()), Compare::All);
+}
+
+#[test]
+fn sockets_have_the_names_of_the_view() {
+    messages(Flavour::Dynamic);
+}
+
+/// By socketcall(2).
+#[test]
+fn sockets_of_32_bit_programs_have_the_names_of_the_view() {
+    messages(Flavour::I386);
+}

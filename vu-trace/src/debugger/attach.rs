@@ -149,6 +149,7 @@ impl<H: Hypervisor> Tracer<H> {
             let _ = interrupt(tid);
         }
         self.debuggers.debuggees.entry(debugger).or_default().insert(tid);
+        self.publish(tid);
         self.watch_waits(debugger);
     }
 
@@ -179,8 +180,12 @@ impl<H: Hypervisor> Tracer<H> {
     }
 
     fn stop_child(&self, tid: Tid) {
+        self.send(tid, libc::SIGSTOP);
+    }
+
+    pub(super) fn send(&self, tid: Tid, signal: i32) {
         if let Some(thread) = self.threads.get(&tid) {
-            tgkill(thread.process, tid, libc::SIGSTOP);
+            tgkill(thread.process, tid, signal);
         }
     }
 
@@ -216,6 +221,8 @@ impl<H: Hypervisor> Tracer<H> {
     pub(super) fn detach(&mut self, tid: Tid, signal: i32) {
         let Some(thread) = self.threads.get_mut(&tid) else { return };
         let Some(debuggee) = thread.debuggee.take() else { return };
+        self.publish(tid);
+        let Some(thread) = self.threads.get_mut(&tid) else { return };
         if let Some(debuggees) = self.debuggers.debuggees.get_mut(&debuggee.debugger) {
             debuggees.remove(&tid);
             if debuggees.is_empty() {
@@ -274,6 +281,7 @@ impl<H: Hypervisor> Tracer<H> {
                 if let Some(debuggee) = self.debuggee(tid) {
                     debuggee.debugger = process;
                 }
+                self.publish(tid);
             }
             self.debuggers.debuggees.insert(process, debuggees);
         }

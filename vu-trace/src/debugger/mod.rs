@@ -65,6 +65,8 @@ pub(crate) struct Debuggee {
     pub report: Option<Report>,
     /// The debugger has been told of its entry to a system call, and not of its exit.
     pub in_call: bool,
+    /// The debugger has been told that a filter of the debuggee's says to trace its call.
+    pub filter_told: bool,
     /// It was in a group-stop, and may still have to stop when it is let go.
     pub group_stopped: bool,
     /// In a group-stop, and the debugger wants to be told of its end.
@@ -100,6 +102,7 @@ impl Debuggee {
             held: None,
             report: None,
             in_call: false,
+            filter_told: false,
             group_stopped: false,
             listening: false,
             stop_wanted: false,

@@ -20,6 +20,7 @@ const SINGLEBLOCK: libc::c_uint = 33;
 const PEEKSIGINFO: libc::c_uint = 0x4209;
 const GETSIGMASK: libc::c_uint = 0x420a;
 const SETSIGMASK: libc::c_uint = 0x420b;
+const GET_SYSCALL_INFO: libc::c_uint = 0x420e;
 const SECCOMP_GET_FILTER: libc::c_uint = 0x420c;
 const SECCOMP_GET_METADATA: libc::c_uint = 0x420d;
 
@@ -31,11 +32,9 @@ const LARGEST_SET: usize = 64 << 10;
 /// The most pending signals that are looked at by one request.
 const MOST_SIGNALS: usize = 1024;
 
-/// Whether options can be had. `PTRACE_O_TRACESECCOMP` cannot: the hypervisor's own filters decide before the program's. Debuggers
-/// that get `EINVAL` take the kernel for one that does not know it, and stop at all calls.
+/// Whether options can be had (`check_ptrace_options`): suspending filters only by who administrates the system.
 pub(super) fn check_options(options: u64) -> Result<i32, Errno> {
-    let seccomp = u64::from(libc::PTRACE_O_TRACESECCOMP.unsigned_abs());
-    if options & !ALL_OPTIONS != 0 || options & seccomp != 0 {
+    if options & !ALL_OPTIONS != 0 {
         return Err(Errno::EINVAL);
     }
     if options & SUSPEND_SECCOMP != 0 {
@@ -163,6 +162,17 @@ impl<H: Hypervisor> Tracer<H> {
         let debuggee = self.debuggee(tid).ok_or(Errno::ESRCH)?;
         let (held, kind) = debuggee.held.take().ok_or(Errno::ESRCH)?;
         let before = mem::replace(&mut debuggee.mode, mode);
+        if kind == Kind::Entry
+            && before == Resume::ToSyscall
+            && let Some(message) = self.told_of_filter(&held)
+        {
+            // The filters are asked behind the entry (`syscall_trace_enter`).
+            if signal != 0 {
+                self.send(tid, signal);
+            }
+            self.hold(held, Kind::Filtered(message));
+            return Ok(());
+        }
         let how = self.how(tid);
         let result = held.release(how, signal);
         let Some(debuggee) = self.debuggee(tid) else { return Ok(()) };
@@ -172,8 +182,11 @@ impl<H: Hypervisor> Tracer<H> {
             return Err(errno);
         }
         debuggee.report = None;
-        if mode != Resume::ToSyscall {
-            debuggee.in_call = false;
+        match kind {
+            _ if mode != Resume::ToSyscall => debuggee.in_call = false,
+            // What follows is the exit.
+            Kind::Filtered(_) => debuggee.in_call = true,
+            _ => {}
         }
         Ok(())
     }
@@ -207,6 +220,10 @@ fn look(
             let way = if request == libc::PTRACE_GETREGSET { RegisterSet::Get } else { RegisterSet::Set };
             register_set(own, held, way, at, data)
         }
+        libc::PTRACE_GETEVENTMSG if let Kind::Filtered(message) = kind => {
+            own.write(data, &u64::from(message).to_le_bytes())?;
+            Ok(0)
+        }
         PEEKSIGINFO => pending_signals(own, held, addr, data),
         ARCH_PRCTL => segment_base(own, held, addr, data),
         // CAP_SYS_ADMIN, and filters are not told.
@@ -230,13 +247,15 @@ fn look(
                 own.read(data, bytes)?;
                 return held.block(block, at, &mut room);
             }
-            let result = held.block(block, at.min(ROOM), &mut room)?;
-            if request == libc::PTRACE_GETSIGINFO
-                && kind == Kind::Call
-                && !debuggee.has_option(libc::PTRACE_O_TRACESYSGOOD)
-            {
+            let mut result = held.block(block, at.min(ROOM), &mut room)?;
+            if request == libc::PTRACE_GETSIGINFO && matches!(kind, Kind::Entry | Kind::Exit | Kind::Filtered(_)) {
                 // The hypervisor's own stops have the mark.
-                room[8..12].copy_from_slice(&libc::SIGTRAP.to_le_bytes());
+                room[8..12].copy_from_slice(&kind.code(debuggee).to_le_bytes());
+            }
+            if request == GET_SYSCALL_INFO
+                && let Kind::Filtered(message) = kind
+            {
+                result = as_filtered(&mut room, message);
             }
             // The kernel tells how much it knows of blocks whose size is given, which may be more than there is room for.
             let filled =
@@ -245,6 +264,16 @@ fn look(
             Ok(result)
         }
     }
+}
+
+/// What the kernel tells of a call at its entry, as it tells it of one that a filter traces (`ptrace_get_syscall_info_seccomp`); the size.
+fn as_filtered(room: &mut [u8; ROOM], message: u16) -> i64 {
+    const AT_FILTER: u8 = 3;
+    const MESSAGE: usize = 80;
+    const END: usize = MESSAGE + 4;
+    room[0] = AT_FILTER;
+    room[MESSAGE..END].copy_from_slice(&u32::from(message).to_le_bytes());
+    i64::try_from(END).unwrap_or(i64::MAX)
 }
 
 /// `struct iovec` in the debugger says where the set lies, and is told how large it is (`ptrace_regset`).
@@ -307,7 +336,7 @@ mod tests {
     #[test]
     fn options_and_signals() {
         assert_eq!(check_options(0x0010_007f), Ok(0x0010_007f));
-        assert_eq!(check_options(1 << 7), Err(Errno::EINVAL), "seccomp");
+        assert_eq!(check_options(1 << 7), Ok(1 << 7), "seccomp");
         assert_eq!(check_options(1 << 8), Err(Errno::EINVAL));
         assert_eq!(check_options(u64::MAX), Err(Errno::EINVAL));
         assert_eq!(check_options(SUSPEND_SECCOMP), Err(Errno::EPERM));

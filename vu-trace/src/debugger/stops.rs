@@ -20,21 +20,26 @@ pub(crate) enum Kind {
     Trap,
     /// `PTRACE_EVENT_*`
     Event(i32),
-    /// At the entry to a system call, or at the exit.
-    Call,
+    /// At the entry to a system call.
+    Entry,
+    /// At the exit from one.
+    Exit,
+    /// `PTRACE_EVENT_SECCOMP`, with this message. For the kernel it is at the entry to a call.
+    Filtered(u16),
 }
 
 impl Kind {
     /// `exit_code` of the stop (`ptrace_notify`, `do_jobctl_trap`, `ptrace_report_syscall`).
-    fn code(self, debuggee: &Debuggee) -> i32 {
+    pub(super) fn code(self, debuggee: &Debuggee) -> i32 {
         let seized = debuggee.attached == Attached::Seized;
         match self {
             Kind::Group(signal) if seized => signal | libc::PTRACE_EVENT_STOP << 8,
             Kind::Signal(signal) | Kind::Group(signal) => signal,
             Kind::Trap => libc::SIGTRAP | libc::PTRACE_EVENT_STOP << 8,
             Kind::Event(event) => libc::SIGTRAP | event << 8,
-            Kind::Call if debuggee.has_option(libc::PTRACE_O_TRACESYSGOOD) => libc::SIGTRAP | 0x80,
-            Kind::Call => libc::SIGTRAP,
+            Kind::Filtered(_) => libc::SIGTRAP | libc::PTRACE_EVENT_SECCOMP << 8,
+            Kind::Entry | Kind::Exit if debuggee.has_option(libc::PTRACE_O_TRACESYSGOOD) => libc::SIGTRAP | 0x80,
+            Kind::Entry | Kind::Exit => libc::SIGTRAP,
         }
     }
 }
@@ -148,6 +153,7 @@ impl<H: Hypervisor> Tracer<H> {
         let Some(thread) = self.threads.get_mut(&tid) else { return self.go_on(stopped) };
         let (asked, owed) = (thread.asked, thread.owed);
         let Some(debuggee) = thread.debuggee.as_deref_mut() else { return self.go_on(stopped) };
+        debuggee.filter_told = false;
         let mut regs = stopped.registers()?;
         if let Some(nr) = debuggee.number.take()
             && [-1, stopped.abi(&regs).numbers().restart_syscall].contains(&regs.syscall())
@@ -196,7 +202,7 @@ impl<H: Hypervisor> Tracer<H> {
             }
             interrupt(tid)?;
         }
-        self.hold(stopped, Kind::Call);
+        self.hold(stopped, Kind::Exit);
         Ok(())
     }
 

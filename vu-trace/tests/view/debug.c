@@ -4,7 +4,9 @@
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
 #include <linux/ptrace.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -938,6 +940,92 @@ static void mounting(void) {
     ended(stopped, (word & 0xff) << 8);
 }
 
+/* Filters of the debuggee's own that ask for its debugger. */
+#define MESSAGE 0x1234
+static void install(int nr, unsigned verdict) {
+    struct sock_filter program[] = {
+        {0x20, 0, 0, offsetof(struct seccomp_data, nr)}, {0x15, 0, 1, nr}, {0x06, 0, 0, verdict}, {0x06, 0, 0, SECCOMP_RET_ALLOW},
+    };
+    struct sock_fprog filter = {4, program};
+    CHECK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
+    CHECK(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &filter) == 0);
+}
+static void asks_for_debugger(void) {
+    install(SYS_getppid, SECCOMP_RET_TRACE | 1);
+    install(SYS_getppid, SECCOMP_RET_TRACE | MESSAGE);
+    install(SYS_access, SECCOMP_RET_TRACE | MESSAGE);
+    install(SYS_getsid, SECCOMP_RET_TRACE | MESSAGE);
+    install(SYS_getsid, SECCOMP_RET_ERRNO | ENOANO);
+    raise(SIGUSR2);
+    syscall(SYS_getppid);
+    syscall(SYS_getpid);
+    errno = 0;
+    int answer = access("/virt/answer", F_OK) == -1 ? errno : 0;
+    CHECK(getsid(0) == -1 && errno == ENOANO);
+    syscall(SYS_getppid);
+    CHECK(syscall(SYS_getppid) == getpid());
+    pid_t child = fork();
+    if (child == 0) _exit(syscall(SYS_getppid) == 77);
+    int status;
+    CHECK(waitpid(child, &status, 0) == child);
+    CHECK(syscall(SYS_getppid) == -1 && errno == ENOSYS);
+    CHECK(access("/", F_OK) == -1 && errno == ENOSYS);
+    _exit(answer == (mounted ? EXDEV : ENOENT) ? WEXITSTATUS(status) : 9);
+}
+static void of_filter(pid_t tid, long nr, int line) {
+    expect(tid, EVENT(PTRACE_EVENT_SECCOMP), line);
+    CHECK(message(tid) == MESSAGE && info(tid).si_code == (SIGTRAP | PTRACE_EVENT_SECCOMP << 8));
+    struct user_regs_struct r = regs(tid);
+    CHECK((long)r.orig_rax == nr && (long)r.rax == -ENOSYS);
+    struct ptrace_syscall_info call = {0};
+    CHECK(ask(PTRACE_GET_SYSCALL_INFO, tid, sizeof call, &call) >= 84 && call.op == PTRACE_SYSCALL_INFO_SECCOMP && (long)call.seccomp.nr == nr);
+    CHECK(call.seccomp.ret_data == MESSAGE && call.seccomp.args[0] == r.rdi);
+}
+#define OF_FILTER(tid, nr) of_filter(tid, nr, __LINE__)
+static void own_filters(void) {
+    pid_t child = traced(asks_for_debugger);
+    options(child, PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACESECCOMP | PTRACE_O_TRACEFORK | PTRACE_O_EXITKILL);
+    resume(PTRACE_CONT, child, 0);
+    EXPECT(child, STOP(SIGUSR2));
+    /* Entry, filter, exit. */
+    ENTER(child, SYS_getppid);
+    resume(PTRACE_SYSCALL, child, 0);
+    OF_FILTER(child, SYS_getppid);
+    CHECK(LEAVE(child, SYS_getppid) == getpid());
+    resume(PTRACE_CONT, child, 0);
+    /* No entry was asked for. */
+    OF_FILTER(child, SYS_access);
+    CHECK(LEAVE(child, SYS_access) == (mounted ? -EXDEV : -ENOENT));
+    /* The stricter verdict is told to nobody. */
+    resume(PTRACE_CONT, child, 0);
+    OF_FILTER(child, SYS_getppid);
+    resume(PTRACE_CONT, child, 0);
+    /* The debugger makes another call of it. */
+    OF_FILTER(child, SYS_getppid);
+    struct user_regs_struct r = regs(child);
+    r.orig_rax = SYS_getpid;
+    CHECK(ask(PTRACE_SETREGS, child, 0, &r) == 0);
+    resume(PTRACE_CONT, child, 0);
+    EXPECT(child, EVENT(PTRACE_EVENT_FORK));
+    pid_t forked = message(child);
+    EXPECT(forked, STOP(SIGSTOP));
+    resume(PTRACE_CONT, forked, 0);
+    /* And of another one none. */
+    OF_FILTER(forked, SYS_getppid);
+    r = regs(forked);
+    r.orig_rax = -1;
+    r.rax = 77;
+    CHECK(ask(PTRACE_SETREGS, forked, 0, &r) == 0);
+    resume(PTRACE_CONT, forked, 0);
+    ended(forked, 1 << 8);
+    /* Who does not want to hear of it is not told, and the call is not made. */
+    options(child, PTRACE_O_EXITKILL);
+    resume(PTRACE_CONT, child, 0);
+    EXPECT(child, STOP(SIGCHLD));
+    resume(PTRACE_DETACH, child, 0);
+    ended(child, 1 << 8);
+}
+
 static const struct { const char *name; void (*run)(void); } scenarios[] = {
     {"memory", memory}, {"registers", registers}, {"errors", errors}, {"syscalls", syscalls}, {"paths", paths},
     {"signals", signals}, {"traps", traps}, {"steps_of_calls", steps_of_calls}, {"events", events}, {"events_seized", events_seized},
@@ -945,6 +1033,7 @@ static const struct { const char *name; void (*run)(void); } scenarios[] = {
     {"attach_to_stopped", attach_to_stopped}, {"seize", seize}, {"group_stop", group_stop}, {"waits", waits},
     {"waits_for_strangers", waits_for_strangers}, {"sigchld", sigchld}, {"threads", threads}, {"asleep_before", asleep_before},
     {"debugger_ends", debugger_ends}, {"exit_kill", exit_kill}, {"listener_ends", listener_ends}, {"nested", nested}, {"many", many}, {"alarms", alarms}, {"mounting", mounting},
+    {"own_filters", own_filters},
 };
 
 int main(int argc, char **argv) {

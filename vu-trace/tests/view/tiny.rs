@@ -76,6 +76,9 @@ impl Hypervisor for Tiny {
                 _ => Errno::EINVAL.as_result(),
             });
         }
+        if !self.never_interrupted(call.tid, call.abi, call.nr) {
+            return Verdict::Continue;
+        }
         let openat = if call.abi == Abi::X86_64 { OPENAT.0 } else { OPENAT.1 };
         let index = usize::from(call.nr == openat);
         let path = match ProcessMemory(call.tid).read_path(call.args[index]) {
@@ -83,7 +86,7 @@ impl Hypervisor for Tiny {
             Err(errno) => return Verdict::Return(errno.as_result()),
         };
         let rewrite = |nr, args, finish| {
-            Verdict::Rewrite(Box::new(Rewrite { nr, args, cookie: call.nr != libc::SYS_execve, finish }))
+            Verdict::Rewrite(Box::new(Rewrite { nr, args, cookie: call.nr != libc::SYS_execve, finish, filter: None }))
         };
         match path.as_slice() {
             b"/virt/answer" => Verdict::Return(Errno::EXDEV.as_result()),
