@@ -76,6 +76,15 @@ int main(int argc, char **argv)
             check(fd >= 0, path);
             close(fd);
         }
+    } else if (strcmp(what, "create") == 0) {
+        check(chdir(path) == 0, "chdir");
+        for (long i = 0; i < count; i++) {
+            char name[32];
+            snprintf(name, sizeof name, "new%ld", i);
+            int fd = open(name, O_CREAT | O_EXCL | O_WRONLY, 0644);
+            check(fd >= 0, "open");
+            close(fd);
+        }
     } else if (strcmp(what, "exec") == 0) {
         for (long i = 0; i < count; i++) {
             pid_t pid = fork();
