@@ -1032,8 +1032,10 @@ static const struct { const char *name; void (*run)(void); } scenarios[] = {
     {"exec_trap", exec_trap}, {"exec_of_thread", exec_of_thread}, {"attach", attach}, {"attach_running", attach_running},
     {"attach_to_stopped", attach_to_stopped}, {"seize", seize}, {"group_stop", group_stop}, {"waits", waits},
     {"waits_for_strangers", waits_for_strangers}, {"sigchld", sigchld}, {"threads", threads}, {"asleep_before", asleep_before},
-    {"debugger_ends", debugger_ends}, {"exit_kill", exit_kill}, {"listener_ends", listener_ends}, {"nested", nested}, {"many", many}, {"alarms", alarms}, {"mounting", mounting},
+    {"debugger_ends", debugger_ends}, {"exit_kill", exit_kill}, {"listener_ends", listener_ends}, {"nested", nested}, {"many", many}, {"alarms", alarms},
     {"own_filters", own_filters},
+    /* From here on the filter is in force. */
+    {"mounting", mounting},
 };
 
 int main(int argc, char **argv) {
