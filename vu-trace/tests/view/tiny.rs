@@ -6,7 +6,7 @@ use std::{
     os::fd::{FromRawFd, OwnedFd},
     sync::{
         Arc, Barrier,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
 };
 use vu_api::Errno;
@@ -27,6 +27,7 @@ const OPENAT: (i64, i64) = (libc::SYS_openat, 295);
 pub struct Tiny {
     required: Arc<Required>,
     living: AtomicI64,
+    mounted: AtomicBool,
     meeting: Barrier,
 }
 
@@ -46,10 +47,16 @@ pub fn base_filter() -> Arc<[libc::sock_filter]> {
 
 impl Tiny {
     pub fn new(required: Arc<Required>) -> Arc<Tiny> {
-        Arc::new(Tiny { required, living: AtomicI64::new(0), meeting: Barrier::new(2) })
+        Arc::new(Tiny {
+            required,
+            living: AtomicI64::new(0),
+            mounted: AtomicBool::new(false),
+            meeting: Barrier::new(2),
+        })
     }
 
     fn mount(&self) {
+        self.mounted.store(true, Ordering::SeqCst);
         let calls: Vec<_> = PATH_CALLS.into_iter().chain([OPENAT]).collect();
         self.required.add(Filter { program: compile(&spec(&[], &calls)).unwrap().into(), notifies: true });
     }
@@ -76,7 +83,8 @@ impl Hypervisor for Tiny {
                 _ => Errno::EINVAL.as_result(),
             });
         }
-        if !self.never_interrupted(call.tid, call.abi, call.nr) {
+        // A filter of a tracee's own stops it before anything is mounted, too.
+        if !self.mounted.load(Ordering::SeqCst) || !self.never_interrupted(call.tid, call.abi, call.nr) {
             return Verdict::Continue;
         }
         let openat = if call.abi == Abi::X86_64 { OPENAT.0 } else { OPENAT.1 };
