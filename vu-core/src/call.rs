@@ -1,8 +1,9 @@
 //! One intercepted system call of a tracee, and what becomes of it.
 
-use crate::{core::Core, debug::Tag, layer::Layer, resolve::Base, task::Task, view::View};
+use crate::{core::Core, debug::Tag, layer::Layer, resolve::Base, sys::shorten, task::Task, view::View};
 use std::{
     cell::{Cell, RefCell},
+    os::fd::{AsRawFd, OwnedFd},
     sync::Arc,
 };
 use vu_api::{AbsPath, Errno, OpenFlags};
@@ -43,6 +44,8 @@ pub struct Call<'a> {
     pub(crate) unreadable: Cell<bool>,
     /// Whether the call that takes its place, if one does, may wait, so that a signal may interrupt it.
     pub(crate) waits: Cell<bool>,
+    /// What the paths of the call that takes its place lead through.
+    held: RefCell<Vec<OwnedFd>>,
 }
 
 /// What becomes of a call; `Err(errno)` of a handler is an answer like any other.
@@ -88,6 +91,7 @@ impl<'a> Call<'a> {
             begins: RefCell::default(),
             unreadable: Cell::new(false),
             waits: Cell::new(true),
+            held: RefCell::default(),
         }
     }
 
@@ -166,9 +170,35 @@ impl<'a> Call<'a> {
         self.rewrite_with(self.syscall.nr, args, None)
     }
 
+    /// A path of the host as the argument of a rewritten call. One that is too long goes by way of a descriptor of ours, which is held until the call was made.
+    ///
+    /// # Errors
+    /// Those of openat2(2) for the beginning of a path that is too long.
+    pub fn path_argument(&self, path: &[u8]) -> Result<Argument, Errno> {
+        let (start, rest) = shorten(path)?;
+        let mut bytes = Vec::with_capacity(path.len() + 1);
+        if let Some(start) = start {
+            bytes.extend_from_slice(&own_descriptor(&start));
+            bytes.push(b'/');
+            self.held.borrow_mut().push(start);
+        }
+        bytes.extend_from_slice(rest);
+        bytes.push(0);
+        Ok(Argument::Bytes(bytes))
+    }
+
     /// Another call in its place.
     #[must_use]
     pub fn rewrite_with(&self, nr: i64, args: [Argument; 6], finish: Option<Finish>) -> Outcome {
+        let held = self.held.take();
+        let finish = if held.is_empty() {
+            finish
+        } else {
+            Some(Box::new(move |result| {
+                drop(held);
+                finish.map_or(result, |finish| finish(result))
+            }) as Finish)
+        };
         // The filter lets only those with a cookie pass that cannot lead past the view; the others are notified again, and recognised.
         let cookie = crate::table::lookup(self.abi, nr).is_some_and(crate::table::Row::takes_cookie);
         Outcome::Rewrite(Box::new(Rewrite { nr, args, cookie, finish, filter: None }))
@@ -182,10 +212,7 @@ pub fn low(value: u64) -> u32 {
     u32::from_le_bytes([a, b, c, d])
 }
 
-/// A path as the argument of a rewritten call.
-#[must_use]
-pub fn path_argument(path: &[u8]) -> Argument {
-    let mut bytes = path.to_vec();
-    bytes.push(0);
-    Argument::Bytes(bytes)
+/// The path by which a tracee reaches a descriptor of the hypervisor.
+pub(crate) fn own_descriptor(fd: &OwnedFd) -> Vec<u8> {
+    format!("/proc/{}/fd/{}", std::process::id(), fd.as_raw_fd()).into_bytes()
 }

@@ -8,7 +8,7 @@
 //!
 //! This is the only file of this crate with `unsafe` code: system calls, and nothing else.
 
-use crate::umask::Worn;
+use crate::{sys::shorten, umask::Worn};
 use smallvec::SmallVec;
 use std::{
     marker::PhantomData,
@@ -321,7 +321,9 @@ fn proc_name(object: &OwnedFd) -> CBytes {
 
 /// openat2(2) that follows no symbolic link. `flags` and `mode` are as the kernel wants them.
 fn openat2(path: &AbsPath, flags: i32, mode: u32) -> Result<OwnedFd, Errno> {
-    let path = CBytes::new(path.as_bytes())?;
+    let (start, rest) = shorten(path.as_bytes())?;
+    let at = start.as_ref().map_or(libc::AT_FDCWD, AsRawFd::as_raw_fd);
+    let path = CBytes::new(rest)?;
     // SAFETY: a structure of integers, of which all-zero is a value.
     let mut how: libc::open_how = unsafe { mem::zeroed() };
     how.flags = u64::from(flags.cast_unsigned());
@@ -329,9 +331,8 @@ fn openat2(path: &AbsPath, flags: i32, mode: u32) -> Result<OwnedFd, Errno> {
     how.resolve = libc::RESOLVE_NO_SYMLINKS;
     loop {
         // SAFETY: `path` is a C string; `how` is the structure that is read, of the size that is passed.
-        let fd = unsafe {
-            libc::syscall(libc::SYS_openat2, libc::AT_FDCWD, path.as_ptr(), &raw const how, size_of::<libc::open_how>())
-        };
+        let fd =
+            unsafe { libc::syscall(libc::SYS_openat2, at, path.as_ptr(), &raw const how, size_of::<libc::open_how>()) };
         match RawFd::try_from(fd) {
             // SAFETY: a descriptor that was just made, and that nobody else knows.
             Ok(fd) if fd >= 0 => return Ok(unsafe { OwnedFd::from_raw_fd(fd) }),

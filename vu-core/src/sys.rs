@@ -3,12 +3,12 @@
 //! With `host.rs` the only file of this crate with `unsafe`.
 
 use std::{
-    ffi::CString,
+    ffi::{CStr, CString},
     mem::{self, MaybeUninit},
     os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
     sync::OnceLock,
 };
-use vu_api::{Errno, FileType};
+use vu_api::{Errno, FileType, PATH_MAX};
 
 /// Where a relative path begins.
 #[derive(Debug, Clone, Copy)]
@@ -75,6 +75,60 @@ fn own(result: i64) -> Result<OwnedFd, Errno> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// A path as the kernel takes it.
+///
+/// A path of the host may be longer than `PATH_MAX`: where a mount puts a long path of the view below a directory of its own. Of such a one the
+/// beginning is looked up first, without following a symbolic link, and what is left is relative to that.
+pub struct Near {
+    start: Option<OwnedFd>,
+    path: CString,
+}
+
+impl Near {
+    /// # Errors
+    /// Those of openat2(2) for the beginning of a path that is too long.
+    pub fn new(path: &[u8]) -> Result<Near, Errno> {
+        let (start, rest) = shorten(path)?;
+        Ok(Near { start, path: c_path(rest)? })
+    }
+
+    fn raw(&self) -> RawFd {
+        self.start.as_ref().map_or(libc::AT_FDCWD, AsRawFd::as_raw_fd)
+    }
+
+    /// For calls that take no directory; valid as long as `self` is.
+    fn absolute(&self) -> Result<CString, Errno> {
+        match &self.start {
+            None => Ok(self.path.clone()),
+            Some(start) => {
+                c_path(&[format!("/proc/self/fd/{}/", start.as_raw_fd()).as_bytes(), self.path.as_bytes()].concat())
+            }
+        }
+    }
+}
+
+/// What is left of an absolute path when its beginning has been looked up, so far as that is necessary to make it short enough.
+///
+/// # Errors
+/// `ENAMETOOLONG` if one component alone is too long; those of openat2(2).
+pub fn shorten(path: &[u8]) -> Result<(Option<OwnedFd>, &[u8]), Errno> {
+    let (mut start, mut rest) = (None::<OwnedFd>, path);
+    while rest.len() >= PATH_MAX {
+        // Something is left behind the slash, be it another one.
+        let slash = rest[..PATH_MAX - 1].iter().rposition(|&b| b == b'/').filter(|&at| at > 0);
+        let slash = slash.ok_or(Errno::ENAMETOOLONG)?;
+        let from = start.as_ref().map_or(At::Root, |dir| At::Dir(dir.as_fd()));
+        start = Some(open_beneath(
+            from.raw(),
+            &c_path(&rest[..slash])?,
+            libc::O_PATH | libc::O_CLOEXEC | libc::O_NOFOLLOW,
+            0,
+        )?);
+        rest = &rest[slash + 1..];
+    }
+    Ok((start, rest))
+}
+
 /// Opens the object of a path for looking at it (`O_PATH`), if no symbolic link stands on the way.
 ///
 /// # Errors
@@ -86,16 +140,23 @@ pub fn look_at(at: At<'_>, path: &[u8], last: Final) -> Result<OwnedFd, Errno> {
 
 /// openat2(2) with `RESOLVE_NO_SYMLINKS`; flags that it does not know are left out, as openat(2) does.
 fn open_without_links(at: At<'_>, path: &[u8], flags: i32, mode: u32) -> Result<OwnedFd, Errno> {
-    let path = c_path(path)?;
+    match at {
+        At::Root => {
+            let near = Near::new(path)?;
+            open_beneath(near.raw(), &near.path, flags, mode)
+        }
+        At::Dir(dir) => open_beneath(dir.as_raw_fd(), &c_path(path)?, flags, mode),
+    }
+}
+
+fn open_beneath(at: RawFd, path: &CStr, flags: i32, mode: u32) -> Result<OwnedFd, Errno> {
     // SAFETY: all-zero is valid for this struct of integers.
     let mut how: libc::open_how = unsafe { mem::zeroed() };
     how.flags = u64::from((flags & VALID_OPEN_FLAGS).cast_unsigned());
     how.mode = u64::from(mode & 0o7777);
     how.resolve = libc::RESOLVE_NO_SYMLINKS;
     // SAFETY: a C string and a struct of the size that is told.
-    own(unsafe {
-        libc::syscall(libc::SYS_openat2, at.raw(), path.as_ptr(), &raw const how, size_of::<libc::open_how>())
-    })
+    own(unsafe { libc::syscall(libc::SYS_openat2, at, path.as_ptr(), &raw const how, size_of::<libc::open_how>()) })
 }
 
 /// open(2) with an absolute path.
@@ -103,9 +164,10 @@ fn open_without_links(at: At<'_>, path: &[u8], flags: i32, mode: u32) -> Result<
 /// # Errors
 /// Those of open(2).
 pub fn open(path: &[u8], flags: i32) -> Result<OwnedFd, Errno> {
-    let path = c_path(path)?;
+    let near = Near::new(path)?;
+    let flags = flags & !(libc::O_CREAT | libc::O_EXCL) | libc::O_CLOEXEC;
     // SAFETY: a C string; without O_CREAT no mode is read.
-    own(unsafe { libc::open(path.as_ptr(), flags & !(libc::O_CREAT | libc::O_EXCL) | libc::O_CLOEXEC) }.into())
+    own(unsafe { libc::openat(near.raw(), near.path.as_ptr(), flags) }.into())
 }
 
 /// open(2) of a regular file or directory on whose absolute path no symbolic link stands, in no time: neither a lease that somebody has on it (fcntl(2)),
@@ -160,11 +222,17 @@ pub enum Reach<'a> {
 }
 
 impl Reach<'_> {
-    /// The first arguments of an `…at` call, and its flags.
-    fn at(self) -> Result<(RawFd, CString, i32), Errno> {
+    /// What the first arguments of an `…at` call are made of, and its flags.
+    fn at(self) -> Result<(Near, RawFd, i32), Errno> {
         match self {
-            Reach::Held(fd) => Ok((fd.as_raw_fd(), CString::default(), libc::AT_EMPTY_PATH)),
-            Reach::Path(path) => Ok((libc::AT_FDCWD, c_path(path)?, libc::AT_SYMLINK_NOFOLLOW)),
+            Reach::Held(fd) => {
+                Ok((Near { start: None, path: CString::default() }, fd.as_raw_fd(), libc::AT_EMPTY_PATH))
+            }
+            Reach::Path(path) => {
+                let near = Near::new(path)?;
+                let at = near.raw();
+                Ok((near, at, libc::AT_SYMLINK_NOFOLLOW))
+            }
         }
     }
 }
@@ -174,11 +242,11 @@ impl Reach<'_> {
 /// # Errors
 /// Those of fstatat(2).
 pub fn stat_at(object: Reach<'_>) -> Result<libc::stat, Errno> {
-    let (at, path, flags) = object.at()?;
+    let (near, at, flags) = object.at()?;
     let mut stat = MaybeUninit::<libc::stat>::zeroed();
     // SAFETY: a C string, and room for one struct; zeroed, it is valid whatever the kernel fills in.
     unsafe {
-        check(libc::fstatat(at, path.as_ptr(), stat.as_mut_ptr(), flags).into())?;
+        check(libc::fstatat(at, near.path.as_ptr(), stat.as_mut_ptr(), flags).into())?;
         Ok(stat.assume_init())
     }
 }
@@ -210,11 +278,11 @@ pub fn identity(path: &[u8]) -> Result<(u64, u64), Errno> {
 /// # Errors
 /// Those of stat(2).
 pub fn stat(path: &[u8]) -> Result<libc::stat, Errno> {
-    let path = c_path(path)?;
+    let near = Near::new(path)?;
     let mut stat = MaybeUninit::<libc::stat>::zeroed();
     // SAFETY: a C string; the kernel fills the struct, of which all zeros are a valid value, too.
     unsafe {
-        check(libc::stat(path.as_ptr(), stat.as_mut_ptr()).into())?;
+        check(libc::fstatat(near.raw(), near.path.as_ptr(), stat.as_mut_ptr(), 0).into())?;
         Ok(stat.assume_init())
     }
 }
@@ -232,11 +300,11 @@ pub fn file_type(fd: BorrowedFd<'_>) -> Result<FileType, Errno> {
 /// # Errors
 /// Those of statx(2).
 pub fn statx(object: Reach<'_>, flags: i32, mask: u32) -> Result<libc::statx, Errno> {
-    let (at, path, reach) = object.at()?;
+    let (near, at, reach) = object.at()?;
     let mut stat = MaybeUninit::<libc::statx>::zeroed();
     // SAFETY: as in `stat_at`.
     unsafe {
-        check(libc::statx(at, path.as_ptr(), flags | reach, mask, stat.as_mut_ptr()).into())?;
+        check(libc::statx(at, near.path.as_ptr(), flags | reach, mask, stat.as_mut_ptr()).into())?;
         Ok(stat.assume_init())
     }
 }
@@ -259,9 +327,9 @@ pub fn fstatfs(fd: BorrowedFd<'_>) -> Result<libc::statfs64, Errno> {
 /// # Errors
 /// Those of faccessat2(2).
 pub fn access(object: Reach<'_>, mode: i32, flags: i32) -> Result<(), Errno> {
-    let (at, path, reach) = object.at()?;
+    let (near, at, reach) = object.at()?;
     // SAFETY: a C string and plain numbers.
-    check(unsafe { libc::syscall(libc::SYS_faccessat2, at, path.as_ptr(), mode, flags | reach) }).map(drop)
+    check(unsafe { libc::syscall(libc::SYS_faccessat2, at, near.path.as_ptr(), mode, flags | reach) }).map(drop)
 }
 
 /// readlinkat(2), whole. An empty name reads an open link itself.
@@ -299,10 +367,11 @@ pub fn is_procfs(fd: BorrowedFd<'_>) -> bool {
 /// Whether the last component of a path is known not to be a symbolic link: it is something else, or missing. Half as dear as opening it.
 #[must_use]
 pub fn is_no_link(from: At<'_>, path: &[u8]) -> bool {
-    let Ok(path) = c_path(path) else { return false };
+    let Ok(near) = Near::new(path) else { return false };
+    let at = if near.start.is_some() { near.raw() } else { from.raw() };
     let mut target = [0u8; 1];
     // SAFETY: an open descriptor or AT_FDCWD, a C string, and a buffer of the length that is told.
-    let read = unsafe { libc::readlinkat(from.raw(), path.as_ptr(), target.as_mut_ptr().cast(), target.len()) };
+    let read = unsafe { libc::readlinkat(at, near.path.as_ptr(), target.as_mut_ptr().cast(), target.len()) };
     read < 0 && matches!(Errno::last(), Errno::EINVAL | Errno::ENOENT)
 }
 
@@ -311,10 +380,12 @@ pub fn is_no_link(from: At<'_>, path: &[u8]) -> bool {
 /// # Errors
 /// Those of readlink(2).
 pub fn read_link_at(path: &[u8]) -> Result<Vec<u8>, Errno> {
-    let path = c_path(path)?;
+    let near = Near::new(path)?;
     let mut target = vec![0u8; 4096];
     // SAFETY: a C string, and a buffer of the length that is told.
-    let length = check(unsafe { libc::readlink(path.as_ptr(), target.as_mut_ptr().cast(), target.len()) } as i64)?;
+    let length =
+        check(unsafe { libc::readlinkat(near.raw(), near.path.as_ptr(), target.as_mut_ptr().cast(), target.len()) }
+            as i64)?;
     target.truncate(usize::try_from(length).unwrap_or(0));
     Ok(target)
 }
@@ -325,7 +396,8 @@ pub fn read_link_at(path: &[u8]) -> Result<Vec<u8>, Errno> {
 /// # Errors
 /// Those of lgetxattr(2) and llistxattr(2).
 pub fn xattr(path: &[u8], name: &[u8], size: usize) -> Result<(usize, Vec<u8>), Errno> {
-    let (path, name) = (c_path(path)?, c_path(name)?);
+    let near = Near::new(path)?;
+    let (path, name) = (near.absolute()?, c_path(name)?);
     let mut value = vec![0u8; size];
     // SAFETY: C strings, and a buffer of the length that is told.
     let length = check(unsafe {
@@ -355,12 +427,12 @@ pub const EXECVE_CHECK: i32 = 0x10000;
 /// Whether a file of this path is open for writing, so that it cannot be executed; kernels that cannot be asked say no.
 #[must_use]
 pub fn is_being_written(path: &[u8]) -> bool {
-    let Ok(path) = c_path(path) else { return false };
+    let Ok(near) = Near::new(path) else { return false };
     let none = [std::ptr::null::<libc::c_char>()];
-    let argv = [path.as_ptr(), std::ptr::null()];
+    let argv = [near.path.as_ptr(), std::ptr::null()];
     // SAFETY: a C string and two vectors that end with NULL; with this flag the call executes nothing.
     let result = unsafe {
-        libc::syscall(libc::SYS_execveat, libc::AT_FDCWD, path.as_ptr(), argv.as_ptr(), none.as_ptr(), EXECVE_CHECK)
+        libc::syscall(libc::SYS_execveat, near.raw(), near.path.as_ptr(), argv.as_ptr(), none.as_ptr(), EXECVE_CHECK)
     };
     check(result) == Err(Errno::ETXTBSY)
 }
@@ -570,6 +642,44 @@ mod tests {
         assert_eq!(tag(copy.as_fd()), Ok(37));
         let other = open(b"/", libc::O_RDONLY).unwrap();
         assert_eq!(tag(other.as_fd()), Ok(0));
+    }
+
+    #[test]
+    fn paths_may_be_longer_than_the_kernel_takes() {
+        let dir = tempfile::tempdir().unwrap();
+        let top = dir.path().canonicalize().unwrap().into_os_string().into_encoded_bytes();
+        let mut path = top.clone();
+        let mut below = open(&path, libc::O_PATH).unwrap();
+        while path.len() < 3 * PATH_MAX {
+            let name = [b'n'; 200];
+            nix::sys::stat::mkdirat(&below, &name[..], nix::sys::stat::Mode::S_IRWXU).unwrap();
+            path.push(b'/');
+            path.extend_from_slice(&name);
+            below = look_at(At::Root, &path, Final::Refuse).unwrap();
+            assert_eq!(fstat(below.as_fd()).unwrap().st_ino, stat(&path).unwrap().st_ino, "{}", path.len());
+            assert_eq!(stat_at(Reach::Path(&path)).unwrap().st_ino, stat(&path).unwrap().st_ino);
+        }
+        assert_eq!(xattr(&path, b"user.none", 0).unwrap_err(), Errno::ENODATA);
+        assert_eq!(stat(&[&path[..], b"/missing"].concat()).unwrap_err(), Errno::ENOENT);
+        assert!(is_no_link(At::Root, &path));
+        nix::unistd::symlinkat(&b"target"[..], &below, "link").unwrap();
+        let link = [&path[..], b"/link"].concat();
+        assert_eq!(read_link_at(&link).unwrap(), b"target");
+        assert!(!is_no_link(At::Root, &link));
+        assert_eq!(look_at(At::Root, &[&link[..], b"/x"].concat(), Final::Itself).unwrap_err(), Errno::ELOOP);
+        let too_long = [&top[..], b"/", &[b'n'; PATH_MAX]].concat();
+        assert_eq!(stat(&too_long).unwrap_err(), Errno::ENAMETOOLONG);
+        // Nobody removes so long a path by its name.
+        let (name, mut shallow) = ([b'n'; 200], open(&top, libc::O_PATH).unwrap());
+        nix::unistd::unlinkat(&below, "link", nix::unistd::UnlinkatFlags::NoRemoveDir).unwrap();
+        drop(below);
+        let mut chain = Vec::new();
+        while let Ok(next) = look_at(At::Dir(shallow.as_fd()), &name, Final::Itself) {
+            chain.push(std::mem::replace(&mut shallow, next));
+        }
+        for parent in chain.iter().rev() {
+            nix::unistd::unlinkat(parent, &name[..], nix::unistd::UnlinkatFlags::RemoveDir).unwrap();
+        }
     }
 
     #[test]

@@ -1,8 +1,7 @@
 //! The working directory and the root: chdir(2), fchdir(2), getcwd(2), chroot(2).
 
 use crate::{
-    call::{Call, Outcome, path_argument},
-    handlers::open::own_descriptor,
+    call::{Call, Outcome, own_descriptor},
     resolve::{Meaning, Need, PathArg, Place},
     route::Route,
     sys,
@@ -35,7 +34,7 @@ pub fn chdir(call: &mut Call<'_>) -> Result<Outcome, Errno> {
                 return Ok(natural_change(call, route));
             }
             directory(call, &place.existing()?)?;
-            Ok(changed(call, path_argument(host.as_bytes()), route, None))
+            Ok(changed(call, call.path_argument(host.as_bytes())?, route, None))
         }
         Location::Own => {
             let place = place.existing()?;
@@ -57,7 +56,7 @@ pub fn chdir(call: &mut Call<'_>) -> Result<Outcome, Errno> {
                 }
             };
             let host_route = Route::of_host();
-            Ok(changed(call, path_argument(&own_descriptor(&fd)), host_route, Some(fd)))
+            Ok(changed(call, call.path_argument(&own_descriptor(&fd))?, host_route, Some(fd)))
         }
     }
 }

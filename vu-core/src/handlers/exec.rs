@@ -6,8 +6,8 @@
 //! loader is another one in the view is started by way of that loader.
 
 use crate::{
-    call::{Call, Outcome, path_argument},
-    handlers::{open::own_descriptor, ownership, stat::magic_name},
+    call::{Call, Outcome, own_descriptor},
+    handlers::{ownership, stat::magic_name},
     program::{Header, Interpreter},
     resolve::{Meaning, Need, PathArg, Place},
     sys::{self, Reach},
@@ -129,7 +129,7 @@ fn exec(call: &Call<'_>, request: &Request) -> Result<Outcome, Errno> {
         if let Some(outcome) = open_file(call, request, &path, name)? {
             return Ok(outcome);
         }
-        return Ok(if place.native { Outcome::Host } else { by_path(call, request, &place, &host_of(&place)?) });
+        return if place.native { Ok(Outcome::Host) } else { by_path(call, request, &place, &host_of(&place)?) };
     }
     if place.native && !executable_here(call, &place) {
         return Ok(Outcome::Host);
@@ -138,10 +138,10 @@ fn exec(call: &Call<'_>, request: &Request) -> Result<Outcome, Errno> {
     let natural = place.native && place.host() == Some(&place.name);
     match program.interpreter.clone() {
         None if natural => Ok(Outcome::Host),
-        None => Ok(by_path(call, request, &place, &program.path)),
+        None => by_path(call, request, &place, &program.path),
         Some(Interpreter::Loader(loader)) => match other_loader(call, &loader)? {
             None if natural => Ok(Outcome::Host),
-            None => Ok(by_path(call, request, &place, &program.path)),
+            None => by_path(call, request, &place, &program.path),
             Some(loader) => by_loader(call, request, &place, &loader),
         },
         Some(Interpreter::Script { .. }) => {
@@ -308,14 +308,14 @@ fn with_room(path: &[u8], told: &[u8]) -> Vec<u8> {
 }
 
 /// The program by its name on the host.
-fn by_path(call: &Call<'_>, request: &Request, place: &Place, path: &[u8]) -> Outcome {
+fn by_path(call: &Call<'_>, request: &Request, place: &Place, path: &[u8]) -> Result<Outcome, Errno> {
     let mut args: [Argument; 6] = Default::default();
     let told = told_path(call, request);
-    args[request.path_index] = path_argument(&with_room(path, &told));
+    args[request.path_index] = call.path_argument(&with_room(path, &told))?;
     // The kernel names the process after the path it is given; what was said may have been a link.
     let named_by = (last_component(path) != last_component(&request.text)).then_some(NamedBy::Path);
     let naming = Naming { named_by, path: Some(told), by_loader: false };
-    call.rewrite_with(call.syscall.nr, args, Some(finish(call, Some(place.name.clone()), naming, Vec::new())))
+    Ok(call.rewrite_with(call.syscall.nr, args, Some(finish(call, Some(place.name.clone()), naming, Vec::new()))))
 }
 
 fn last_component(path: &[u8]) -> &[u8] {
@@ -371,7 +371,7 @@ fn by_loader(call: &Call<'_>, request: &Request, place: &Place, loader: &[u8]) -
     }
     let named_by = Some(NamedBy::Argument(BEHIND_LOADER));
     let name = Name { program: place.name.clone(), named_by, by_loader: true };
-    Ok(replaced(call, request, loader, argv, name, Vec::new()))
+    replaced(call, request, loader, argv, name, Vec::new())
 }
 
 /// Which argument is the program: that behind the loader and `--argv0 NAME`.
@@ -445,7 +445,7 @@ fn by_interpreter(call: &Call<'_>, request: &Request, program: Program) -> Resul
                 argv.push(Pointer::Address(pointer));
             }
         })?;
-        return Ok(replaced(call, request, &path, argv, Name { program: place.name, named_by, by_loader }, held));
+        return replaced(call, request, &path, argv, Name { program: place.name, named_by, by_loader }, held);
     }
     Err(Errno::ELOOP)
 }
@@ -487,10 +487,10 @@ fn replaced(
     argv: Vec<Pointer>,
     name: Name,
     held: Vec<Option<OwnedFd>>,
-) -> Outcome {
+) -> Result<Outcome, Errno> {
     let mut args: [Argument; 6] = Default::default();
     let told = told_path(call, request);
-    args[request.path_index] = path_argument(&with_room(path, &told));
+    args[request.path_index] = call.path_argument(&with_room(path, &told))?;
     args[request.path_index + 1] = Argument::Vector(argv);
     if request.path_index == 1 {
         // What execveat's flags said about the path has been done.
@@ -499,7 +499,7 @@ fn replaced(
     // A loader tells the program's path itself.
     let path = (!name.by_loader).then_some(told);
     let naming = Naming { named_by: name.named_by, path, by_loader: name.by_loader };
-    call.rewrite_with(call.syscall.nr, args, Some(finish(call, Some(name.program), naming, held)))
+    Ok(call.rewrite_with(call.syscall.nr, args, Some(finish(call, Some(name.program), naming, held))))
 }
 
 fn terminated(text: &[u8]) -> Vec<u8> {

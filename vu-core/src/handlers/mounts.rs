@@ -1,7 +1,7 @@
 //! mount(2) and umount2(2).
 
 use crate::{
-    call::{Call, Outcome, path_argument},
+    call::{Call, Outcome},
     debug::Tag,
     resolve::{Meaning, Need, PathArg, Place},
     view::{MountCall, Refusal},
@@ -68,9 +68,10 @@ fn by_the_host(call: &Call<'_>) -> Result<Outcome, Errno> {
         if let Some(host) = place.host()
             && !place.native
         {
-            args[index] = path_argument(host.as_bytes());
+            args[index] = call.path_argument(host.as_bytes())?;
             same = false;
         }
+        Ok::<_, Errno>(())
     };
     match call.meaning(&at_cwd(call.read_path(1)?, Follow::Last), Need::Object)? {
         Meaning::Kernel => {}
@@ -78,14 +79,14 @@ fn by_the_host(call: &Call<'_>) -> Result<Outcome, Errno> {
             let place = if place.native { place } else { place.existing()? };
             if place.host().is_none() && flags.intersects(PROPAGATION) {
                 // The view's mounts have none; the host's that lie below it may.
-                args[1] = path_argument(place.name.as_bytes());
+                args[1] = call.path_argument(place.name.as_bytes())?;
                 return Ok(call.rewrite(args));
             }
             if place.host().is_none() {
                 // Nothing that the kernel could mount on, and nothing of this user's.
                 return Err(Errno::EPERM);
             }
-            exchange(1, &place);
+            exchange(1, &place)?;
         }
     }
     let source = match call.arg(0) {
@@ -96,7 +97,7 @@ fn by_the_host(call: &Call<'_>) -> Result<Outcome, Errno> {
         && let Ok(Meaning::Place(place)) = call.meaning(&at_cwd(source, Follow::Last), Need::Object)
         && place.found
     {
-        exchange(0, &place);
+        exchange(0, &place)?;
     }
     Ok(if same { Outcome::Host } else { call.rewrite(args) })
 }
@@ -119,7 +120,7 @@ pub fn umount2(call: &mut Call<'_>) -> Result<Outcome, Errno> {
         Err(Refusal::NotOurs) => match call.layer.locate(&point, Purpose::Read)? {
             Location::Host(host) if host != point => {
                 let mut args: [Argument; 6] = Default::default();
-                args[0] = path_argument(host.as_bytes());
+                args[0] = call.path_argument(host.as_bytes())?;
                 Ok(call.rewrite(args))
             }
             _ => Ok(Outcome::Host),

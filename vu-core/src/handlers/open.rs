@@ -1,7 +1,7 @@
 //! open(2), openat(2), openat2(2), creat(2).
 
 use crate::{
-    call::{Call, Outcome, path_argument},
+    call::{Call, Outcome, own_descriptor},
     debug::Tag,
     handlers::{
         ownership::{adopt, made_with},
@@ -135,7 +135,7 @@ fn open_at(call: &Call<'_>, request: &Request) -> Result<Outcome, Errno> {
         && call.core.has_virtual_files()
         && let Some(path) = reopened_elsewhere(call, &place)?
     {
-        return Ok(by_name(call, request, &path));
+        return by_name(call, request, &path);
     }
     if creates_or_writes(flags) {
         call.may_write(&place)?;
@@ -190,10 +190,10 @@ fn reopened_elsewhere(call: &Call<'_>, place: &Place) -> Result<Option<AbsPath>,
 }
 
 /// The tracee opens this path of the host.
-fn by_name(call: &Call<'_>, request: &Request, host: &AbsPath) -> Outcome {
+fn by_name(call: &Call<'_>, request: &Request, host: &AbsPath) -> Result<Outcome, Errno> {
     let mut args: [Argument; 6] = Default::default();
-    args[request.path_index] = path_argument(host.as_bytes());
-    call.rewrite(args)
+    args[request.path_index] = call.path_argument(host.as_bytes())?;
+    Ok(call.rewrite(args))
 }
 
 /// Whether a slash follows the last component, which is a name, not `.` or `..`.
@@ -224,7 +224,7 @@ fn open_host(call: &Call<'_>, request: &Request, place: &Place, host: &AbsPath) 
         return Ok(Outcome::HostMaySleep);
     }
     if place.opaque {
-        return Ok(rewritten(call, request, place, host));
+        return rewritten(call, request, place, host);
     }
     if !place.found {
         return if place.native {
@@ -267,7 +267,7 @@ fn open_host(call: &Call<'_>, request: &Request, place: &Place, host: &AbsPath) 
         || !call.task.same_credentials()
     {
         // What may block, or depends on who opens it: by the tracee itself.
-        return Ok(rewritten(call, request, place, host));
+        return rewritten(call, request, place, host);
     }
     // Whether an open may create decides about some objects of others, too (`may_create_in_sticky`, `fs/namei.c`).
     let umask = match flags.contains(OpenFlags::CREAT) {
@@ -342,7 +342,7 @@ fn open_listed(call: &Call<'_>, request: &Request, place: &Place) -> Result<Opti
         place.name.clone(),
         HeldAs::Descriptor,
     )?;
-    Ok(Some(if call.can_install() { install(fd, flags) } else { reopened(call, request, fd) }))
+    Ok(Some(if call.can_install() { install(fd, flags) } else { reopened(call, request, fd)? }))
 }
 
 fn install(fd: OwnedFd, flags: OpenFlags) -> Outcome {
@@ -368,7 +368,7 @@ fn how_argument(flags: OpenFlags, mode: u32) -> Argument {
 }
 
 /// The tracee opens the host's object itself.
-fn rewritten(call: &Call<'_>, request: &Request, place: &Place, host: &AbsPath) -> Outcome {
+fn rewritten(call: &Call<'_>, request: &Request, place: &Place, host: &AbsPath) -> Result<Outcome, Errno> {
     let waits = place.found && !matches!(place.file_type(call), Ok(FileType::Regular | FileType::Directory));
     call.waits.set(waits || place.opaque);
     let mut path = host.as_bytes().to_vec();
@@ -376,7 +376,7 @@ fn rewritten(call: &Call<'_>, request: &Request, place: &Place, host: &AbsPath) 
         path.push(b'/');
     }
     let mut args: [Argument; 6] = Default::default();
-    args[request.path_index] = path_argument(&path);
+    args[request.path_index] = call.path_argument(&path)?;
     if !request.resolve.is_empty() {
         // The restrictions were kept when the path was resolved, and do not hold for the host's name.
         args[0] = Argument::Value(i64::from(libc::AT_FDCWD).cast_unsigned());
@@ -422,7 +422,7 @@ fn rewritten(call: &Call<'_>, request: &Request, place: &Place, host: &AbsPath) 
         }
         result
     });
-    call.rewrite_with(call.syscall.nr, args, Some(finish))
+    Ok(call.rewrite_with(call.syscall.nr, args, Some(finish)))
 }
 
 fn open_own(call: &Call<'_>, request: &Request, place: &Place) -> Result<Outcome, Errno> {
@@ -445,12 +445,12 @@ fn open_own(call: &Call<'_>, request: &Request, place: &Place) -> Result<Outcome
         return Ok(install(fd, flags));
     }
     // Intercepted by a stop, or not to be installed: the tracee reopens what the hypervisor holds.
-    Ok(reopened(call, request, fd))
+    reopened(call, request, fd)
 }
 
-fn reopened(call: &Call<'_>, request: &Request, fd: OwnedFd) -> Outcome {
+fn reopened(call: &Call<'_>, request: &Request, fd: OwnedFd) -> Result<Outcome, Errno> {
     let mut args: [Argument; 6] = Default::default();
-    args[request.path_index] = path_argument(&own_descriptor(&fd));
+    args[request.path_index] = call.path_argument(&own_descriptor(&fd))?;
     // By its magic link, which is to be followed; what was to be made has been made.
     let done = OpenFlags::NOFOLLOW | OpenFlags::CREAT | OpenFlags::EXCL | OpenFlags::TRUNC;
     let flags = request.how.flags - done;
@@ -459,17 +459,12 @@ fn reopened(call: &Call<'_>, request: &Request, fd: OwnedFd) -> Outcome {
     } else if table::name(call.abi, call.syscall.nr) != Some("creat") {
         args[request.path_index + 1] = Argument::Value(u64::from(flags.bits().cast_unsigned()));
     }
-    call.rewrite_with(
+    Ok(call.rewrite_with(
         call.syscall.nr,
         args,
         Some(Box::new(move |result| {
             drop(fd);
             result
         })),
-    )
-}
-
-/// The path by which a tracee reaches a descriptor of the hypervisor.
-pub(super) fn own_descriptor(fd: &OwnedFd) -> Vec<u8> {
-    format!("/proc/{}/fd/{}", std::process::id(), std::os::fd::AsRawFd::as_raw_fd(fd)).into_bytes()
+    ))
 }

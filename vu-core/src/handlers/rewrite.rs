@@ -4,7 +4,7 @@
 //! same, by the hypervisor ([`direct`]).
 
 use crate::{
-    call::{Call, Outcome, path_argument},
+    call::{Call, Outcome},
     handlers::{direct, own, ownership::adopt, stat::magic_name},
     layer::Layer,
     resolve::{Meaning, Need, PathArg, Place},
@@ -152,7 +152,7 @@ pub fn paths(call: &mut Call<'_>) -> Result<Outcome, Errno> {
         } else if place.must_be_dir && path.len() > 1 {
             path.push(b'/');
         }
-        args[m.index] = path_argument(&path);
+        args[m.index] = call.path_argument(&path)?;
         if let Some(dirfd) = m.dirfd {
             args[dirfd] = Argument::Value(i64::from(libc::AT_FDCWD).cast_unsigned());
         }

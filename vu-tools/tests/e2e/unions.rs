@@ -115,6 +115,24 @@ fn attributes() {
 }
 
 #[test]
+fn modes_and_umasks() {
+    as_in_a_directory(
+        "for u in 0 002 022 077 0777; do umask $u; mkdir d$u; mkfifo p$u; : > f$u; mkdir -m 1751 k$u; umask 022; stat -c '%a %n' ?$u; done; rm f0777",
+    );
+    as_in_a_directory(
+        "mkdir -m 300 new; for d in new dir; do chmod 300 $d; (cd $d 2> /dev/null && pwd && mkdir below && ls -d below); ls $d; chmod 600 $d; (cd $d 2> /dev/null && pwd); ls -d $d/below; chmod 700 $d; ls $d; done",
+    );
+}
+
+#[test]
+fn paths_of_the_greatest_length() {
+    // In A they are longer than the kernel takes.
+    as_in_a_directory(
+        "p=$W; while [ ${#p} -lt 3800 ]; do p=$p/$(printf %0200d 0); done; mkdir -p $p; n=$((4094 - ${#p})); f=$p/$(printf %0${n}d 1); g=$p/$(printf %0${n}d 2); d=$p/$(printf %0${n}d 3);          echo one > $f; cat $f; echo two >> $f; chmod 640 $f; stat -c '%a %s' $f; ln $f $g; stat -c %h $g; ln -s $f ${g%?}4 && readlink ${g%?}4 | wc -c; cat ${g%?}4; mkfifo ${g%?}5; stat -c %F ${g%?}5;          mv $g ${g%?}6; cat ${g%?}6; truncate -s 2 $f; cat $f; touch -d 2001-01-01 $f; stat -c %y $f; mkdir $d; ls $d; cd $d && touch x; ls; cd $W; ls $d; rm $d/x; rm $f/; rm $f $d ${f}1; rmdir $d;          cp /bin/echo $f; $f run; ls $p | wc -l; rm -r $W/000*; ls $W",
+    );
+}
+
+#[test]
 fn programs() {
     as_in_a_directory(
         "export GIT_AUTHOR_DATE='2020-01-01T00:00:00Z' GIT_COMMITTER_DATE='2020-01-01T00:00:00Z' GIT_CONFIG_GLOBAL=/dev/null; rm fifo; git -c init.defaultBranch=m init -q .; git config user.name T; git config user.email t@e; git add .; git commit -qm one; echo x >> dir/lines; git status --short; git commit -qam two; git clone -q . clone; git -C clone log --format=%s; git checkout -q -b side HEAD~1; git status --short; git gc -q; git fsck; rm -rf .git clone; ls -A",
