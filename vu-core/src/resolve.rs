@@ -483,7 +483,7 @@ impl Call<'_> {
             {
                 return Ok(self.placeholder_of(cwd.object));
             }
-            let link = sys::read_link(self.task.proc()?, "cwd")?;
+            let Some(link) = self.told_name("cwd")? else { return Ok(None) };
             return Ok(match host_name(link) {
                 Ok(host) => named(self.name_by(&self.task.fs().cwd_route.read(), &host), host),
                 Err(_) => None,
@@ -502,8 +502,18 @@ impl Call<'_> {
         if let Some(base) = self.placeholder_of((stat.st_dev, stat.st_ino)) {
             return Ok(Some(base));
         }
-        let Ok(host) = host_name(sys::read_link(self.task.proc()?, &format!("fd/{dirfd}"))?) else { return Ok(None) };
+        let Some(link) = self.told_name(&format!("fd/{dirfd}"))? else { return Ok(None) };
+        let Ok(host) = host_name(link) else { return Ok(None) };
         Ok(named(self.name_of(fd.as_fd(), &host), host))
+    }
+
+    /// The text of a magic link of the task. The kernel tells none that is longer than a page (`d_path`, `fs/d_path.c`), and is left to find its way
+    /// from there: where no name reaches, nothing is mounted.
+    pub(crate) fn told_name(&self, link: &str) -> Result<Option<Vec<u8>>, Errno> {
+        match sys::read_link(self.task.proc()?, link) {
+            Err(Errno::ENAMETOOLONG) => Ok(None),
+            told => told.map(Some),
+        }
     }
 
     /// The name in the view of an open host object, if it is not the host's.

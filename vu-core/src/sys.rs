@@ -196,9 +196,9 @@ pub fn make(path: &[u8], flags: i32, mode: u32) -> Result<OwnedFd, Errno> {
 
 /// Takes the name of what was made just now away again.
 pub fn unmake(path: &[u8]) {
-    if let Ok(path) = c_path(path) {
+    if let Ok(near) = Near::new(path) {
         // SAFETY: a C string. That it is gone already is as well.
-        let _ = unsafe { libc::unlink(path.as_ptr()) };
+        let _ = unsafe { libc::unlinkat(near.raw(), near.path.as_ptr(), 0) };
     }
 }
 

@@ -4,14 +4,15 @@ use crate::{
     call::{Call, Outcome, own_descriptor},
     resolve::{Meaning, Need, PathArg, Place},
     route::Route,
-    sys,
     task::host_name,
 };
 use std::{
     os::fd::{AsFd, OwnedFd},
     sync::Arc,
 };
-use vu_api::{AbsPath, AccessMode, Errno, FileType, Filesystem, Location, OpenFlags, OpenHow, Opened, capability};
+use vu_api::{
+    AbsPath, AccessMode, Errno, FileType, Filesystem, Location, OpenFlags, OpenHow, Opened, PATH_MAX, capability,
+};
 use vu_fd::HeldAs;
 use vu_path::Follow;
 use vu_trace::{Argument, Finish};
@@ -19,9 +20,11 @@ use vu_trace::{Argument, Finish};
 /// chdir(2).
 pub fn chdir(call: &mut Call<'_>) -> Result<Outcome, Errno> {
     let path = call.read_path(0)?;
+    let absolute = path.starts_with(b"/");
     let place = match call.meaning(&PathArg::at_cwd(path, Follow::Last), Need::Open)? {
-        // By a route of the same kind: the kernel's directory changes, its route does not. A bind's directories are never among these.
-        Meaning::Kernel => return Ok(natural_change(call, Route::of_host())),
+        Meaning::Kernel if absolute => return Ok(natural_change(call, Route::of_host())),
+        // The kernel's directory changes, its route does not.
+        Meaning::Kernel => return Ok(natural_change(call, route_now(call))),
         Meaning::Place(place) => call.for_listing(place)?,
     };
     if place.found {
@@ -71,6 +74,10 @@ fn directory(call: &Call<'_>, place: &Place) -> Result<(), Errno> {
     if place.file_type(call)? == FileType::Directory { Ok(()) } else { Err(Errno::ENOTDIR) }
 }
 
+fn route_now(call: &Call<'_>) -> Route {
+    (**call.task.fs().cwd_route.read()).clone()
+}
+
 /// A change of directory that the kernel understands as it is.
 fn natural_change(call: &Call<'_>, route: Route) -> Outcome {
     let fs = call.task.fs();
@@ -105,7 +112,8 @@ pub fn fchdir(call: &mut Call<'_>) -> Result<Outcome, Errno> {
     let number = call.int(0);
     let host_route = Route::of_host();
     let Ok(fd) = call.task.descriptor(number) else { return Ok(Outcome::Host) };
-    let link = sys::read_link(call.task.proc()?, &format!("fd/{number}"))?;
+    // What is too long a name for the kernel lies deep in the same tree, most likely.
+    let Some(link) = call.told_name(&format!("fd/{number}"))? else { return Ok(natural_change(call, route_now(call))) };
     let route = match host_name(link) {
         Ok(host) => match call.name_of(fd.as_fd(), &host) {
             Some(name) => call.route(&name, &host),
@@ -130,6 +138,10 @@ pub fn getcwd(call: &mut Call<'_>) -> Result<Outcome, Errno> {
         None => [b"(unreachable)", name.as_bytes()].concat(),
     };
     text.push(0);
+    // In this order (`getcwd`, `fs/d_path.c`).
+    if text.len() > PATH_MAX {
+        return Err(Errno::ENAMETOOLONG);
+    }
     if text.len() > call.size(1) {
         return Err(Errno::ERANGE);
     }

@@ -275,11 +275,11 @@ fn open_host(call: &Call<'_>, request: &Request, place: &Place, host: &AbsPath) 
         false => None,
     };
     if matches!(umask, Some(None)) {
-        return Ok(rewritten(call, request, place, host));
+        return rewritten(call, request, place, host);
     }
     let fd = match sys::open_at_once(host.as_bytes(), flags.bits(), request.how.mode) {
         // Its opener has to wait, or it has just become something else.
-        Err(Errno::EAGAIN | Errno::ELOOP | Errno::ENXIO) => return Ok(rewritten(call, request, place, host)),
+        Err(Errno::EAGAIN | Errno::ELOOP | Errno::ENXIO) => return rewritten(call, request, place, host),
         opened => opened?,
     };
     tag(call, &fd, place);
@@ -295,7 +295,7 @@ fn made(call: &Call<'_>, request: &Request, place: &Place, host: &AbsPath) -> Re
         false => None,
     };
     if umask.is_none() {
-        return Ok(rewritten(call, request, place, host));
+        return rewritten(call, request, place, host);
     }
     let asked = request.how.mode;
     let mode = match call.task.identity() {
@@ -305,7 +305,7 @@ fn made(call: &Call<'_>, request: &Request, place: &Place, host: &AbsPath) -> Re
     call.still_waits()?;
     let fd = match sys::make(host.as_bytes(), flags.bits(), mode) {
         // Something has come there just now.
-        Err(Errno::EEXIST | Errno::ELOOP) => return Ok(rewritten(call, request, place, host)),
+        Err(Errno::EEXIST | Errno::ELOOP) => return rewritten(call, request, place, host),
         made => made?,
     };
     drop(umask);

@@ -54,6 +54,16 @@ pub(super) fn operate(call: &Call<'_>, name: &str, meant: &[Meant]) -> Result<Ou
         None => Err(Errno::EXDEV),
     };
     let first = place(0)?;
+    // A slash behind it says that it is a directory; of names that are made or taken away, each call judges that in its own way.
+    for m in meant.iter().filter(|m| !m.entry) {
+        if let Meaning::Place(place) = &m.meaning
+            && place.must_be_dir
+            && place.found
+            && type_of(call, place).is_some_and(|file_type| file_type != FileType::Directory)
+        {
+            return Err(Errno::ENOTDIR);
+        }
+    }
     let (fs, task) = (&call.layer, &*call.task);
     // The arguments behind the path: where they stand depends on whether a directory descriptor stands before it.
     let after = |offset: usize| meant.first().map_or(0, |m| m.index) + offset;
@@ -91,6 +101,7 @@ pub(super) fn operate(call: &Call<'_>, name: &str, meant: &[Meant]) -> Result<Ou
         "link" | "linkat" => {
             present(first)?;
             absent(place(1)?)?;
+            slashless(place(1)?, Errno::ENOENT)?;
             fs.link(&first.name, &place(1)?.name, task)?;
         }
         "symlink" | "symlinkat" => {

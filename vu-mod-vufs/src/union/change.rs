@@ -127,13 +127,26 @@ impl Trees {
         if self.stat(path)?.file_type() != FileType::Directory {
             return Err(Errno::ENOTDIR);
         }
-        if self.emptiness(path)? == Emptiness::NotEmpty {
-            return Err(Errno::ENOTEMPTY);
-        }
+        self.expect_empty(path)?;
         self.remove(path, caller, |fs, name| fs.rmdir(name, caller))?;
         self.listings.removed(path);
         self.cache.forget();
         Ok(())
+    }
+
+    /// That a directory is empty, before it is removed or replaced. One that may not be listed may be removed all the same if it is empty: where nothing but
+    /// A's directory has part in it, the host will know.
+    fn expect_empty(&self, path: &AbsPath) -> Result<(), Errno> {
+        match self.emptiness(path) {
+            Ok(Emptiness::Empty) => Ok(()),
+            Ok(Emptiness::NotEmpty) => Err(Errno::ENOTEMPTY),
+            Err(Errno::EACCES)
+                if self.kind != Kind::Merge && self.stat_lower(path)?.is_none() && !self.has_container(path)? =>
+            {
+                Ok(())
+            }
+            Err(errno) => Err(errno),
+        }
     }
 
     /// Takes a name away: first what B has is hidden, then A's object goes. Where both have one, the second step is the one that counts.
@@ -291,8 +304,8 @@ impl Trees {
         if exchange && target_is_directory {
             moves(to)?;
         }
-        if !exchange && target_is_directory && self.emptiness(to)? == Emptiness::NotEmpty {
-            return Err(Errno::ENOTEMPTY);
+        if !exchange && target_is_directory {
+            self.expect_empty(to)?;
         }
         if self.find(from)? == Place::Lower {
             self.may_remove(from, caller)?;

@@ -120,7 +120,18 @@ fn modes_and_umasks() {
         "for u in 0 002 022 077 0777; do umask $u; mkdir d$u; mkfifo p$u; : > f$u; mkdir -m 1751 k$u; umask 022; stat -c '%a %n' ?$u; done; rm f0777",
     );
     as_in_a_directory(
-        "mkdir -m 300 new; for d in new dir; do chmod 300 $d; (cd $d 2> /dev/null && pwd && mkdir below && ls -d below); ls $d; chmod 600 $d; (cd $d 2> /dev/null && pwd); ls -d $d/below; chmod 700 $d; ls $d; done",
+        "mkdir -m 300 new; for d in new dir; do chmod 300 $d; (cd $d 2> /dev/null && pwd && mkdir below && ls -d below); ls $d; chmod 600 $d; (cd $d 2> /dev/null && pwd); ls -d $d/below; chmod 700 $d; ls $d; done; \
+         mkdir -m 300 a b; mkdir b/c d; rmdir a; rmdir b; chmod 0 d; mv -T empty d; ls -d a b d; chmod 700 b; ls b",
+    );
+}
+
+#[test]
+fn names_with_slashes_and_rights_in_store() {
+    as_in_a_directory(
+        "ln -T file missing/; ls missing; for f in file link dangling missing; do for c in 'touch -c' 'touch -h' 'chmod 600' 'chown 0' 'touch -a'; do $c $f/; echo $?; done; done; touch -d 2009-10-10 -h linkdir/; stat -c %y dir | cut -c1-10",
+    );
+    as_in_a_directory(
+        "mkdir acl; setfattr -n system.posix_acl_default -v 0x0200000001000700ffffffff04000700ffffffff20000500ffffffff acl; echo $?; umask 077; mkdir acl/d; mkfifo acl/p; : > acl/f; stat -c '%a %n' acl/*; getfattr -d -m - acl/d",
     );
 }
 
