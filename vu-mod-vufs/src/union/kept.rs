@@ -364,6 +364,10 @@ impl Trees {
         caller: &dyn Caller,
     ) -> Result<(), Errno> {
         self.may_have(path, name)?;
+        // Of an object that cannot have a list for what is made in it (`set_posix_acl`, fs/posix_acl.c): that no right is missing.
+        if name == b"system.posix_acl_default" && self.stat(path)?.file_type() != FileType::Directory {
+            return Err(Errno::EACCES);
+        }
         let mut kept = false;
         self.changed(path, |fs, file, record| match record.xattrs.contains_key(name) {
             true if flags.contains(XattrFlags::CREATE) => Err(Errno::EEXIST),
