@@ -224,6 +224,10 @@ impl Trees {
             },
         }
         self.copy_attributes(source, stat, copy, &mut kept)?;
+        if content == Content::Drop && stat.file_type() == FileType::Regular && stat.size > 0 {
+            // Who truncates the copy finds it empty, which changes nothing of it.
+            self.below.utimens(copy, TimeChange::Omit, TimeChange::Now, &self.me)?;
+        }
         Ok(kept)
     }
 
