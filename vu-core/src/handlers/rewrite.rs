@@ -1,7 +1,7 @@
 //! The calls that change what a path names, and all others that carry paths and need no treatment of their own.
 //!
 //! They are made on the host's object by the tracee itself, so that rights, umask, limits, quotas and restarts are the kernel's; or, where it comes to the
-//! same, by the hypervisor ([`direct`]).
+//! same, by the hypervisor (`direct.rs`).
 
 use crate::{
     call::{Call, Outcome},
