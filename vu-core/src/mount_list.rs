@@ -5,11 +5,11 @@ use crate::{call::Call, sys, task::Task};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use std::{
     fmt::Write as _,
-    fs::File,
+    fs::{File, Permissions},
     io::Write as _,
     os::{
         fd::{AsRawFd, OwnedFd},
-        unix::ffi::OsStrExt,
+        unix::{ffi::OsStrExt, fs::PermissionsExt},
     },
 };
 use vu_api::{AbsPath, Errno, Filesystem};
@@ -46,6 +46,7 @@ pub(crate) fn with_content(text: &[u8]) -> Result<OwnedFd, Errno> {
     let memory = memfd_create(c"proc", MFdFlags::MFD_CLOEXEC).map_err(|error| Errno::new(error as i32))?;
     let mut file = File::from(memory);
     file.write_all(text)?;
+    file.set_permissions(Permissions::from_mode(0o444))?;
     // Another description, for reading only, that begins at the start.
     let link = format!("/proc/self/fd/{}", file.as_raw_fd());
     sys::open(link.as_bytes(), libc::O_RDONLY)

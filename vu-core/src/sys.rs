@@ -180,10 +180,18 @@ pub fn open_at_once(path: &[u8], flags: i32, mode: u32) -> Result<OwnedFd, Errno
     let at_once = flags & !libc::O_EXCL | libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC;
     let fd = open_without_links(At::Root, path, at_once, mode)?;
     if flags & libc::O_NONBLOCK == 0 {
-        // SAFETY: plain numbers. Flags that cannot be changed are ignored.
-        check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags) }.into())?;
+        set_status_flags(fd.as_fd(), flags)?;
     }
     Ok(fd)
+}
+
+/// Gives an open file those of the flags of an open that can be changed afterwards (`F_SETFL`, fcntl(2)).
+///
+/// # Errors
+/// Those of fcntl(2).
+pub fn set_status_flags(fd: BorrowedFd<'_>, flags: i32) -> Result<(), Errno> {
+    // SAFETY: plain numbers. Flags that cannot be changed are ignored.
+    check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags) }.into()).map(drop)
 }
 
 /// Makes a regular file at an absolute path on which no symbolic link stands, and opens it.

@@ -158,6 +158,7 @@ fn open_at(call: &Call<'_>, request: &Request) -> Result<Outcome, Errno> {
             status => status,
         }
     {
+        sys::set_status_flags(fd.as_fd(), flags.bits())?;
         return Ok(install(fd, flags));
     }
     if call.core.has_listed_mounts()
