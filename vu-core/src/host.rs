@@ -346,26 +346,12 @@ fn openat2(path: &AbsPath, flags: i32, mode: u32) -> Result<OwnedFd, Errno> {
 /// What openat2 must be given for what open was given: bits that open ignores are errors there (openat2(2), NOTES).
 fn kernel_flags(flags: OpenFlags) -> i32 {
     const PATH: i32 = libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW | libc::O_CLOEXEC;
-    // `VALID_OPEN_FLAGS`, include/linux/fcntl.h.
-    const VALID: i32 = libc::O_ACCMODE
-        | libc::O_CREAT
-        | libc::O_EXCL
-        | libc::O_NOCTTY
-        | libc::O_TRUNC
-        | libc::O_APPEND
-        | libc::O_NONBLOCK
-        | libc::O_SYNC
-        | libc::O_ASYNC
-        | libc::O_DIRECT
-        | libc::O_NOATIME
-        | libc::O_TMPFILE
-        | PATH;
     let bits = flags.bits() | libc::O_CLOEXEC;
     if flags.contains(OpenFlags::PATH) {
         bits & PATH | libc::O_NOFOLLOW
     } else {
         // The tracee's terminal must not become the hypervisor's; open on 64 bits sets O_LARGEFILE by itself.
-        bits & VALID | libc::O_NOCTTY | OpenFlags::LARGEFILE.bits()
+        bits & crate::sys::VALID_OPEN_FLAGS | libc::O_NOCTTY | OpenFlags::LARGEFILE.bits()
     }
 }
 
