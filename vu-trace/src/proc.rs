@@ -1,7 +1,7 @@
 //! What `/proc` tells of a tracee (proc(5)). All of it is looked at in rare cases only: a read costs as much as a stop.
 
 use crate::{ptrace::Tid, x86_64::Abi};
-use std::fs;
+use std::{fs, io::Read};
 
 /// The contents of `/proc/TID/status`.
 pub(crate) struct Status(String);
@@ -122,7 +122,10 @@ fn parse_memory_map(stat: &str) -> Option<[u64; 11]> {
 
 /// A value of a program's auxiliary vector (getauxval(3)).
 pub(crate) fn auxiliary(tid: Tid, abi: Abi, wanted: u64) -> Option<u64> {
-    let vector = fs::read(format!("/proc/{tid}/auxv")).ok()?;
+    // Not by `fs::read`, which asks for a length first, and then for ever more: it is read in one piece, and never long.
+    let mut vector = [0; 1024];
+    let length = fs::File::open(format!("/proc/{tid}/auxv")).ok()?.read(&mut vector).ok()?;
+    let vector = vector.get(..length)?;
     let width = abi.pointer_size();
     let word = |bytes: &[u8]| bytes.iter().rev().fold(0, |value, &byte| value << 8 | u64::from(byte));
     let mut pairs = vector.chunks_exact(2 * width).map(|pair| pair.split_at(width));

@@ -11,7 +11,7 @@ use crate::{
     inject::RESTARTS,
     memory::{self, Memory, ProcessMemory},
     ptrace::{Boundary, Entry, Gone, Stopped, Tid, interrupt},
-    space::Lease,
+    space::{BelowStack, Scratch},
     tracer::{Phase, Tracer},
     verdict::{Argument, Finish, Hypervisor, Pointer, Rewrite},
     x86_64::{Abi, Registers},
@@ -40,7 +40,7 @@ pub(crate) struct Reissue {
     abi: Abi,
     /// The registers with which the call is made again.
     own: Registers,
-    scratch: Option<Lease>,
+    scratch: Option<Scratch>,
     /// The tracee's own blocked signals, while all are.
     mask: Option<u64>,
 }
@@ -51,7 +51,7 @@ pub(crate) struct Inside {
     /// The tracee's own registers, as they are to be after the call, but for the result.
     own: Registers,
     /// In use by the call until it is over.
-    _scratch: Option<Lease>,
+    scratch: Option<Scratch>,
 }
 
 impl Reissue {
@@ -143,23 +143,49 @@ impl<H: Hypervisor> Tracer<H> {
             return self.reissue(stopped, Reissue::without_memory(rewrite, own, abi));
         }
         let (_, bytes) = arrange(&rewrite.args, own.args(abi), abi, 0);
+        if self.is_about_to_vanish(stopped.tid(), abi, rewrite.nr)
+            && let Some(below) = BelowStack::of(&ProcessMemory(stopped.tid()), own.stack(), bytes.len())
+        {
+            return self.place_arguments(stopped, own, rewrite, abi, Ok(Scratch::Stack(below)));
+        }
         self.with_memory(stopped, abi, bytes.len(), move |tracer, stopped, lease| {
-            let placed = lease.and_then(|lease| {
-                let (values, bytes) = arrange(&rewrite.args, own.args(abi), abi, lease.address());
-                ProcessMemory(stopped.tid()).write(lease.address(), &bytes)?;
-                let Rewrite { nr, cookie, finish, .. } = rewrite;
-                Ok(Reissue { nr, values, cookie, finish, abi, own, scratch: Some(lease), mask: None })
-            });
-            match placed {
-                Ok(reissue) => tracer.reissue(stopped, reissue),
-                Err(errno) => {
-                    let mut own = own;
-                    own.set_result(errno.as_result());
-                    stopped.set_registers(&own)?;
-                    tracer.go_on(stopped)
-                }
-            }
+            tracer.place_arguments(stopped, own, rewrite, abi, lease.map(Scratch::Area))
         })
+    }
+
+    /// Whether a call, if it succeeds, does away with the memory of the process, which is nobody else's.
+    fn is_about_to_vanish(&self, tid: Tid, abi: Abi, nr: i64) -> bool {
+        let numbers = abi.numbers();
+        let process = self.threads.get(&tid).and_then(|thread| self.processes.get(&thread.process));
+        [numbers.execve, numbers.execveat].contains(&nr)
+            && process.is_some_and(|process| process.threads == 1 && process.space.is_unshared())
+    }
+
+    fn place_arguments(
+        &mut self,
+        stopped: Stopped<Boundary>,
+        mut own: Registers,
+        rewrite: Rewrite,
+        abi: Abi,
+        scratch: Result<Scratch, Errno>,
+    ) -> Result<(), Gone> {
+        let placed = scratch.and_then(|scratch| {
+            let (values, bytes) = arrange(&rewrite.args, own.args(abi), abi, scratch.address());
+            if let Err(errno) = ProcessMemory(stopped.tid()).write(scratch.address(), &bytes) {
+                scratch.put_back(stopped.tid());
+                return Err(errno);
+            }
+            let Rewrite { nr, cookie, finish, .. } = rewrite;
+            Ok(Reissue { nr, values, cookie, finish, abi, own, scratch: Some(scratch), mask: None })
+        });
+        match placed {
+            Ok(reissue) => self.reissue(stopped, reissue),
+            Err(errno) => {
+                own.set_result(errno.as_result());
+                stopped.set_registers(&own)?;
+                self.go_on(stopped)
+            }
+        }
     }
 
     fn reissue(&mut self, stopped: Stopped<Boundary>, mut reissue: Reissue) -> Result<(), Gone> {
@@ -182,6 +208,9 @@ impl<H: Hypervisor> Tracer<H> {
             return self.substitute(stopped, reissue);
         }
         // Somebody else changed the registers. The call will be made, and notified, anew, if it is made at all.
+        if let Some(scratch) = reissue.scratch {
+            scratch.put_back(stopped.tid());
+        }
         self.resume(stopped);
         Ok(())
     }
@@ -199,14 +228,17 @@ impl<H: Hypervisor> Tracer<H> {
         regs.set_syscall(nr);
         regs.set_args(abi, values);
         stopped.set_registers(&regs)?;
-        self.set_phase(tid, Phase::Inside(Box::new(Inside { finish, own, _scratch: scratch })));
+        self.set_phase(tid, Phase::Inside(Box::new(Inside { finish, own, scratch })));
         self.resume(stopped);
         Ok(())
     }
 
     /// At the exit from a substituted call.
     pub(crate) fn leave(&mut self, stopped: Stopped<Boundary>, inside: Inside) -> Result<(), Gone> {
-        let Inside { finish, own, _scratch } = inside;
+        let Inside { finish, own, scratch } = inside;
+        if let Some(scratch) = scratch {
+            scratch.put_back(stopped.tid());
+        }
         self.passing.take(stopped.tid());
         let result = stopped.registers()?.result();
         if result != Errno::EINTR.as_result()

@@ -84,6 +84,11 @@ impl Space {
         Space(Rc::new(RefCell::new(Areas { free: all.clone(), all })))
     }
 
+    /// Whether no other process shares the memory.
+    pub(crate) fn is_unshared(&self) -> bool {
+        Rc::strong_count(&self.0) == 1
+    }
+
     /// Borrows an area that nobody uses.
     pub(crate) fn take(&self, tid: Tid, abi: Abi, length: usize, signature: Signature) -> Option<Lease> {
         let mut areas = self.0.borrow_mut();
@@ -125,9 +130,73 @@ impl Drop for Lease {
     }
 }
 
+/// Memory in use by a rewritten call.
+#[derive(Debug)]
+pub(crate) enum Scratch {
+    Area(Lease),
+    Stack(BelowStack),
+}
+
+impl Scratch {
+    pub(crate) fn address(&self) -> u64 {
+        match self {
+            Scratch::Area(lease) => lease.address(),
+            Scratch::Stack(below) => below.address,
+        }
+    }
+
+    /// The call is over, and the program that made it goes on.
+    pub(crate) fn put_back(self, tid: Tid) {
+        if let Scratch::Stack(below) = self {
+            let _ = ProcessMemory(tid).write(below.address, &below.own);
+        }
+    }
+}
+
+/// Memory right below the stack of a process's only thread, for an exec: the memory of a process that was made by fork(2) only to execute a program is used once,
+/// which is not worth the three stops that it takes to map some.
+#[derive(Debug)]
+pub(crate) struct BelowStack {
+    address: u64,
+    /// What stood there.
+    own: Vec<u8>,
+}
+
+impl BelowStack {
+    /// What a function may use below its stack pointer (System V ABI for x86-64, 3.2.2).
+    const RED_ZONE: u64 = 128;
+    /// More than this may be another one's memory, where a stack is a small one.
+    const MOST: usize = 2048;
+
+    /// `None` if there is not as much. Whatever has been written there must be [put back](Scratch::put_back) if the program is not executed.
+    pub(crate) fn of(memory: &impl Memory, stack: u64, length: usize) -> Option<BelowStack> {
+        if length > BelowStack::MOST {
+            return None;
+        }
+        let address = stack.checked_sub(BelowStack::RED_ZONE + length as u64)? & !15;
+        let mut own = vec![0; length];
+        memory.read(address, &mut own).ok()?;
+        Some(BelowStack { address, own })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::memory::FakeMemory;
+
+    #[test]
+    fn below_the_stack_is_what_no_function_uses() {
+        let memory = FakeMemory { base: 0x1000, bytes: vec![7; 0x1000].into() };
+        let below = BelowStack::of(&memory, 0x1808, 100).unwrap();
+        assert!(
+            below.address.is_multiple_of(16) && below.address + 100 <= 0x1808 - 128 && below.address > 0x1800 - 256
+        );
+        assert_eq!(below.own, [7; 100]);
+        assert!(BelowStack::of(&memory, 0x1000 + 128 + 99, 100).is_none(), "the stack has no more room");
+        assert!(BelowStack::of(&memory, 100, 100).is_none());
+        assert!(BelowStack::of(&memory, 0x2000, 2049).is_none());
+    }
 
     /// Real memory of this process, so that the signature can stand in it.
     fn area(buffer: &mut [u8]) -> Area {

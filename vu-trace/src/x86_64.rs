@@ -67,6 +67,8 @@ impl Abi {
                 clone3: libc::SYS_clone3,
                 fork: libc::SYS_fork,
                 vfork: libc::SYS_vfork,
+                execve: libc::SYS_execve,
+                execveat: libc::SYS_execveat,
                 restart_syscall: libc::SYS_restart_syscall,
             },
             // arch/x86/entry/syscalls/syscall_32.tbl; mmap is mmap2.
@@ -79,6 +81,8 @@ impl Abi {
                 clone3: 435,
                 fork: 2,
                 vfork: 190,
+                execve: 11,
+                execveat: 358,
                 restart_syscall: 0,
             },
         }
@@ -95,6 +99,8 @@ pub(crate) struct Numbers {
     pub clone3: i64,
     pub fork: i64,
     pub vfork: i64,
+    pub execve: i64,
+    pub execveat: i64,
     pub restart_syscall: i64,
 }
 

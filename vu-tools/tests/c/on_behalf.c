@@ -293,11 +293,42 @@ static void giving_away(void)
     say("chown to root", chown(at("given"), 0, -1));
 }
 
+/* An exec that fails, on a stack that begins in the middle of an area of known bytes, by the only thread of a process that fork made. */
+static void failed_exec(void)
+{
+    static unsigned char area[8192] __attribute__((aligned(64)));
+    int fd = make("nonsense", O_WRONLY, 0755);
+    dprintf(fd, "\001\002 not a program\n");
+    close(fd);
+    char path[8192];
+    snprintf(path, sizeof path, "%s", at("nonsense"));
+    fflush(stdout);
+    pid_t child = fork();
+    if (child == 0) {
+        char *argv[] = {path, NULL};
+        memset(area, 0x5a, sizeof area);
+        long result = SYS_execve, saved;
+        __asm__ volatile("mov %%rsp, %1; mov %2, %%rsp; syscall; mov %1, %%rsp"
+                         : "+a"(result), "=&r"(saved) : "r"(area + 4096), "D"(path), "S"(argv), "d"(environ) : "rcx", "r11", "memory");
+        size_t changed = 0;
+        for (size_t i = 0; i < sizeof area; i++)
+            changed += area[i] != 0x5a;
+        printf("exec: %s, %zu bytes changed\n", strerror((int)-result), changed);
+        fflush(stdout);
+        argv[0] = "true";
+        execv("/bin/true", argv);
+        _exit(1);
+    }
+    int status;
+    waitpid(child, &status, 0);
+    printf("status %d\n", status);
+}
+
 int main(int argc, char **argv)
 {
     static const struct { const char *name; void (*run)(void); } all[] = {
         {"umasks", umasks}, {"acl", acl}, {"flags", flags}, {"no_descriptors", no_descriptors}, {"changes", changes}, {"leases", leases},
-        {"landlock", landlock}, {"affinity", affinity}, {"giving_away", giving_away}, {"namespaces", namespaces},
+        {"landlock", landlock}, {"affinity", affinity}, {"giving_away", giving_away}, {"namespaces", namespaces}, {"failed_exec", failed_exec},
     };
     setvbuf(stdout, NULL, _IOLBF, 0);
     if (mkdir("behalf", 0755) || chdir("behalf") || !getcwd(here, sizeof here))

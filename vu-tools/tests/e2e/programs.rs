@@ -378,7 +378,11 @@ fn exec_by_a_thread_that_is_not_the_leader() {
 
 #[test]
 fn what_is_done_on_behalf_of_a_process() {
-    with_helper("on_behalf", Flavour::Dynamic, "umasks acl flags no_descriptors changes leases affinity namespaces");
+    with_helper(
+        "on_behalf",
+        Flavour::Dynamic,
+        "umasks acl flags no_descriptors changes leases affinity namespaces failed_exec",
+    );
     // In a cow mount owners can be changed, and Landlock does not count (README.md).
     let program = helper("on_behalf", Flavour::Dynamic);
     let script = format!("exec \"$P{}\" umasks landlock giving_away", program.display());
