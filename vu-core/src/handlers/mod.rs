@@ -18,4 +18,5 @@ mod prepare;
 pub mod process;
 pub mod rewrite;
 pub mod sockets;
+mod stand_ins;
 pub mod stat;

@@ -1,5 +1,6 @@
 //! mount(2) and umount2(2).
 
+use super::stand_ins::{self, StandIn};
 use crate::{
     call::{Call, Outcome},
     debug::Tag,
@@ -22,7 +23,21 @@ pub fn mount(call: &mut Call<'_>) -> Result<Outcome, Errno> {
     };
     let fs_type = string(2)?;
     if call.view.claims(&fs_type).is_none() {
-        return by_the_host(call);
+        let object = |path| call.place(&at_cwd(path, Follow::Last))?.existing();
+        return match stand_ins::stand_in(call, &fs_type, object)? {
+            Some(StandIn { source, target, flags }) => by_the_view(
+                call,
+                &MountCall {
+                    fs_type: stand_ins::FS_TYPE,
+                    source: source.as_bytes(),
+                    source_path: Some(source.clone()),
+                    target: &target,
+                    flags,
+                    data: b"",
+                },
+            ),
+            None => by_the_host(call),
+        };
     }
     let source = string(0)?;
     let data = string(4)?;
@@ -39,7 +54,11 @@ pub fn mount(call: &mut Call<'_>) -> Result<Outcome, Errno> {
         flags: MountFlags::from_bits_retain(call.arg(3)),
         data: &data,
     };
-    match call.view.mount(&request) {
+    by_the_view(call, &request)
+}
+
+fn by_the_view(call: &Call<'_>, request: &MountCall<'_>) -> Result<Outcome, Errno> {
+    match call.view.mount(request) {
         Ok(mount) => {
             for filter in call.core.mounted(&mount) {
                 call.debug(Tag::Filters, format_args!("the filter {filter:?} is installed in every process"));
