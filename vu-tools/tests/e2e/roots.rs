@@ -44,7 +44,7 @@ chroot root /bin/sh /in 2>&1 | sed 's/^[^ ]*sh: //'"#,
 #[test]
 fn what_root_mounts_there() {
     root_says(
-        r#"mount -t proc proc root/proc; chroot root /bin/cat /proc/self/comm; mount -o nosuid,nodev -t sysfs none root/sys 2>&1 | grep -c exist; mkdir root/sys root/mnt; mount -t sysfs none root/sys; test -d root/sys/kernel && echo sysfs
+        r#"mount -t proc proc root/proc; chroot root /bin/cat /proc/self/comm /proc/self/mounts; mount -o nosuid,nodev -t sysfs none root/sys 2>&1 | grep -c exist; mkdir root/sys root/mnt; mount -t sysfs none root/sys; test -d root/sys/kernel && echo sysfs
 mkdir root/dev/pts; mount -t devpts devpts root/dev/pts -o gid=5,mode=620; test -c root/dev/pts/ptmx && echo devpts
 mount --bind root/etc root/mnt; stat -c '%u:%g %a' root/mnt/shadow; echo new > root/mnt/made; cat root/etc/made; mountpoint -q root/mnt && echo mounted
 set +e; mount --bind root/etc/passwd root/mnt 2> /dev/null || echo $?; mount --bind root/none root/mnt 2> /dev/null || echo $?; mount -t ext4 none root/mnt 2> /dev/null || echo $?
@@ -56,7 +56,7 @@ def mount(source, target, kind, flags):
 mount(b"root/etc/passwd", b"root/mnt", None, 4096); mount(b"root/none", b"root/mnt", None, 4096); mount(b"none", b"root/none", b"proc", 0); mount(b"none", b"root/etc/passwd", b"proc", 0); mount(b"none", b"root/mnt", b"tmpfs", 0)
 os.setresuid(1000, 1000, 1000); mount(b"none", b"root/mnt", b"proc", 0)'
 umount root/mnt root/dev/pts root/sys root/proc; echo $?; ls root/mnt root/proc root/sys"#,
-        "cat\n1\nsysfs\ndevpts\n0:42 640\nnew\nmounted\n32\n32\n32\nNone 4096 -1 Not a directory\nNone 4096 -1 No such file or directory\nb'proc' 0 -1 No such file or directory\nb'proc' 0 -1 Not a directory\nb'tmpfs' 0 -1 Operation not permitted\nb'proc' 0 -1 Operation not permitted\n0\nroot/mnt:\n\nroot/proc:\n\nroot/sys:\n",
+        "cat\n/proc /proc vufs rw 0 0\n1\nsysfs\ndevpts\n0:42 640\nnew\nmounted\n32\n32\n32\nNone 4096 -1 Not a directory\nNone 4096 -1 No such file or directory\nb'proc' 0 -1 No such file or directory\nb'proc' 0 -1 Not a directory\nb'tmpfs' 0 -1 Operation not permitted\nb'proc' 0 -1 Operation not permitted\n0\nroot/mnt:\n\nroot/proc:\n\nroot/sys:\n",
     );
 }
 
