@@ -32,6 +32,7 @@ pub mod memory;
 mod naming;
 mod notify;
 mod own_filters;
+mod pair;
 mod proc;
 mod ptrace;
 mod relief;

@@ -1,7 +1,8 @@
 //! The threads that hear notifications.
 //!
 //! One thread a listener, blocked in the request that receives: the kernel then hands the core from the caller to it and back, which neither a
-//! poll before each request nor a second thread on the same listener allows (two idle threads cost 20 %, four 80 %).
+//! poll before each request nor a second thread on the same listener allows (two idle threads cost 20 %, four 80 %). Only while
+//! callers wait for one another there is a second one ([`pair`](crate::pair)).
 //!
 //! There is a listener for each process that was running when the filter became necessary, and these may be thousands: beyond a number, listeners are
 //! served by a few threads together, which wait for all of them in epoll(7).
@@ -11,6 +12,7 @@ use crate::{
     doorbell::{Doorbell, Request},
     memory,
     notify::Notification,
+    pair::{Pair, Part, Role},
     ptrace::Tid,
     relief::Relief,
     rewrite::Answered,
@@ -27,6 +29,7 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
     thread,
+    time::Instant,
 };
 use vu_api::Errno;
 
@@ -97,7 +100,8 @@ impl<H: Hypervisor> Supervisors<H> {
         let free = shared.own_threads.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |free| free.checked_sub(1));
         if free.is_ok() {
             let (own, served) = (shared.clone(), listener.clone());
-            if spawn(move || own.run(&served)) {
+            let pair = Arc::new(Pair::new(Doorbell::interrupt));
+            if spawn(move || own.run(&served, &pair, Role::First)) {
                 return Ok(());
             }
             shared.own_threads.fetch_add(1, Ordering::SeqCst);
@@ -129,20 +133,25 @@ fn spawn(run: impl FnOnce() + Send + 'static) -> bool {
 
 impl<H: Hypervisor> Shared<H> {
     /// Serves a listener as long as it is used, and as long as nobody has to take over.
-    fn run(self: &Arc<Self>, listener: &Arc<Listener>) {
-        let (shared, served) = (self.clone(), listener.clone());
+    fn run(self: &Arc<Self>, listener: &Arc<Listener>, pair: &Arc<Pair>, role: Role) {
+        let (shared, served, its_pair) = (self.clone(), listener.clone(), pair.clone());
         let post = self.relief.post(move |post, since| {
-            let (shared, served) = (shared.clone(), served.clone());
+            let (shared, served, pair) = (shared.clone(), served.clone(), its_pair.clone());
             spawn(move || {
                 if shared.relief.takes_over(&post, since) {
                     drop(post);
-                    shared.run(&served);
+                    shared.run(&served, &pair, role);
                 }
             });
         });
-        loop {
+        let mut part = Part::new(pair, role);
+        while part.ready() {
+            let since = Instant::now();
             match listener.receive() {
                 Received::Call(notification) => {
+                    if part.received(notification.tid, since.elapsed()) {
+                        self.start_second(listener, pair);
+                    }
                     self.relief.begins(&post);
                     self.decide(listener, &notification);
                     if !self.relief.ends(&post) {
@@ -153,7 +162,17 @@ impl<H: Hypervisor> Shared<H> {
                 Received::Ended => break,
             }
         }
-        self.own_threads.fetch_add(1, Ordering::SeqCst);
+        if role == Role::First {
+            pair.end();
+            self.own_threads.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    fn start_second(self: &Arc<Self>, listener: &Arc<Listener>, pair: &Arc<Pair>) {
+        let (shared, served, its_pair) = (self.clone(), listener.clone(), pair.clone());
+        if !spawn(move || shared.run(&served, &its_pair, Role::Second)) {
+            pair.give_up();
+        }
     }
 
     fn run_shared(self: &Arc<Self>, pool: &Arc<Pool>) {

@@ -1,0 +1,288 @@
+//! A second thread for a listener whose callers wait for one another.
+//!
+//! A caller and its supervisor take turns on one core. While two callers are at it at once, the kernel would have both go on where the one supervisor runs: the
+//! supervisor wakes each on its own core (`SYNC_WAKE_UP`), and the other cores idle. So then two threads serve the listener, each bound to a core: `make -j2`
+//! takes four fifths of the time, two threads of stats half of it. But two that wait for *one* caller are both woken by each call, which costs half as much again: the
+//! second serves only as long as both have something to do.
+
+use crate::ptrace::Tid;
+use nix::{
+    sched::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity},
+    unistd::Pid,
+};
+use parking_lot::{Condvar, Mutex};
+use std::{
+    sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
+    time::Duration,
+};
+
+/// Which of the two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// It serves always.
+    First,
+    /// It serves while both have something to do.
+    Second,
+}
+
+/// A thread that received a call within this time did not sleep before: the call had been waiting.
+const AT_ONCE: Duration = Duration::from_nanos(1200);
+/// At so many calls that had been waiting, more than others, the second thread begins.
+const MANY: u32 = 24;
+/// After so many calls, a thread looks at what the other one did meanwhile.
+const ROUND: u32 = 64;
+/// With fewer calls than this in a round, it was not needed.
+const FEW: u32 = 24;
+
+/// What the two threads of a listener know of each other.
+pub(crate) struct Pair {
+    active: AtomicBool,
+    ended: AtomicBool,
+    started: AtomicBool,
+    /// How many calls each has had in the other one's round.
+    calls: [AtomicU32; 2],
+    /// The core of each, while the pair is active.
+    cores: [AtomicUsize; 2],
+    /// The second thread, to interrupt it.
+    second: Mutex<Option<Tid>>,
+    sleep: Mutex<()>,
+    called: Condvar,
+    /// Interrupts a thread that receives.
+    interrupt: fn(Tid),
+}
+
+impl Pair {
+    pub(crate) fn new(interrupt: fn(Tid)) -> Pair {
+        Pair {
+            active: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
+            started: AtomicBool::new(false),
+            calls: Default::default(),
+            cores: Default::default(),
+            second: Mutex::new(None),
+            sleep: Mutex::new(()),
+            called: Condvar::new(),
+            interrupt,
+        }
+    }
+
+    fn is_active(&self) -> bool {
+        self.active.load(Ordering::SeqCst)
+    }
+
+    /// Has the second thread serve, if there is a core for it; tells whether it is to be started first.
+    fn activate(&self) -> bool {
+        let Some((own, other)) = two_cores() else { return false };
+        for (core, number) in self.cores.iter().zip([own, other]) {
+            core.store(number, Ordering::SeqCst);
+        }
+        for calls in &self.calls {
+            calls.store(0, Ordering::SeqCst);
+        }
+        self.active.store(true, Ordering::SeqCst);
+        drop(self.sleep.lock());
+        self.called.notify_all();
+        !self.started.swap(true, Ordering::SeqCst)
+    }
+
+    fn deactivate(&self) {
+        if self.active.swap(false, Ordering::SeqCst)
+            && let Some(second) = *self.second.lock()
+        {
+            // Should it begin to receive only after this, it stops behind the next call.
+            (self.interrupt)(second);
+        }
+    }
+
+    /// Nobody uses the listener any more.
+    pub(crate) fn end(&self) {
+        self.ended.store(true, Ordering::SeqCst);
+        drop(self.sleep.lock());
+        self.called.notify_all();
+    }
+
+    /// The second thread could not be started.
+    pub(crate) fn give_up(&self) {
+        self.active.store(false, Ordering::SeqCst);
+        self.started.store(false, Ordering::SeqCst);
+    }
+}
+
+/// One thread's part.
+pub(crate) struct Part<'a> {
+    pair: &'a Pair,
+    role: Role,
+    /// Where it may run, while it is bound to a core.
+    unbound: Option<CpuSet>,
+    last: Option<Tid>,
+    score: u32,
+    calls: u32,
+}
+
+impl<'a> Part<'a> {
+    pub(crate) fn new(pair: &'a Pair, role: Role) -> Part<'a> {
+        if role == Role::Second {
+            *pair.second.lock() = Some(own_tid());
+        }
+        Part { pair, role, unbound: None, last: None, score: 0, calls: 0 }
+    }
+
+    /// Before it receives: the second one waits until it is needed. False if it never will be.
+    pub(crate) fn ready(&mut self) -> bool {
+        let active = self.pair.is_active();
+        if active != self.unbound.is_some() {
+            self.bind(active);
+        }
+        if self.role == Role::First || active {
+            return true;
+        }
+        let mut sleep = self.pair.sleep.lock();
+        while !self.pair.is_active() {
+            if self.pair.ended.load(Ordering::SeqCst) {
+                return false;
+            }
+            self.pair.called.wait(&mut sleep);
+        }
+        drop(sleep);
+        self.bind(true);
+        true
+    }
+
+    /// It has received a call, after so long. True if the second thread is to be started.
+    pub(crate) fn received(&mut self, caller: Tid, after: Duration) -> bool {
+        let waited = self.last.replace(caller) != Some(caller) && after < AT_ONCE;
+        if self.unbound.is_some() {
+            self.look_at_the_other();
+            return false;
+        }
+        if self.role == Role::Second {
+            return false;
+        }
+        self.score = if waited { self.score + 2 } else { self.score.saturating_sub(1) };
+        if self.score < 2 * MANY {
+            return false;
+        }
+        self.score = 0;
+        self.pair.activate()
+    }
+
+    fn look_at_the_other(&mut self) {
+        let (own, other) = if self.role == Role::First { (0, 1) } else { (1, 0) };
+        self.pair.calls[own].fetch_add(1, Ordering::Relaxed);
+        self.calls += 1;
+        if self.calls >= ROUND {
+            self.calls = 0;
+            if self.pair.calls[other].swap(0, Ordering::Relaxed) < FEW {
+                self.pair.deactivate();
+            }
+        }
+    }
+
+    fn bind(&mut self, bound: bool) {
+        self.calls = 0;
+        let this = Pid::from_raw(0);
+        if !bound {
+            if let Some(before) = self.unbound.take() {
+                let _ = sched_setaffinity(this, &before);
+            }
+            return;
+        }
+        let core = self.pair.cores[usize::from(self.role == Role::Second)].load(Ordering::SeqCst);
+        let Ok(before) = sched_getaffinity(this) else { return };
+        let mut one = CpuSet::new();
+        if one.set(core).is_ok() && sched_setaffinity(this, &one).is_ok() {
+            self.unbound = Some(before);
+        }
+    }
+}
+
+impl Drop for Part<'_> {
+    fn drop(&mut self) {
+        // Another one may have taken its place.
+        let mut second = self.pair.second.lock();
+        if self.role == Role::Second && *second == Some(own_tid()) {
+            *second = None;
+        }
+    }
+}
+
+fn own_tid() -> Tid {
+    Tid(nix::unistd::gettid().as_raw())
+}
+
+/// The core of this thread, and another one on which it may run.
+fn two_cores() -> Option<(usize, usize)> {
+    let allowed = sched_getaffinity(Pid::from_raw(0)).ok()?;
+    let own = sched_getcpu().ok()?;
+    let count = CpuSet::count();
+    let other = (1..count).map(|step| (own + step) % count).find(|&core| allowed.is_set(core).unwrap_or(false))?;
+    Some((own, other))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{sync::Arc, thread};
+
+    const LONG: Duration = Duration::from_millis(1);
+
+    fn pair() -> Pair {
+        Pair::new(|_| {})
+    }
+
+    #[test]
+    fn callers_that_do_not_wait_for_one_another_have_one_thread() {
+        let pair = pair();
+        let mut first = Part::new(&pair, Role::First);
+        // One caller, however fast; and several, of which none had to wait.
+        assert!((0..1000).all(|_| first.ready() && !first.received(Tid(1), Duration::ZERO)));
+        assert!((0..1000).all(|call| first.ready() && !first.received(Tid(call), LONG)));
+        assert!(!pair.is_active());
+    }
+
+    #[test]
+    fn callers_that_wait_get_a_second_thread_and_it_goes_when_it_is_not_needed() {
+        let pair = Arc::new(pair());
+        let mut first = Part::new(&pair, Role::First);
+        let before = sched_getaffinity(Pid::from_raw(0)).unwrap();
+        let storm = |first: &mut Part<'_>| {
+            (0..1000).filter(|&call| first.ready() && first.received(Tid(call % 2), Duration::ZERO)).count()
+        };
+        let second = thread::spawn({
+            let pair = pair.clone();
+            move || {
+                let mut second = Part::new(&pair, Role::Second);
+                let mut served = 0;
+                while second.ready() {
+                    assert!(!second.received(Tid(7), LONG));
+                    served += 1;
+                }
+                served
+            }
+        });
+        if two_cores().is_none() {
+            assert_eq!(storm(&mut first), 0, "there is one core only");
+        } else {
+            assert_eq!(storm(&mut first), 1, "it is started once");
+            // Whichever of them has had a round by itself sends the other one away.
+            while pair.is_active() {
+                first.ready();
+                first.received(Tid(1), LONG);
+            }
+            first.ready();
+            assert_eq!(sched_getaffinity(Pid::from_raw(0)).unwrap(), before, "it may run everywhere again");
+            pair.started.store(true, Ordering::SeqCst);
+        }
+        pair.end();
+        assert!(second.join().unwrap() < 100_000_000);
+    }
+
+    #[test]
+    fn a_second_thread_that_is_gone_is_not_interrupted() {
+        let pair = Pair::new(|_| panic!("nobody is there"));
+        drop(Part::new(&pair, Role::Second));
+        pair.active.store(true, Ordering::SeqCst);
+        pair.deactivate();
+        assert!(!pair.is_active());
+    }
+}
