@@ -73,7 +73,7 @@ impl Trees {
 
     pub(crate) fn mkdir(&self, path: &AbsPath, mode: u32, caller: &dyn Caller) -> Result<(), Errno> {
         self.make(path, |fs, name| fs.mkdir(name, mode, caller))?;
-        self.cache.forget();
+        self.cache.forget(path);
         Ok(())
     }
 
@@ -130,7 +130,7 @@ impl Trees {
         self.expect_empty(path)?;
         self.remove(path, caller, |fs, name| fs.rmdir(name, caller))?;
         self.listings.removed(path);
-        self.cache.forget();
+        self.cache.forget(path);
         Ok(())
     }
 
@@ -338,7 +338,8 @@ impl Trees {
         }
         let renamed = self.below.rename(&self.in_upper(from), &self.in_upper(to), flags, caller);
         if source_is_directory || target_is_directory {
-            self.cache.forget();
+            self.cache.forget(from);
+            self.cache.forget(to);
         }
         let (new, back) = if renamed.is_ok() { (to, from) } else { (from, to) };
         self.put_container(carried, new)?;
@@ -395,7 +396,8 @@ impl Trees {
             return Err(Errno::EROFS);
         }
         self.below.rename(&self.in_lower(from), &self.in_lower(to), flags, caller)?;
-        self.cache.forget();
+        self.cache.forget(from);
+        self.cache.forget(to);
         self.listings.renamed(from, to, flags.contains(RenameFlags::EXCHANGE));
         Ok(())
     }

@@ -177,7 +177,7 @@ impl Trees {
             Err(Errno::EEXIST) => return Ok(false),
             Err(errno) => return Err(errno),
         }
-        self.cache.forget();
+        self.cache.forget(path);
         if stat.file_type() == FileType::Directory && stat.permissions() & 0o200 == 0 {
             self.below.chmod(&self.in_upper(path), stat.permissions(), &self.me)?;
         }

@@ -153,7 +153,7 @@ impl Trees {
         let opaque = records.iter().any(|record| record.opaque);
         self.write_records(&self.mark(path), records)?;
         if opaque {
-            self.cache.forget();
+            self.cache.forget(path);
         }
         Ok(())
     }

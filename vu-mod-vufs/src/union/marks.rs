@@ -121,7 +121,7 @@ impl Trees {
             // What is made in it to be copies of B's objects is to have their ACLs, not what A gives to new ones. A file system without ACLs has none.
             let _ = self.below.remove_xattr(&self.mark(path), b"system.posix_acl_default", &self.me);
         }
-        self.cache.forget();
+        self.cache.forget(path);
         Ok(())
     }
 
@@ -134,7 +134,7 @@ impl Trees {
         self.below.mkdir(&temporary, CONTAINER_MODE, &self.me)?;
         let exchanged = self.below.rename(&temporary, &self.mark(path), RenameFlags::EXCHANGE, &self.me);
         self.discard(&temporary);
-        self.cache.forget();
+        self.cache.forget(path);
         exchanged
     }
 
@@ -155,7 +155,7 @@ impl Trees {
             Err(Errno::EEXIST) => {}
             Err(errno) => return Err(errno),
         }
-        self.cache.forget();
+        self.cache.forget(path);
         Ok(())
     }
 
@@ -170,7 +170,7 @@ impl Trees {
     pub(super) fn unmark_directory(&self, path: &AbsPath) -> Result<(), Errno> {
         if self.has_container(path)? {
             self.discard(&self.mark(path));
-            self.cache.forget();
+            self.cache.forget(path);
         }
         Ok(())
     }
@@ -182,7 +182,7 @@ impl Trees {
         }
         let temporary = self.temporary()?;
         self.below.rename(&self.mark(path), &temporary, RenameFlags::NOREPLACE, &self.me)?;
-        self.cache.forget();
+        self.cache.forget(path);
         Ok(Some(temporary))
     }
 
@@ -198,7 +198,7 @@ impl Trees {
             }
             moved => moved?,
         }
-        self.cache.forget();
+        self.cache.forget(path);
         Ok(())
     }
 

@@ -3,7 +3,8 @@
 use super::Trees;
 use parking_lot::Mutex;
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
+    ops::Bound,
     time::{Duration, Instant},
 };
 use vu_api::{AbsPath, Errno, FileType, Stat};
@@ -168,7 +169,8 @@ pub(super) struct Cache(Mutex<Known>);
 
 #[derive(Default)]
 struct Known {
-    directories: HashMap<AbsPath, (Directory, Instant)>,
+    /// By their names.
+    directories: BTreeMap<Vec<u8>, (Directory, Instant)>,
     generation: u64,
 }
 
@@ -180,7 +182,7 @@ const MOST: usize = 4096;
 impl Cache {
     fn get(&self, path: &AbsPath) -> Option<Directory> {
         let known = self.0.lock();
-        let (directory, since) = known.directories.get(path)?;
+        let (directory, since) = known.directories.get(path.as_bytes())?;
         (since.elapsed() < LIFETIME).then_some(*directory)
     }
 
@@ -197,13 +199,58 @@ impl Cache {
         if known.directories.len() >= MOST {
             known.directories.clear();
         }
-        known.directories.insert(path.clone(), (directory, Instant::now()));
+        known.directories.insert(path.as_bytes().to_vec(), (directory, Instant::now()));
     }
 
-    /// A directory or a mark has come or gone.
-    pub(super) fn forget(&self) {
+    /// An object or a mark of this name has come or gone: what is known of it, and of what is below it, may be wrong.
+    pub(super) fn forget(&self, path: &AbsPath) {
         let mut known = self.0.lock();
         known.generation += 1;
-        known.directories.clear();
+        if path.is_root() {
+            return known.directories.clear();
+        }
+        known.directories.remove(path.as_bytes());
+        // In the order of bytes, the names that begin with `PATH/` follow one another.
+        let below = [path.as_bytes(), b"/"].concat();
+        while let Some((name, _)) =
+            known.directories.range::<[u8], _>((Bound::Included(&below[..]), Bound::Unbounded)).next()
+            && name.starts_with(&below)
+        {
+            let name = name.clone();
+            known.directories.remove(&name);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use vu_api::testing::path;
+
+    #[test]
+    fn what_changed_is_forgotten_and_no_more() {
+        let names = ["/", "/a", "/a-b", "/a/b", "/a/b/c", "/a/bc", "/a0", "/b"];
+        let directory = Directory { upper: Presence::Directory, lower: true, marks: false };
+        for (changed, left) in [
+            ("/a", &["/", "/a-b", "/a0", "/b"][..]),
+            ("/a/b", &["/", "/a", "/a-b", "/a/bc", "/a0", "/b"]),
+            ("/a/b/c/d", &names),
+            ("/", &[]),
+        ] {
+            let cache = Cache::default();
+            for name in names {
+                cache.insert(cache.generation(), &path(name), directory);
+            }
+            let before = cache.generation();
+            cache.forget(&path(changed));
+            let known: Vec<_> = names.into_iter().filter(|name| cache.get(&path(name)).is_some()).collect();
+            assert_eq!(known, left, "{changed}");
+            cache.insert(before, &path("/a"), directory);
+            assert_eq!(
+                cache.get(&path("/a")).is_some(),
+                left.contains(&"/a"),
+                "what was found out before is not entered"
+            );
+        }
     }
 }
