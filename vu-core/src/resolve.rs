@@ -232,8 +232,14 @@ impl Call<'_> {
             return Ok(Meaning::Kernel);
         }
         let Some(base) = self.base(arg)? else { return Ok(Meaning::Kernel) };
-        if base.removed && arg.components().next().is_some_and(|name| name != b"..") {
-            return Err(Errno::ENOENT.into());
+        if base.removed {
+            match arg.components().next() {
+                // The directory itself. What stands for it on the host is a removed one, too, and as empty.
+                None => return Ok(Meaning::Kernel),
+                Some(b"..") if arg.resolve.is_empty() => return self.above_removed(arg, &base),
+                Some(b"..") => {}
+                Some(_) => return Err(Errno::ENOENT.into()),
+            }
         }
         if arg.resolve.is_empty()
             && let Some(place) = self.by_permitted_text(arg, &base, need)?
@@ -242,6 +248,19 @@ impl Call<'_> {
             return Ok(self.noted(place));
         }
         self.by_walk(arg, &base).map(|place| self.noted(place))
+    }
+
+    /// A path that begins with the way out of a removed directory: it goes on where that was.
+    fn above_removed(&self, arg: &PathArg, base: &Base) -> Result<Meaning, Failure> {
+        let behind = arg.path.windows(2).position(|two| two == b"..").map_or(&[][..], |at| &arg.path[at + 2..]);
+        let rest = PathArg { path: [b".", behind].concat(), ..arg.clone() };
+        let base = Base { view: base.view.parent(), host: None, removed: false };
+        self.by_walk(&rest, &base).map(|place| self.noted(place))
+    }
+
+    /// Whether a path means the directory that it begins at, and that is one of the view's that was removed.
+    pub fn is_removed_base(&self, arg: &PathArg) -> bool {
+        arg.components().next().is_none() && matches!(self.base(arg), Ok(Some(Base { removed: true, .. })))
     }
 
     /// As [`by_text`](Self::by_text); where the host does not let a virtual identity search what the mount lets it search, it is told to.

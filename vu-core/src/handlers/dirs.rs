@@ -21,7 +21,10 @@ use vu_trace::{Argument, Finish};
 pub fn chdir(call: &mut Call<'_>) -> Result<Outcome, Errno> {
     let path = call.read_path(0)?;
     let absolute = path.starts_with(b"/");
-    let place = match call.meaning(&PathArg::at_cwd(path, Follow::Last), Need::Open)? {
+    let arg = PathArg::at_cwd(path, Follow::Last);
+    let place = match call.meaning(&arg, Need::Open)? {
+        // It stays where it is, and what is known of that must not be lost.
+        Meaning::Kernel if !absolute && call.is_removed_base(&arg) => return Ok(Outcome::Done(0)),
         Meaning::Kernel if absolute => return Ok(natural_change(call, Route::of_host())),
         // The kernel's directory changes, its route does not.
         Meaning::Kernel => return Ok(natural_change(call, route_now(call))),

@@ -53,6 +53,9 @@ fn what_is_done_on_behalf_of_a_process() {
 #[test]
 fn removing() {
     as_in_a_directory(
+        "mkdir gone; cd gone; rmdir ../gone; ls -a; stat -c '%F %h' . ./; [ -d . ] && echo there; mkdir x; touch y; ls ./x; cd .; echo $?; cd ..; ls -d gone; mkdir dir/g; cd dir/g; rm -r ../../dir; ls; stat -c %F .; echo *; find .; echo $?",
+    );
+    as_in_a_directory(
         "rm file; ls file; cat file; rm dir/lines; ls dir; rmdir dir; rm -r dir; ls; ls dir; rmdir empty; ls empty; echo back > file; cat file; mkdir dir; ls dir; ls -a dir | wc -l; echo in > dir/in; ls dir",
     );
     as_in_a_directory(
