@@ -23,6 +23,7 @@ use std::{
 };
 use vu_api::{Errno, MountFlags};
 use vu_fd::Nodes;
+use vu_path::Epoch;
 use vu_trace::{Abi, Appearance, Birth, Hypervisor, Intercepted, Naming, Required, Tid, Verdict};
 
 /// The hypervisor.
@@ -154,6 +155,7 @@ impl Core {
             self.read_only.store(true, Ordering::Release);
         }
         self.mounts_changed();
+        self.forget_routes();
         let mut installed = self.installed.lock();
         let mut wanted = Vec::new();
         if !installed.path {
@@ -172,6 +174,21 @@ impl Core {
             installed.attribute |= *filter == Filter::Attribute;
         }
         wanted
+    }
+
+    /// Forgets under which names directories were opened through mounts that are gone.
+    fn forget_routes(&self) {
+        if !self.routes.are_many() {
+            return;
+        }
+        let mut views: Vec<Arc<View>> = Vec::new();
+        for view in self.tasks.all().iter().map(|task| task.view()) {
+            if !views.iter().any(|known| Arc::ptr_eq(known, &view)) {
+                views.push(view);
+            }
+        }
+        let tables: Vec<_> = views.iter().map(|view| view.table()).collect();
+        self.routes.retain(|mount| tables.iter().any(|table| table.contains(Epoch(mount))));
     }
 
     /// A socket is given a name that is another one on the host: from now on, those who ask for names are told the view's.

@@ -7,7 +7,7 @@
 //! forgotten. No tag is the route of the host: the name in the view is the host's.
 
 use parking_lot::RwLock;
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 use vu_api::AbsPath;
 
 /// A pair of prefixes: `view` + rest in the view is `host` + rest on the host.
@@ -57,39 +57,57 @@ impl Route {
 /// How many tags there are: the signal numbers. 0 is no tag.
 const TAGS: usize = 64;
 
-/// The routes that were ever given a tag.
+/// The routes that were given a tag.
 ///
-/// If there are more than tags, a tag stands for several; the newest that fits the host's name is meant. A route stays
-/// known when its mount is gone, since descriptors that were opened by it may live on.
+/// If there are more than tags, a tag stands for several; the newest that fits the host's name is meant. A route whose mount is gone from all views says
+/// no more than none, and is forgotten when there are many.
 #[derive(Default)]
 pub struct Routes {
-    known: RwLock<Vec<Arc<Route>>>,
+    known: RwLock<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    tags: HashMap<Arc<Route>, usize>,
+    /// Those of each tag, the newest last; made with the first one.
+    routes: Vec<Vec<Arc<Route>>>,
+    /// Which tag the next one is given.
+    next: usize,
+    /// How many there were when those of gone mounts had been forgotten.
+    left: usize,
 }
 
 impl Routes {
     /// More are not remembered: what is opened by further ones goes by its name on the host.
     const MOST: usize = 1 << 16;
+    /// How many are no reason to look which are of gone mounts.
+    const FEW: usize = 256;
 
     /// The tag of a route; 0 for the host's own.
     pub fn tag(&self, route: &Route) -> i32 {
         if route.is_host() {
             return 0;
         }
-        let find = |known: &Vec<Arc<Route>>| known.iter().rposition(|r| **r == *route);
-        let index = find(&self.known.read());
-        let index = index.or_else(|| {
-            let mut known = self.known.write();
-            // Another thread may have added it meanwhile.
-            if let Some(index) = find(&known) {
-                return Some(index);
-            }
-            if known.len() >= Self::MOST {
-                return None;
-            }
-            known.push(Arc::new(route.clone()));
-            Some(known.len() - 1)
-        });
-        index.map_or(0, |index| i32::try_from(index % TAGS + 1).unwrap_or(0))
+        let found = self.known.read().tags.get(route).copied();
+        let index = found.or_else(|| self.known.write().add(route));
+        index.map_or(0, |index| i32::try_from(index + 1).unwrap_or(0))
+    }
+
+    /// Whether twice as many are known as when they were [looked through](Self::retain).
+    #[must_use]
+    pub fn are_many(&self) -> bool {
+        let known = self.known.read();
+        known.tags.len() > (2 * known.left).max(Self::FEW)
+    }
+
+    /// Forgets those through other mounts than these.
+    pub fn retain(&self, is_there: impl Fn(u64) -> bool) {
+        let mut known = self.known.write();
+        known.tags.retain(|route, _| is_there(route.mount));
+        for routes in &mut known.routes {
+            routes.retain(|route| is_there(route.mount));
+        }
+        known.left = known.tags.len();
     }
 
     /// The route of a description with this tag, whose name on the host is `host`; `None` is the host's own.
@@ -97,8 +115,26 @@ impl Routes {
     pub fn find(&self, tag: i32, host: &AbsPath) -> Option<Arc<Route>> {
         let first = usize::try_from(tag).ok()?.checked_sub(1)?;
         let known = self.known.read();
-        let mut fitting = known.iter().skip(first).step_by(TAGS).filter(|route| host.starts_with(&route.host));
-        fitting.next_back().cloned()
+        known.routes.get(first)?.iter().rfind(|route| host.starts_with(&route.host)).cloned()
+    }
+}
+
+impl Known {
+    fn add(&mut self, route: &Route) -> Option<usize> {
+        // Another thread may have added it meanwhile.
+        if let Some(&index) = self.tags.get(route) {
+            return Some(index);
+        }
+        if self.tags.len() >= Routes::MOST {
+            return None;
+        }
+        let index = self.next;
+        self.next = (index + 1) % TAGS;
+        self.routes.resize_with(TAGS, Vec::new);
+        let route = Arc::new(route.clone());
+        self.routes.get_mut(index)?.push(route.clone());
+        self.tags.insert(route, index);
+        Some(index)
     }
 }
 
@@ -134,5 +170,32 @@ mod tests {
         assert_eq!(routes.find(5, &p("/elsewhere")), None);
         assert_eq!(routes.find(-3, &p("/")), None);
         assert_eq!(routes.tag(&Route { view: p("/a"), host: p("/a"), mount: 1 }), 0);
+    }
+
+    /// A view in which mounts come and go for days has no more routes than mounts.
+    #[test]
+    fn those_of_gone_mounts_are_forgotten() {
+        let routes = Routes::default();
+        let through = |mount: u64| Route { view: p("/m"), host: p("/s"), mount };
+        let kept = routes.tag(&through(0));
+        let mut most = 0;
+        for mount in 1..100_000 {
+            assert_ne!(routes.tag(&through(mount)), 0);
+            if routes.are_many() {
+                most = most.max(routes.known.read().tags.len());
+                routes.retain(|there| there == 0 || there == mount);
+            }
+        }
+        assert!(most <= Routes::FEW + 1, "{most}");
+        assert_eq!(routes.tag(&through(0)), kept, "what is there keeps its tag");
+        assert!(routes.find(kept, &p("/s/x")).is_some());
+        // None of those that are there is forgotten, however many they are.
+        for mount in 0..1000 {
+            routes.tag(&through(mount));
+            if routes.are_many() {
+                routes.retain(|_| true);
+            }
+        }
+        assert!(routes.known.read().tags.len() >= 1000);
     }
 }
