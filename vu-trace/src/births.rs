@@ -260,3 +260,91 @@ fn clone_flags(stopped: &Stopped<Midway>, regs: &Registers) -> u64 {
         _ => 0,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{doorbell::Doorbell, filters::Required, ptrace::decode, verdict::*};
+    use parking_lot::Mutex;
+    use std::{fs, sync::Arc};
+
+    /// Notes who was born of whom.
+    #[derive(Default)]
+    struct Register(Mutex<Vec<(Tid, Tid)>>);
+
+    impl Hypervisor for Register {
+        fn intercepted(&self, _call: &Intercepted<'_>) -> Verdict {
+            Verdict::Continue
+        }
+        fn never_interrupted(&self, _tid: Tid, _abi: Abi, _nr: i64) -> bool {
+            false
+        }
+        fn born(&self, birth: Birth) {
+            self.0.lock().push((birth.child, birth.parent));
+        }
+        fn executed(&self, _process: Tid, _former: Tid) {}
+        fn exited(&self, _tid: Tid) {}
+    }
+
+    /// A process in the call that makes its child, as long as the child lives: with `CLONE_VFORK`, as `posix_spawn` does it.
+    fn making() -> (Tid, Tid) {
+        // SAFETY: both new processes only wait; the second has a copy of the first one's memory.
+        let parent = unsafe {
+            match libc::fork() {
+                0 => {
+                    libc::syscall(libc::SYS_clone, libc::CLONE_VFORK | libc::SIGCHLD, 0, 0, 0, 0);
+                    loop {
+                        libc::pause();
+                    }
+                }
+                pid => pid,
+            }
+        };
+        assert!(parent > 0);
+        loop {
+            let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap();
+            if let Ok(child) = children.trim().parse() {
+                return (Tid(parent), Tid(child));
+            }
+            std::thread::yield_now();
+        }
+    }
+
+    fn kill(tid: Tid) {
+        // SAFETY: no memory is involved.
+        unsafe { libc::kill(tid.0, libc::SIGKILL) };
+    }
+
+    /// On a busy machine a parent may take long to tell of its child. Somebody who was killed meanwhile is not taken for it.
+    #[test]
+    fn a_parent_that_may_be_about_to_tell_is_waited_for() {
+        let register = Arc::new(Register::default());
+        let doorbell = Arc::new(Doorbell::new().unwrap());
+        let mut tracer = Tracer::new(register.clone(), Arc::new(Required::default()), 1, doorbell, Box::new(|| ()));
+        let (parent, child) = making();
+        tracer.adopt(parent);
+        let while_waiting = |tracer: &mut Tracer<Register>| {
+            let killed = Tid(i32::MAX);
+            tracer.deceased.push_back((killed, Instant::now()));
+            tracer.threads.insert(killed, Thread::new(killed, 0));
+            let event = decode(child, libc::PTRACE_EVENT_STOP << 16 | libc::SIGTRAP << 8 | 0x7f).unwrap();
+            tracer.newborn.insert(child, (event, Instant::now().checked_sub(2 * IMPATIENCE).unwrap()));
+            tracer.look_for_orphans();
+            register.0.lock().iter().find(|(born, _)| *born == child).map(|&(_, parent)| parent)
+        };
+        while proc::sleeps_in(parent).is_none_or(|(nr, _)| nr != libc::SYS_clone) {
+            std::thread::yield_now();
+        }
+        assert_eq!(while_waiting(&mut tracer), None);
+        // Of who can have nothing more to tell, it is not, and the killed one stands in.
+        kill(child);
+        while proc::sleeps_in(parent).is_none_or(|(nr, _)| nr == libc::SYS_clone) {
+            std::thread::yield_now();
+        }
+        // Dead, but not waited for: as good as any child.
+        assert_eq!(while_waiting(&mut tracer), Some(Tid(i32::MAX)));
+        kill(parent);
+        // SAFETY: no status is asked for.
+        unsafe { libc::waitpid(parent.0, std::ptr::null_mut(), 0) };
+    }
+}
