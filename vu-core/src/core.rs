@@ -348,6 +348,10 @@ impl Hypervisor for Core {
         })
     }
 
+    fn decides_at_once(&self, abi: Abi, nr: i64) -> bool {
+        table::lookup(abi, nr).is_none_or(table::Row::decides_at_once)
+    }
+
     fn never_interrupted(&self, tid: Tid, abi: Abi, nr: i64) -> bool {
         let Some(row) = table::lookup(abi, nr) else { return false };
         let task = self.tasks.get(tid);

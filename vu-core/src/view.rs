@@ -70,6 +70,8 @@ pub struct MountCall<'a> {
     pub flags: MountFlags,
     /// The data string.
     pub data: &'a [u8],
+    /// Whether the caller still waits for it. A module may take its time, and who was killed meanwhile mounts nothing.
+    pub wanted: &'a dyn Fn() -> bool,
 }
 
 /// Why a view does not mount or unmount.
@@ -295,10 +297,15 @@ impl View {
             })
         });
 
+        let wanted = (call.wanted)();
         let mut changes = self.changes.lock();
         let mut table = Table::clone(&self.table());
-        // A module that was deactivated while it mounted has no mounts.
-        let result = if changes.modules.has(module) { mount.clone() } else { Err(Errno::ENODEV) };
+        let result = match &mount {
+            // A module that was deactivated while it mounted has no mounts.
+            Ok(_) if !changes.modules.has(module) => Err(Errno::ENODEV),
+            Ok(_) if !wanted => Err(Errno::EINTR),
+            made => made.clone(),
+        };
         match &result {
             Ok(mount) => table.insert(epoch, mount.point.clone(), mount.clone()),
             Err(errno) => {

@@ -3,13 +3,13 @@
 //! Only the thread that attached may make ptrace requests, and no system call waits for children and for anything else. So a
 //! request is queued, a flag is set, and the tracer's thread gets a signal; the wait in `x86_64.rs` loses neither.
 
-use crate::{Listener, ptrace::Tid, rewrite::Answered, x86_64};
+use crate::{Listener, Verdict, ptrace::Tid, rewrite::Answered, x86_64};
 use parking_lot::{Condvar, Mutex};
 use std::{
     collections::VecDeque,
     io, mem, ptr,
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicBool, AtomicU32, Ordering},
     },
     thread,
@@ -23,10 +23,12 @@ const ALARM: Duration = Duration::from_millis(20);
 pub(crate) enum Request {
     /// Have something done in place of a notified call.
     Instead { tid: Tid, listener: Arc<Listener>, id: u64, answered: Answered },
+    /// Let a stopped caller go on by this verdict.
+    Decided { tid: Tid, stop: Weak<()>, verdict: Verdict },
     /// Send every process of the view this signal, which is to end it.
     End(i32),
     /// Some time ago the alarm was set.
-    LookForOrphans,
+    LookAround,
     /// The command has ended and its status was passed on; tell whether others still run.
     Farewell,
 }
@@ -87,7 +89,7 @@ impl Doorbell {
         }
     }
 
-    /// Has the tracer look for orphans a moment from now.
+    /// Has the tracer look a moment from now at what may have been waiting for too long.
     pub(crate) fn alarm(self: &Arc<Self>) {
         if !self.has_alarm.swap(true, Ordering::SeqCst) {
             let own = self.clone();
@@ -112,7 +114,7 @@ impl Doorbell {
             drop(set);
             thread::sleep(ALARM);
             *self.alarm.lock() = false;
-            self.ring(Request::LookForOrphans);
+            self.ring(Request::LookAround);
         }
     }
 

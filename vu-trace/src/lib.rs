@@ -19,6 +19,7 @@ mod bpf;
 mod check;
 pub mod control_call;
 mod debugger;
+mod deciders;
 mod doorbell;
 mod exec;
 mod fence;

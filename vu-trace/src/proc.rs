@@ -44,6 +44,23 @@ impl Status {
         (self.mask("SigPnd") | self.mask("ShdPnd")) & !self.mask("SigBlk") != 0
     }
 
+    /// Whether a signal is there that ends it, whatever it does (`sig_fatal`, `include/linux/signal.h`).
+    pub(crate) fn is_to_end(&self) -> bool {
+        const HARMLESS: [i32; 8] = [
+            libc::SIGCONT,
+            libc::SIGCHLD,
+            libc::SIGURG,
+            libc::SIGWINCH,
+            libc::SIGSTOP,
+            libc::SIGTSTP,
+            libc::SIGTTIN,
+            libc::SIGTTOU,
+        ];
+        let harmless = HARMLESS.into_iter().map(signal_bit).fold(0, |all, bit| all | bit);
+        let survived = self.mask("SigBlk") | self.mask("SigIgn") | self.mask("SigCgt") | harmless;
+        (self.mask("SigPnd") | self.mask("ShdPnd")) & !survived != 0
+    }
+
     /// Whether it has a handler for a signal.
     pub(crate) fn catches(&self, signal: i32) -> bool {
         self.mask("SigCgt") & signal_bit(signal) != 0
@@ -231,7 +248,13 @@ mod tests {
         assert_eq!(status.process(), Some(Tid(12)));
         assert_eq!(status.parent(), None);
         assert!(!status.is_stopped() && Status("State:\tt (tracing stop)\n".into()).is_stopped());
-        assert!(status.signal_pending() && !status.is_zombie());
+        assert!(status.signal_pending() && !status.is_zombie() && status.is_to_end());
+        let pending = |signal: i32, rest: &str| Status(format!("ShdPnd:\t{:016x}\n{rest}", signal_bit(signal)));
+        assert!(pending(libc::SIGINT, "SigBlk:\t0\n").is_to_end());
+        for survived in ["SigBlk:\t2\n", "SigIgn:\t2\n", "SigCgt:\t2\n"] {
+            assert!(!pending(libc::SIGINT, survived).is_to_end());
+        }
+        assert!(!pending(libc::SIGTSTP, "").is_to_end() && !pending(libc::SIGCHLD, "").is_to_end());
         assert!(Status("State:\tZ (zombie)\n".into()).is_zombie());
         let status = Status("SigIgn:\t0000000000000001\nSigCgt:\t0000000000010000\n".into());
         assert!(status.ignores(libc::SIGHUP) && !status.ignores(libc::SIGINT) && status.ignores(libc::SIGWINCH));

@@ -81,16 +81,14 @@ struct Shared<H> {
 pub(crate) struct Supervisors<H>(Arc<Shared<H>>);
 
 impl<H: Hypervisor> Supervisors<H> {
-    pub(crate) fn new(hypervisor: Arc<H>, doorbell: Arc<Doorbell>, passing: Arc<Passing>) -> Supervisors<H> {
+    pub(crate) fn new(
+        hypervisor: Arc<H>,
+        doorbell: Arc<Doorbell>,
+        passing: Arc<Passing>,
+        relief: Arc<Relief>,
+    ) -> Supervisors<H> {
         let own_threads = AtomicUsize::new(if tells_the_end() { OWN_THREADS } else { OWN_THREADS_OLD });
-        Supervisors(Arc::new(Shared {
-            hypervisor,
-            doorbell,
-            passing,
-            own_threads,
-            pool: Mutex::new(None),
-            relief: Arc::default(),
-        }))
+        Supervisors(Arc::new(Shared { hypervisor, doorbell, passing, own_threads, pool: Mutex::new(None), relief }))
     }
 
     /// Has a listener served until no process uses it any more.

@@ -8,6 +8,7 @@
 
 use crate::{
     debugger::{self, Debuggee, Debuggers, Kind, Wait, Waits},
+    deciders::{Deciders, Deciding},
     doorbell::{Doorbell, Request},
     fence::{self, Fenced},
     filters::{Filter, Required},
@@ -15,11 +16,12 @@ use crate::{
     naming::Naming,
     own_filters::{Concerned, NewFilter, OwnFilters},
     ptrace::{Boundary, Delivery, Entry, Event, Gone, Resume, Stopped, Tid, decode, interrupt},
+    relief::Relief,
     repair,
     rewrite::{Answered, Inside, Reissue},
     space::{Signature, Space},
     supervisor::{Passing, Supervisors},
-    verdict::{Birth, Hypervisor, Intercepted, Interception, Verdict},
+    verdict::{Birth, Hypervisor, Verdict},
     x86_64::{Registers, Waited, wait_any},
 };
 use ahash::AHashMap;
@@ -44,6 +46,8 @@ pub(crate) enum Phase<H> {
     Naming(Naming),
     /// It makes a call of the tracer's.
     Injecting(Box<Injection<H>>),
+    /// It is in the stop before a call about which is being decided.
+    Deciding(Deciding),
     /// It is a debugger, and waits.
     Waiting(Box<Wait>),
     /// It is in the call that installs a filter of its own.
@@ -140,6 +144,7 @@ pub(crate) struct Process {
 pub(crate) struct Tracer<H> {
     pub hypervisor: Arc<H>,
     pub supervisors: Supervisors<H>,
+    pub deciders: Deciders<H>,
     pub doorbell: Arc<Doorbell>,
     pub passing: Arc<Passing>,
     pub required: Arc<Required>,
@@ -170,10 +175,13 @@ impl<H: Hypervisor> Tracer<H> {
         on_farewell: Box<dyn FnMut()>,
     ) -> Tracer<H> {
         let passing = Arc::new(Passing::default());
-        let supervisors = Supervisors::new(hypervisor.clone(), doorbell.clone(), passing.clone());
+        let relief = Arc::new(Relief::default());
+        let supervisors = Supervisors::new(hypervisor.clone(), doorbell.clone(), passing.clone(), relief.clone());
+        let deciders = Deciders::new(hypervisor.clone(), doorbell.clone(), relief);
         Tracer {
             hypervisor,
             supervisors,
+            deciders,
             doorbell,
             passing,
             required,
@@ -231,7 +239,16 @@ impl<H: Hypervisor> Tracer<H> {
                 }
             }
             Request::Farewell => (self.on_farewell)(),
-            Request::LookForOrphans => self.look_for_orphans(),
+            Request::LookAround => {
+                self.look_for_orphans();
+                self.look_for_dying();
+            }
+            Request::Decided { tid, stop, verdict } => {
+                // If it was killed meanwhile, nobody is in that stop any more.
+                let (Ok(()) | Err(Gone)) = self.decided(tid, &stop, verdict);
+                self.attached(tid);
+                self.spread();
+            }
         }
     }
 
@@ -549,14 +566,7 @@ impl<H: Hypervisor> Tracer<H> {
             self.resume(stopped);
             return Ok(());
         }
-        let call = Intercepted { tid, abi, nr: regs.syscall(), args: regs.args(abi), by: Interception::Stop };
-        let verdict = self.hypervisor.intercepted(&call);
-        if matches!(verdict, Verdict::Return(_)) && crate::memory::unreadable(tid, regs.instruction()) {
-            return self.expose(stopped);
-        }
-        // What became necessary is in force when the call returns: all others are told first, then the caller gets it.
-        self.spread();
-        self.conclude(stopped, abi, regs, verdict)
+        self.decide(stopped, regs, abi)
     }
 
     /// Carries a verdict out, at the stop before the call is made.

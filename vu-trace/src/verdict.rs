@@ -1,7 +1,11 @@
 //! What the hypervisor decides about an intercepted call, and the trait by which it is asked.
 
 use crate::{Filter, Listener, naming::Naming, ptrace::Tid, x86_64::Abi};
-use std::{fmt, os::fd::OwnedFd, sync::Arc};
+use std::{
+    fmt,
+    os::fd::OwnedFd,
+    sync::{Arc, Weak},
+};
 
 /// An intercepted system call.
 #[derive(Debug, Clone, Copy)]
@@ -29,7 +33,10 @@ pub enum Interception<'a> {
         id: u64,
     },
     /// By a stop of the tracee.
-    Stop,
+    Stop {
+        /// Gone when the tracee is in it no more; `None` where nobody notices before the verdict.
+        stop: Option<&'a Weak<()>>,
+    },
 }
 
 impl Intercepted<'_> {
@@ -39,7 +46,7 @@ impl Intercepted<'_> {
     pub fn still_waits(&self) -> bool {
         match self.by {
             Interception::Notification { listener, id } => listener.waits(id),
-            Interception::Stop => true,
+            Interception::Stop { stop } => stop.is_none_or(|stop| stop.strong_count() > 0),
         }
     }
 }
@@ -162,6 +169,12 @@ pub trait Hypervisor: Send + Sync + 'static {
     /// Decides about a call.
     fn intercepted(&self, call: &Intercepted<'_>) -> Verdict;
 
+    /// Whether the verdict is known without waiting for anything, nor looking at any file: then the tracer's thread asks for it, and all tracees' events
+    /// wait meanwhile. It is asked of calls that stop their callers only.
+    fn decides_at_once(&self, _abi: Abi, _nr: i64) -> bool {
+        false
+    }
+
     /// Whether a call that was interrupted by a signal is to be made again after the signal's handler, whatever the handler's flags: true for what
     /// Linux never interrupts, when only the wait for the verdict was interrupted.
     fn never_interrupted(&self, tid: Tid, abi: Abi, nr: i64) -> bool;
@@ -197,6 +210,9 @@ pub trait Hypervisor: Send + Sync + 'static {
 impl<T: Hypervisor> Hypervisor for Arc<T> {
     fn intercepted(&self, call: &Intercepted<'_>) -> Verdict {
         T::intercepted(self, call)
+    }
+    fn decides_at_once(&self, abi: Abi, nr: i64) -> bool {
+        T::decides_at_once(self, abi, nr)
     }
     fn never_interrupted(&self, tid: Tid, abi: Abi, nr: i64) -> bool {
         T::never_interrupted(self, tid, abi, nr)

@@ -21,6 +21,7 @@ pub fn control(call: &mut Call<'_>) -> Result<Outcome, Errno> {
     }
     let mut message = vec![0; length];
     call.memory().read(call.arg(0), &mut message)?;
+    call.still_waits()?;
     if call.tells(Tag::Control)
         && let Ok(request) = Request::decode(&message)
     {

@@ -34,6 +34,7 @@ pub fn mount(call: &mut Call<'_>) -> Result<Outcome, Errno> {
                     target: &target,
                     flags,
                     data: b"",
+                    wanted: &|| call.still_waits().is_ok(),
                 },
             ),
             None => by_the_host(call),
@@ -41,6 +42,7 @@ pub fn mount(call: &mut Call<'_>) -> Result<Outcome, Errno> {
     }
     let source = string(0)?;
     let data = string(4)?;
+    call.still_waits()?;
     let target = mount_point(call, call.read_path(1)?, Follow::Last)?;
     let source_path = match call.meaning(&at_cwd(source.clone(), Follow::Last), Need::Name) {
         Ok(Meaning::Place(place)) if place.found => Some(place.name),
@@ -53,6 +55,7 @@ pub fn mount(call: &mut Call<'_>) -> Result<Outcome, Errno> {
         target: &target,
         flags: MountFlags::from_bits_retain(call.arg(3)),
         data: &data,
+        wanted: &|| call.still_waits().is_ok(),
     };
     by_the_view(call, &request)
 }
@@ -130,6 +133,7 @@ pub fn umount2(call: &mut Call<'_>) -> Result<Outcome, Errno> {
     let flags = if crate::table::name(call.abi, call.syscall.nr) == Some("umount2") { call.int(1) } else { 0 };
     let follow = if flags & libc::UMOUNT_NOFOLLOW != 0 { Follow::Never } else { Follow::Last };
     let point = mount_point(call, call.read_path(0)?, follow)?;
+    call.still_waits()?;
     match call.view.umount(&point, flags) {
         Ok(mount) => {
             call.core.mounts_changed();

@@ -307,6 +307,12 @@ impl Row {
         }
     }
 
+    /// Whether all that its handler looks at is what the hypervisor knows: no file, no mount.
+    #[must_use]
+    pub const fn decides_at_once(&self) -> bool {
+        !matches!(self.support, Support::Handled { tier, .. } if !matches!(tier, Tier::Identity))
+    }
+
     /// Whether the kernel itself may end the call with `EINTR`, see [`Support::Handled`].
     #[must_use]
     pub const fn sleeps(&self) -> bool {

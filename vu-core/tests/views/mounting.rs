@@ -34,6 +34,7 @@ fn what_is_not_ours() {
         target: &path("/m"),
         flags: MountFlags::empty(),
         data: b"",
+        wanted: &|| true,
     };
     assert_eq!(view.mount(&call).err(), Some(Refusal::NotOurs));
     assert_eq!(umount(&view, "/m"), Err(Refusal::NotOurs));
@@ -74,11 +75,41 @@ fn words_and_flags() {
     let with_flags = |flags| {
         let (source_path, target) = (None, path("/o"));
         let flags = MountFlags::from_bits_retain(flags);
-        view.mount(&MountCall { fs_type: b"mark", source: b"m", source_path, target: &target, flags, data: b"rw" })
+        view.mount(&MountCall {
+            fs_type: b"mark",
+            source: b"m",
+            source_path,
+            target: &target,
+            flags,
+            data: b"rw",
+            wanted: &|| true,
+        })
     };
     assert_eq!(errno(with_flags(libc::MS_REMOUNT)), Errno::EINVAL);
     let mounted = with_flags(libc::MS_MGC_VAL | libc::MS_RDONLY | libc::MS_NODEV).unwrap();
     assert_eq!(mounted.flags, MountFlags::NODEV);
+}
+
+/// A module may take its time, and its caller be killed meanwhile.
+#[test]
+fn who_waits_no_more_mounts_nothing() {
+    let view = marked_view();
+    let call = |wanted: &dyn Fn() -> bool| {
+        let (target, source_path) = (path("/m"), None);
+        let flags = MountFlags::empty();
+        view.mount(&MountCall {
+            fs_type: b"mark",
+            source: b"m",
+            source_path,
+            target: &target,
+            flags,
+            data: b"",
+            wanted,
+        })
+    };
+    assert_eq!(errno(call(&|| false)), Errno::EINTR);
+    assert!(view.table().is_empty());
+    assert!(call(&|| true).is_ok());
 }
 
 #[test]
@@ -312,6 +343,7 @@ fn any_bytes_make_a_mount_point() {
         target: &target,
         flags: MountFlags::empty(),
         data: b"",
+        wanted: &|| true,
     };
     view.mount(&call).unwrap();
     assert_eq!(view.mount_rows()[0][1], "/\u{fffd}\n");

@@ -28,6 +28,8 @@ pub struct Tiny {
     required: Arc<Required>,
     living: AtomicI64,
     mounted: AtomicBool,
+    awaited: AtomicI64,
+    left: AtomicI64,
     meeting: Barrier,
 }
 
@@ -51,6 +53,8 @@ impl Tiny {
             required,
             living: AtomicI64::new(0),
             mounted: AtomicBool::new(false),
+            awaited: AtomicI64::new(0),
+            left: AtomicI64::new(0),
             meeting: Barrier::new(2),
         })
     }
@@ -80,6 +84,21 @@ impl Hypervisor for Tiny {
                 }
                 2 => std::process::id().into(),
                 3 => self.living.load(Ordering::SeqCst),
+                // Takes until somebody else makes the same call.
+                4 => {
+                    self.meeting.wait();
+                    0
+                }
+                // Takes until its caller waits no more; how often that began and ended, others may ask.
+                5 => {
+                    self.awaited.fetch_add(1, Ordering::SeqCst);
+                    while call.still_waits() {
+                        std::thread::sleep(std::time::Duration::from_millis(1));
+                    }
+                    self.left.fetch_add(1, Ordering::SeqCst)
+                }
+                6 => self.awaited.load(Ordering::SeqCst),
+                7 => self.left.load(Ordering::SeqCst),
                 _ => Errno::EINVAL.as_result(),
             });
         }

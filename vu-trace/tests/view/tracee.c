@@ -35,7 +35,7 @@
 
 static const char *scenario, *dir, *self;
 
-enum { CONTROL = 0x7675, MOUNT = 1, HYPERVISOR = 2, LIVING = 3 };
+enum { CONTROL = 0x7675, MOUNT = 1, HYPERVISOR = 2, LIVING = 3, MEET = 4, WAIT = 5, AWAITED = 6, LEFT = 7 };
 static long control(long command) { return syscall(CONTROL, command); }
 /* The answer of the hypervisor: only with the path filter. */
 static int in_force(void) { return access("/virt/answer", F_OK) == -1 && errno == EXDEV; }
@@ -130,6 +130,69 @@ static void long_verdicts(void) {
     for (int i = 0; i < EARLY; i++) CHECK(write(begin[1], "b", 1) == 1);
     for (int i = 0; i < EARLY; i++) reap(early[i]);
     CHECK(in_force());
+}
+
+/* ---- decisions about stopped callers that take long: others go on, and whoever is to end does not wait */
+static void *long_call(void *unused) { (void)unused; control(WAIT); return NULL; }
+
+static void nothing_more(int signal) { (void)signal; }
+
+static void long_decisions(void) {
+    for (int i = 0; i < 5; i++) {
+        pid_t child = fork();
+        if (!child) { CHECK(control(MEET) == 0); _exit(0); }
+        /* The tracer is needed for this, while the child's call is being decided. */
+        for (int j = 0; j < 3; j++) {
+            pid_t other = fork();
+            if (!other) { execl(self, self, "nothing", "/", NULL); _exit(9); }
+            reap(other);
+        }
+        CHECK(control(MEET) == 0);
+        reap(child);
+    }
+    /* By SIGKILL, by a signal that ends by default, by the exec of another thread, and by the end of the process in another thread. */
+    for (int how = 0; how < 5; how++) {
+        pid_t child = fork();
+        if (!child) {
+            if (how < 3) { control(WAIT); _exit(9); }
+            pthread_t thread;
+            CHECK(pthread_create(&thread, NULL, long_call, NULL) == 0);
+            while (control(AWAITED) <= how) nap(1);
+            if (how == 3) { execl(self, self, "nothing", "/", NULL); _exit(9); }
+            _exit(0);
+        }
+        while (control(AWAITED) <= how) nap(1);
+        static const int ends[] = {SIGKILL, SIGINT, SIGTERM};
+        int status;
+        if (how < 3) CHECK(kill(child, ends[how]) == 0);
+        CHECK(waitpid(child, &status, 0) == child);
+        if (how < 3) CHECK(WIFSIGNALED(status) && WTERMSIG(status) == ends[how]);
+        else CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+        while (control(LEFT) <= how) nap(1);
+    }
+    /* What does not end it does not interrupt it: not a handler, nor a stop. */
+    pid_t child = fork();
+    if (!child) {
+        signal(SIGUSR1, nothing_more);
+        CHECK(control(MEET) == 0);
+        _exit(0);
+    }
+    nap(20);
+    CHECK(kill(child, SIGUSR1) == 0 && kill(child, SIGSTOP) == 0);
+    nap(250);
+    CHECK(kill(child, SIGCONT) == 0);
+    CHECK(control(MEET) == 0);
+    reap(child);
+    /* More of them than there are threads at first. */
+    enum { MANY = 40 };
+    pid_t many[MANY];
+    for (int i = 0; i < MANY; i++)
+        if (!(many[i] = fork())) { control(WAIT); _exit(9); }
+    CHECK(control(MOUNT) == 0 && in_force());
+    for (int i = 0; i < MANY; i++) {
+        int status;
+        CHECK(kill(many[i], SIGKILL) == 0 && waitpid(many[i], &status, 0) == many[i]);
+    }
 }
 
 /* ---- sleeping calls, while another process makes the first mount */
@@ -790,7 +853,7 @@ int main(int count, char **words) {
     srand(getpid());
     alarm(250);
     static const struct { const char *name; void (*run)(void); } all[] = {
-        {"basic", basic}, {"long_verdicts", long_verdicts}, {"sleepers", sleepers}, {"ignored", ignored}, {"signals", signals}, {"trap", trap}, {"stops", stops},
+        {"basic", basic}, {"long_verdicts", long_verdicts}, {"long_decisions", long_decisions}, {"sleepers", sleepers}, {"ignored", ignored}, {"signals", signals}, {"trap", trap}, {"stops", stops},
         {"stopped_spread", stopped_spread}, {"kills", kills}, {"orphans", orphans}, {"thread_exec", thread_exec},
         {"thread_spread", thread_spread}, {"vfork_spread", vfork_spread}, {"tiny_stack", tiny_stack}, {"no_leak", no_leak},
         {"descriptors", descriptors}, {"no_memory", no_memory}, {"many", many}, {"own_filters", own_filters}, {"compat", compat},
