@@ -315,6 +315,18 @@ mod tests {
         unsafe { libc::kill(tid.0, libc::SIGKILL) };
     }
 
+    /// Ends both, however the test ends.
+    struct Family(Tid, Tid);
+
+    impl Drop for Family {
+        fn drop(&mut self) {
+            kill(self.1);
+            kill(self.0);
+            // SAFETY: no status is asked for.
+            unsafe { libc::waitpid(self.0.0, std::ptr::null_mut(), 0) };
+        }
+    }
+
     /// On a busy machine a parent may take long to tell of its child. Somebody who was killed meanwhile is not taken for it.
     #[test]
     fn a_parent_that_may_be_about_to_tell_is_waited_for() {
@@ -322,6 +334,7 @@ mod tests {
         let doorbell = Arc::new(Doorbell::new().unwrap());
         let mut tracer = Tracer::new(register.clone(), Arc::new(Required::default()), 1, doorbell, Box::new(|| ()));
         let (parent, child) = making();
+        let _family = Family(parent, child);
         tracer.adopt(parent);
         let while_waiting = |tracer: &mut Tracer<Register>| {
             let killed = Tid(i32::MAX);
@@ -343,8 +356,5 @@ mod tests {
         }
         // Dead, but not waited for: as good as any child.
         assert_eq!(while_waiting(&mut tracer), Some(Tid(i32::MAX)));
-        kill(parent);
-        // SAFETY: no status is asked for.
-        unsafe { libc::waitpid(parent.0, std::ptr::null_mut(), 0) };
     }
 }
