@@ -22,6 +22,8 @@ fn debug(house: &House) -> String {
 /// The scenarios themselves are right.
 fn natively(house: &House) {
     let mut command = Command::new(debug(house));
+    // As in a view.
+    command.process_group(0);
     command.arg("all").stdin(Stdio::null());
     if let Some(user) = house.who {
         command.uid(user).gid(user);
