@@ -10,7 +10,7 @@ use crate::{
     doorbell::{Doorbell, Request},
     memory, proc,
     ptrace::{Entry, Gone, Stopped, Tid},
-    relief::Relief,
+    relief::{self, Relief},
     tracer::{Phase, Tracer},
     verdict::{Hypervisor, Intercepted, Interception, Verdict},
     x86_64::{Abi, Registers},
@@ -19,13 +19,10 @@ use parking_lot::{Condvar, Mutex};
 use std::{
     collections::VecDeque,
     sync::{Arc, Weak},
-    thread,
     time::{Duration, Instant},
 };
 use vu_api::Errno;
 
-/// The stack of a decider's thread, in bytes; it is touched as far as it is used.
-const STACK: usize = 1 << 20;
 /// After how long it is looked whether a caller is to end.
 const LONG: Duration = Duration::from_millis(100);
 
@@ -89,7 +86,7 @@ impl<H: Hypervisor> Deciders<H> {
 }
 
 fn spawn(run: impl FnOnce() + Send + 'static) -> bool {
-    thread::Builder::new().name("decider".into()).stack_size(STACK).spawn(run).is_ok()
+    relief::start("decider", run)
 }
 
 impl<H: Hypervisor> Shared<H> {
@@ -181,14 +178,9 @@ impl<H: Hypervisor> Tracer<H> {
     /// Callers that wait for long, and have a signal that ends them: as one that waits for a server in the kernel, they do not wait for the verdict
     /// (`fatal_signal_pending`; a tracee's stop hides the signal from the kernel).
     pub(crate) fn look_for_dying(&mut self) {
-        let mut long = Vec::new();
-        for (&tid, thread) in &self.threads {
-            if let Phase::Deciding(deciding) = &thread.phase
-                && deciding.since.elapsed() > LONG
-            {
-                long.push(tid);
-            }
-        }
+        let is_long = |phase: &Phase<H>| matches!(phase, Phase::Deciding(deciding) if deciding.since.elapsed() > LONG);
+        let long: Vec<Tid> =
+            self.threads.iter().filter(|(_, thread)| is_long(&thread.phase)).map(|(&tid, _)| tid).collect();
         for &tid in &long {
             if proc::Status::read(tid).is_some_and(|status| status.is_to_end())
                 && let Phase::Deciding(Deciding { stopped, regs, abi, .. }) = self.take_phase(tid)

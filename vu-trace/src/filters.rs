@@ -13,7 +13,7 @@ use crate::{
     memory::{self, Memory, ProcessMemory},
     ptrace::{Boundary, Gone, Stopped, Tid, interrupt},
     repair::{SchedulerClocks, Timeout},
-    space::Lease,
+    space::{BelowStack, Scratch},
     tracer::{Phase, Thread, Tracer},
     verdict::Hypervisor,
     x86_64::Abi,
@@ -120,20 +120,12 @@ struct Installation {
     which: Which,
     abi: Abi,
     flags: u64,
-    /// Where its image lies.
-    address: u64,
-    place: Place,
+    /// What its image lies in.
+    place: Scratch,
     /// The process promised to gain no rights by an exec, as who is not root must.
     promised: bool,
     /// The process's own limit of descriptors, while it is raised.
     limit: Option<libc::rlimit>,
-}
-
-/// What the image lies in.
-enum Place {
-    Scratch(#[expect(dead_code, reason = "held until the image is not needed any more")] Lease),
-    /// Far below the stack pointer, whose contents these were: for a process that can map nothing.
-    Stack(Vec<u8>),
 }
 
 impl<H: Hypervisor> Tracer<H> {
@@ -187,30 +179,23 @@ impl<H: Hypervisor> Tracer<H> {
         let length = filter.image(0, abi).len();
         self.with_memory(stopped, abi, length, move |tracer, stopped, lease| {
             let memory = ProcessMemory(stopped.tid());
-            let (address, place) = match lease {
-                Ok(lease) => (lease.address(), Place::Scratch(lease)),
-                Err(_) => {
-                    // Nothing of the program's lies that far below its stack pointer, and no handler runs now.
-                    let below = stopped.registers()?.stack().wrapping_sub(4096 + length as u64) & !15;
-                    let mut own = vec![0; length];
-                    if memory.read(below, &mut own).is_err() {
-                        return tracer.give_up(stopped, Errno::ENOMEM);
-                    }
-                    (below, Place::Stack(own))
-                }
-            };
-            if let Err(errno) = memory.write(address, &filter.image(address, abi)) {
+            // No handler runs now.
+            let stack = stopped.registers()?.stack();
+            let place = lease.map(Scratch::Area).ok();
+            let place = place.or_else(|| BelowStack::far(&memory, stack, length).map(Scratch::Stack));
+            let Some(place) = place else { return tracer.give_up(stopped, Errno::ENOMEM) };
+            if let Err(errno) = memory.write(place.address(), &filter.image(place.address(), abi)) {
                 return tracer.give_up(stopped, errno);
             }
             let listener = if filter.notifies { FLAG_NEW_LISTENER | FLAG_WAIT_KILLABLE_RECV } else { 0 };
             let flags = FLAG_SPEC_ALLOW | FLAG_TSYNC | FLAG_TSYNC_ESRCH | listener;
-            let job = Installation { filter, which, abi, flags, address, place, promised: false, limit: None };
+            let job = Installation { filter, which, abi, flags, place, promised: false, limit: None };
             tracer.set_filter(stopped, job)
         })
     }
 
     fn set_filter(&mut self, stopped: Stopped<Boundary>, job: Installation) -> Result<(), Gone> {
-        let args = [SECCOMP_SET_MODE_FILTER, job.flags, job.address, 0, 0, 0];
+        let args = [SECCOMP_SET_MODE_FILTER, job.flags, job.place.address(), 0, 0, 0];
         self.inject(stopped, job.abi, job.abi.numbers().seccomp, args, move |tracer, stopped, result| {
             tracer.filter_set(stopped, job, result)
         })
@@ -252,9 +237,7 @@ impl<H: Hypervisor> Tracer<H> {
         if let Some(own) = job.limit.take() {
             limit_descriptors(process, Some(&own));
         }
-        if let Place::Stack(own) = &job.place {
-            let _ = ProcessMemory(tid).write(job.address, own);
-        }
+        job.place.put_back(tid);
         match result {
             Err(Errno::EMFILE | Errno::EBUSY) if notifies => {
                 self.place(stopped, job.filter.stopping(), job.which, job.abi)

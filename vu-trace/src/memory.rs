@@ -52,6 +52,14 @@ pub trait Memory {
         Ok(u32::from_le_bytes(bytes))
     }
 
+    /// Reads a pointer of `width` bytes: 4, or 8.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    fn read_pointer(&self, address: Address, width: usize) -> Result<Address, Errno> {
+        if width == 4 { self.read_u32(address).map(u64::from) } else { self.read_u64(address) }
+    }
+
     /// Reads a C string of fewer than `limit` bytes, its NUL not counted and not returned.
     ///
     /// # Errors
@@ -101,7 +109,7 @@ pub trait Memory {
     {
         for index in 0..1u64 << 20 {
             let at = address.wrapping_add(index * width as u64);
-            let pointer = if width == 4 { u64::from(self.read_u32(at)?) } else { self.read_u64(at)? };
+            let pointer = self.read_pointer(at, width)?;
             if pointer == 0 || visit(pointer)?.is_break() {
                 return Ok(());
             }

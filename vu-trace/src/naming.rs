@@ -117,7 +117,7 @@ fn set_path(tid: Tid, abi: Abi, path: &[u8]) {
 /// A word of the stack of a program that has not run yet: on it are the number of arguments and their addresses.
 fn word(memory: &impl Memory, stack: u64, abi: Abi, index: u64) -> Option<u64> {
     let address = stack.checked_add(index * abi.pointer_size() as u64)?;
-    if abi == Abi::I386 { memory.read_u32(address).ok().map(u64::from) } else { memory.read_u64(address).ok() }
+    memory.read_pointer(address, abi.pointer_size()).ok()
 }
 
 /// Where an argument lies.

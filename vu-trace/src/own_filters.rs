@@ -21,7 +21,7 @@ use crate::{
 };
 use libc::sock_filter;
 use std::sync::Arc;
-use vu_api::Errno;
+use vu_api::{Errno, capability};
 
 /// `BPF_MAXINSNS` (`include/uapi/linux/bpf_common.h`).
 const MAX_INSTRUCTIONS: u16 = 4096;
@@ -29,8 +29,6 @@ const MAX_INSTRUCTIONS: u16 = 4096;
 const FILTER_FLAGS: u64 = 0x3f;
 const FLAG_TSYNC: u64 = 1;
 const FLAG_NEW_LISTENER: u64 = 1 << 3;
-/// The number of `CAP_SYS_ADMIN`.
-const CAP_SYS_ADMIN: u64 = 21;
 
 /// What a thread has asked for.
 #[derive(Debug, Clone, Default)]
@@ -244,7 +242,7 @@ impl<H: Hypervisor> Tracer<H> {
     fn administrates(&self, tid: Tid) -> bool {
         let capabilities = self.hypervisor.capabilities(tid);
         let capabilities = capabilities.or_else(|| Status::read(tid).map(|status| status.capabilities()));
-        capabilities.is_some_and(|set| set & 1 << CAP_SYS_ADMIN != 0)
+        capabilities.is_some_and(|set| set & 1 << capability::SYS_ADMIN != 0)
     }
 
     /// At the exit of a call that installs a filter.
@@ -355,7 +353,7 @@ fn read(tid: Tid, abi: Abi, address: Address) -> Option<Arc<[sock_filter]>> {
         return None;
     }
     let at = address.checked_add(abi.pointer_size() as u64)?;
-    let at = if abi == Abi::I386 { memory.read_u32(at).ok()?.into() } else { memory.read_u64(at).ok()? };
+    let at = memory.read_pointer(at, abi.pointer_size()).ok()?;
     let mut bytes = vec![0; INSTRUCTION * usize::from(length)];
     memory.read(at, &mut bytes).ok()?;
     let instruction = |bytes: &[u8]| match *bytes {

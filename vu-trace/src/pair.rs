@@ -167,12 +167,12 @@ impl<'a> Part<'a> {
     }
 
     fn look_at_the_other(&mut self) {
-        let (own, other) = if self.role == Role::First { (0, 1) } else { (1, 0) };
+        let own = self.role as usize;
         self.pair.calls[own].fetch_add(1, Ordering::Relaxed);
         self.calls += 1;
         if self.calls >= ROUND {
             self.calls = 0;
-            if self.pair.calls[other].swap(0, Ordering::Relaxed) < FEW {
+            if self.pair.calls[1 - own].swap(0, Ordering::Relaxed) < FEW {
                 self.pair.deactivate();
             }
         }
@@ -187,7 +187,7 @@ impl<'a> Part<'a> {
             }
             return;
         }
-        let core = self.pair.cores[usize::from(self.role == Role::Second)].load(Ordering::SeqCst);
+        let core = self.pair.cores[self.role as usize].load(Ordering::SeqCst);
         let Ok(before) = sched_getaffinity(this) else { return };
         let mut one = CpuSet::new();
         if one.set(core).is_ok() && sched_setaffinity(this, &one).is_ok() {
@@ -271,7 +271,6 @@ mod tests {
             }
             first.ready();
             assert_eq!(sched_getaffinity(Pid::from_raw(0)).unwrap(), before, "it may run everywhere again");
-            pair.started.store(true, Ordering::SeqCst);
         }
         pair.end();
         assert!(second.join().unwrap() < 100_000_000);

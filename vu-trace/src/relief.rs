@@ -57,6 +57,13 @@ impl Default for Relief {
     }
 }
 
+/// Starts a thread that decides; false if there can be no more.
+pub(crate) fn start(name: &str, run: impl FnOnce() + Send + 'static) -> bool {
+    /// In bytes; it is touched as far as it is used.
+    const STACK: usize = 1 << 20;
+    thread::Builder::new().name(name.into()).stack_size(STACK).spawn(run).is_ok()
+}
+
 impl Relief {
     /// A place for a thread that decides. `replace` starts another one, which begins with [`takes_over`](Self::takes_over).
     pub(crate) fn post(self: &Arc<Relief>, replace: impl Fn(Arc<Post>, u64) + Send + 'static) -> Arc<Post> {

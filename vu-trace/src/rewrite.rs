@@ -144,7 +144,7 @@ impl<H: Hypervisor> Tracer<H> {
         }
         let (_, bytes) = arrange(&rewrite.args, own.args(abi), abi, 0);
         if self.is_about_to_vanish(stopped.tid(), abi, rewrite.nr)
-            && let Some(below) = BelowStack::of(&ProcessMemory(stopped.tid()), own.stack(), bytes.len())
+            && let Some(below) = BelowStack::near(&ProcessMemory(stopped.tid()), own.stack(), bytes.len())
         {
             return self.place_arguments(stopped, own, rewrite, abi, Ok(Scratch::Stack(below)));
         }
@@ -307,9 +307,7 @@ pub(crate) fn put_auxiliary(
     const MOST: u64 = 64;
     let width = abi.pointer_size() as u64;
     let at = |index: u64| index.checked_mul(width).and_then(|offset| stack.checked_add(offset)).ok_or(Errno::EFAULT);
-    let word = |index: u64| {
-        if width == 4 { memory.read_u32(at(index)?).map(u64::from) } else { memory.read_u64(at(index)?) }
-    };
+    let word = |index: u64| memory.read_pointer(at(index)?, abi.pointer_size());
     // The number of arguments, they, and the NULL.
     let mut index = word(0)?.checked_add(2).ok_or(Errno::EFAULT)?;
     let bytes = abi.pointer_size();

@@ -145,16 +145,15 @@ impl Scratch {
         }
     }
 
-    /// The call is over, and the program that made it goes on.
-    pub(crate) fn put_back(self, tid: Tid) {
+    /// It is not needed any more, and the program goes on.
+    pub(crate) fn put_back(&self, tid: Tid) {
         if let Scratch::Stack(below) = self {
             let _ = ProcessMemory(tid).write(below.address, &below.own);
         }
     }
 }
 
-/// Memory right below the stack of a process's only thread, for an exec: the memory of a process that was made by fork(2) only to execute a program is used once,
-/// which is not worth the three stops that it takes to map some.
+/// Memory below a thread's stack pointer, where nothing of the program's lies.
 #[derive(Debug)]
 pub(crate) struct BelowStack {
     address: u64,
@@ -163,17 +162,22 @@ pub(crate) struct BelowStack {
 }
 
 impl BelowStack {
-    /// What a function may use below its stack pointer (System V ABI for x86-64, 3.2.2).
-    const RED_ZONE: u64 = 128;
-    /// More than this may be another one's memory, where a stack is a small one.
-    const MOST: usize = 2048;
+    /// Right below what a function may use there (the red zone of 128 bytes, System V ABI for x86-64, 3.2.2), if it is not so much that it might be another one's memory
+    /// where a stack is a small one. For an exec: the memory of a process that was made by fork(2) only to execute a program is used once, which is not worth the three stops
+    /// that it takes to map some.
+    pub(crate) fn near(memory: &impl Memory, stack: u64, length: usize) -> Option<BelowStack> {
+        const MOST: usize = 2048;
+        if length > MOST { None } else { BelowStack::at_distance(memory, stack, 128, length) }
+    }
 
-    /// `None` if there is not as much. Whatever has been written there must be [put back](Scratch::put_back) if the program is not executed.
-    pub(crate) fn of(memory: &impl Memory, stack: u64, length: usize) -> Option<BelowStack> {
-        if length > BelowStack::MOST {
-            return None;
-        }
-        let address = stack.checked_sub(BelowStack::RED_ZONE + length as u64)? & !15;
+    /// Far below, for a process that can map nothing.
+    pub(crate) fn far(memory: &impl Memory, stack: u64, length: usize) -> Option<BelowStack> {
+        BelowStack::at_distance(memory, stack, 4096, length)
+    }
+
+    /// `None` if there is not as much. What has been written there must be [put back](Scratch::put_back) before the program goes on.
+    fn at_distance(memory: &impl Memory, stack: u64, distance: u64, length: usize) -> Option<BelowStack> {
+        let address = stack.checked_sub(distance + length as u64)? & !15;
         let mut own = vec![0; length];
         memory.read(address, &mut own).ok()?;
         Some(BelowStack { address, own })
@@ -188,14 +192,16 @@ mod tests {
     #[test]
     fn below_the_stack_is_what_no_function_uses() {
         let memory = FakeMemory { base: 0x1000, bytes: vec![7; 0x1000].into() };
-        let below = BelowStack::of(&memory, 0x1808, 100).unwrap();
+        let below = BelowStack::near(&memory, 0x1808, 100).unwrap();
         assert!(
             below.address.is_multiple_of(16) && below.address + 100 <= 0x1808 - 128 && below.address > 0x1800 - 256
         );
         assert_eq!(below.own, [7; 100]);
-        assert!(BelowStack::of(&memory, 0x1000 + 128 + 99, 100).is_none(), "the stack has no more room");
-        assert!(BelowStack::of(&memory, 100, 100).is_none());
-        assert!(BelowStack::of(&memory, 0x2000, 2049).is_none());
+        assert!(BelowStack::near(&memory, 0x1000 + 128 + 99, 100).is_none(), "the stack has no more room");
+        assert!(BelowStack::near(&memory, 100, 100).is_none());
+        assert!(BelowStack::near(&memory, 0x2000, 2049).is_none());
+        assert!(BelowStack::far(&memory, 0x2000, 1).is_none(), "the stack has no more room");
+        assert_eq!(BelowStack::far(&memory, 0x2fff, 2049).map(|far| far.address), Some(0x17f0));
     }
 
     /// Real memory of this process, so that the signature can stand in it.

@@ -14,7 +14,7 @@ use crate::{
     notify::Notification,
     pair::{Pair, Part, Role},
     ptrace::Tid,
-    relief::Relief,
+    relief::{self, Relief},
     rewrite::Answered,
     verdict::{Hypervisor, Intercepted, Interception, Verdict},
 };
@@ -28,13 +28,10 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    thread,
     time::Instant,
 };
 use vu_api::Errno;
 
-/// The stack of a supervisor's thread, in bytes; it is touched as far as it is used.
-const STACK: usize = 1 << 20;
 /// How many listeners have a thread of their own.
 const OWN_THREADS: usize = 64;
 /// The same on kernels where a thread hears nothing of the end of the last process, and waits on (before 6.11): few enough not to matter.
@@ -126,7 +123,7 @@ impl<H: Hypervisor> Supervisors<H> {
 
 /// Starts a thread that supervises; false if there can be no more.
 fn spawn(run: impl FnOnce() + Send + 'static) -> bool {
-    thread::Builder::new().name("supervisor".into()).stack_size(STACK).spawn(run).is_ok()
+    relief::start("supervisor", run)
 }
 
 impl<H: Hypervisor> Shared<H> {

@@ -11,7 +11,8 @@ use std::{
     sync::Arc,
 };
 use vu_api::{
-    AbsPath, AccessMode, Errno, FileType, Filesystem, Location, OpenFlags, OpenHow, Opened, PATH_MAX, capability,
+    AbsPath, AccessMode, Caller, Errno, FileType, Filesystem, Location, OpenFlags, OpenHow, Opened, PATH_MAX,
+    capability,
 };
 use vu_fd::HeldAs;
 use vu_path::Follow;
@@ -159,11 +160,7 @@ pub fn chroot(call: &mut Call<'_>) -> Result<Outcome, Errno> {
     directory(call, &place)?;
     may_enter(call, &place)?;
     // Everybody may in their own view; who has become somebody else may do what that one may.
-    if call
-        .task
-        .identity()
-        .is_some_and(|who| !who.free && who.capabilities.effective >> capability::SYS_CHROOT & 1 == 0)
-    {
+    if call.task.judged().is_some_and(|who| !who.has(capability::SYS_CHROOT)) {
         return Err(Errno::EPERM);
     }
     let fs = call.task.fs();

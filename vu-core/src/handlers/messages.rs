@@ -33,10 +33,7 @@ impl Layout {
 
     /// The address of the name, which is the first field of a header.
     fn name(call: &Call<'_>, header: u64) -> Result<u64, Errno> {
-        match call.abi {
-            Abi::X86_64 => call.memory().read_u64(header),
-            Abi::I386 => call.memory().read_u32(header).map(u64::from),
-        }
+        call.memory().read_pointer(header, call.abi.pointer_size())
     }
 }
 

@@ -153,7 +153,7 @@ pub fn umount2(call: &mut Call<'_>) -> Result<Outcome, Errno> {
 }
 
 /// How mounts and umounts spread to other namespaces (mount_namespaces(7)).
-const PROPAGATION: MountFlags =
+pub(super) const PROPAGATION: MountFlags =
     MountFlags::from_bits_retain(libc::MS_SHARED | libc::MS_PRIVATE | libc::MS_SLAVE | libc::MS_UNBINDABLE);
 
 fn at_cwd(path: Vec<u8>, follow: Follow) -> PathArg {

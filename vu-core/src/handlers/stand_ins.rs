@@ -3,8 +3,9 @@
 //! Of an ordinary user the host takes neither. What stands in for it is a mount of the view: of the host's own such file system, or of the source. Scripts that
 //! prepare a root file system for `chroot` then do what they do for root.
 
+use super::mounts::PROPAGATION;
 use crate::{call::Call, resolve::Place, sys};
-use vu_api::{AbsPath, Errno, FileType, Filesystem, MountFlags, capability};
+use vu_api::{AbsPath, Caller, Errno, FileType, Filesystem, MountFlags, capability};
 
 /// A mount of the view's in place of one of the host's.
 pub(super) struct StandIn {
@@ -18,9 +19,7 @@ pub(super) struct StandIn {
 pub(super) const FS_TYPE: &[u8] = b"vufs";
 
 /// Those of `mount -o remount`, `--move` and `--make-…`: they are about mounts of the host's that are there already.
-const OF_OTHERS: MountFlags = MountFlags::from_bits_retain(
-    libc::MS_REMOUNT | libc::MS_MOVE | libc::MS_SHARED | libc::MS_PRIVATE | libc::MS_SLAVE | libc::MS_UNBINDABLE,
-);
+const OF_OTHERS: MountFlags = PROPAGATION.union(MountFlags::REMOUNT).union(MountFlags::MOVE);
 
 /// What is mounted in place of what a caller asks the host for; `None` if the host decides. `object` finds out what a path means.
 ///
@@ -56,8 +55,7 @@ pub(super) fn stand_in(
 
 /// Whether the host refuses the caller, and in the view it is an administrator.
 fn is_virtual_root(call: &Call<'_>) -> bool {
-    let may = |capabilities: u64| capabilities >> capability::SYS_ADMIN & 1 != 0;
-    sys::effective_uid() != 0 && call.task.other_identity().is_some_and(|who| may(who.capabilities.effective))
+    sys::effective_uid() != 0 && call.task.judged().is_some_and(|who| who.has(capability::SYS_ADMIN))
 }
 
 /// Where the host has its own mount of such a file system, of which there is only one, or of which another one would show the same to an ordinary user.

@@ -162,10 +162,7 @@ impl Printed<'_> {
     fn pointer(&self, vector: u64, index: usize) -> Option<u64> {
         let width = self.abi.pointer_size();
         let at = vector.checked_add(index.checked_mul(width)? as u64)?;
-        match self.abi {
-            Abi::X86_64 => self.memory.read_u64(at).ok(),
-            Abi::I386 => self.memory.read_u32(at).ok().map(u64::from),
-        }
+        self.memory.read_pointer(at, width).ok()
     }
 
     fn strings(&self, vector: u64, f: &mut Formatter<'_>) -> fmt::Result {

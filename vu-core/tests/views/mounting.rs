@@ -22,20 +22,26 @@ fn errno(result: Result<impl Sized, Refusal>) -> Errno {
     }
 }
 
+/// A mount of the type `mark`.
+fn marks(target: &AbsPath) -> MountCall<'_> {
+    MountCall {
+        fs_type: b"mark",
+        source: b"m",
+        source_path: None,
+        target,
+        flags: MountFlags::empty(),
+        data: b"",
+        wanted: &|| true,
+    }
+}
+
 #[test]
 fn what_is_not_ours() {
     let view = marked_view();
     assert_eq!(try_mount(&view, "ext4", "/dev/sda", "/m", "").err(), Some(Refusal::NotOurs));
     assert_eq!(try_mount(&view, "idler", "none", "/m", "").err(), Some(Refusal::NotOurs), "not active");
-    let call = MountCall {
-        fs_type: b"\xff",
-        source: b"",
-        source_path: None,
-        target: &path("/m"),
-        flags: MountFlags::empty(),
-        data: b"",
-        wanted: &|| true,
-    };
+    let target = path("/m");
+    let call = MountCall { fs_type: b"\xff", source: b"", ..marks(&target) };
     assert_eq!(view.mount(&call).err(), Some(Refusal::NotOurs));
     assert_eq!(umount(&view, "/m"), Err(Refusal::NotOurs));
     mount(&view, "mark", "m", "/m", "");
@@ -73,17 +79,7 @@ fn words_and_flags() {
     assert_eq!(errno(try_mount(&view, "mark", "m", "/o", "'open")), Errno::EINVAL);
     assert_eq!(errno(try_mount(&view, "bind", "relative", "/o", "")), Errno::ENOENT);
     let with_flags = |flags| {
-        let (source_path, target) = (None, path("/o"));
-        let flags = MountFlags::from_bits_retain(flags);
-        view.mount(&MountCall {
-            fs_type: b"mark",
-            source: b"m",
-            source_path,
-            target: &target,
-            flags,
-            data: b"rw",
-            wanted: &|| true,
-        })
+        view.mount(&MountCall { flags: MountFlags::from_bits_retain(flags), data: b"rw", ..marks(&path("/o")) })
     };
     assert_eq!(errno(with_flags(libc::MS_REMOUNT)), Errno::EINVAL);
     let mounted = with_flags(libc::MS_MGC_VAL | libc::MS_RDONLY | libc::MS_NODEV).unwrap();
@@ -94,19 +90,7 @@ fn words_and_flags() {
 #[test]
 fn who_waits_no_more_mounts_nothing() {
     let view = marked_view();
-    let call = |wanted: &dyn Fn() -> bool| {
-        let (target, source_path) = (path("/m"), None);
-        let flags = MountFlags::empty();
-        view.mount(&MountCall {
-            fs_type: b"mark",
-            source: b"m",
-            source_path,
-            target: &target,
-            flags,
-            data: b"",
-            wanted,
-        })
-    };
+    let call = |wanted: &dyn Fn() -> bool| view.mount(&MountCall { wanted, ..marks(&path("/m")) });
     assert_eq!(errno(call(&|| false)), Errno::EINTR);
     assert!(view.table().is_empty());
     assert!(call(&|| true).is_ok());
@@ -336,16 +320,7 @@ fn writers_at_once_lose_nothing() {
 fn any_bytes_make_a_mount_point() {
     let view: Arc<View> = marked_view();
     let target = AbsPath::new(b"/\xff\n").unwrap();
-    let call = MountCall {
-        fs_type: b"mark",
-        source: b"m",
-        source_path: None,
-        target: &target,
-        flags: MountFlags::empty(),
-        data: b"",
-        wanted: &|| true,
-    };
-    view.mount(&call).unwrap();
+    view.mount(&marks(&target)).unwrap();
     assert_eq!(view.mount_rows()[0][1], "/\u{fffd}\n");
     view.umount(&target, 0).unwrap();
 }
