@@ -3,7 +3,7 @@
 //! Only the thread that attached may make ptrace requests, and no system call waits for children and for anything else. So a
 //! request is queued, a flag is set, and the tracer's thread gets a signal; the wait in `x86_64.rs` loses neither.
 
-use crate::{Listener, Verdict, ptrace::Tid, rewrite::Answered, x86_64};
+use crate::{Listener, Verdict, ptrace::Tid, rewrite::Answered, seat, x86_64};
 use parking_lot::{Condvar, Mutex};
 use std::{
     collections::VecDeque,
@@ -94,9 +94,8 @@ impl Doorbell {
         if !self.has_alarm.swap(true, Ordering::SeqCst) {
             let own = self.clone();
             // If no thread can be started, it is tried again the next time.
-            let started =
-                thread::Builder::new().name("alarm".into()).stack_size(64 << 10).spawn(move || own.ring_late());
-            self.has_alarm.store(started.is_ok(), Ordering::SeqCst);
+            let started = seat::start("alarm", 64 << 10, move || own.ring_late());
+            self.has_alarm.store(started, Ordering::SeqCst);
         }
         let mut set = self.alarm.lock();
         if !*set {

@@ -39,6 +39,7 @@ mod ptrace;
 mod relief;
 mod repair;
 mod rewrite;
+mod seat;
 mod space;
 mod supervisor;
 mod tracer;

@@ -3,6 +3,7 @@
 //!
 //! The thread that looks after this sleeps as long as no call comes.
 
+use crate::seat;
 use parking_lot::{Condvar, Mutex};
 use std::{
     sync::{
@@ -61,7 +62,7 @@ impl Default for Relief {
 pub(crate) fn start(name: &str, run: impl FnOnce() + Send + 'static) -> bool {
     /// In bytes; it is touched as far as it is used.
     const STACK: usize = 1 << 20;
-    thread::Builder::new().name(name.into()).stack_size(STACK).spawn(run).is_ok()
+    seat::start(name, STACK, run)
 }
 
 impl Relief {
@@ -72,7 +73,7 @@ impl Relief {
         if !self.started.swap(true, Ordering::SeqCst) {
             let relief = self.clone();
             let run = move || relief.look_after();
-            if thread::Builder::new().name("relief".into()).stack_size(1 << 17).spawn(run).is_err() {
+            if !seat::start("relief", 1 << 17, run) {
                 self.started.store(false, Ordering::SeqCst);
             }
         }

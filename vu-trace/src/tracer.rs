@@ -19,6 +19,7 @@ use crate::{
     relief::Relief,
     repair,
     rewrite::{Answered, Inside, Reissue},
+    seat::Seat,
     space::{Signature, Space},
     supervisor::{Passing, Supervisors},
     verdict::{Birth, Hypervisor, Verdict},
@@ -208,12 +209,14 @@ impl<H: Hypervisor> Tracer<H> {
 
     /// Serves until no tracee is left.
     pub(crate) fn run(&mut self) {
+        let mut seat = Seat::new();
         loop {
             for request in self.doorbell.answer() {
                 self.serve(request);
             }
             match wait_any(self.doorbell.flag()) {
                 Waited::Status(tid, status) => {
+                    seat.stop();
                     if let Some(event) = decode(tid, status) {
                         self.event(tid, event);
                     }
