@@ -106,7 +106,7 @@ impl<H: Hypervisor> Shared<H> {
         });
         loop {
             let question = self.next();
-            self.relief.begins(&post);
+            self.relief.begins(&post, None);
             self.decide(question);
             if !self.relief.ends(&post) {
                 return;

@@ -1,9 +1,11 @@
 //! Who decides about a call may have to wait: for a file system of the network, or of a FUSE server, which may even be a process of the view. Its listener's
 //! other calls are not to wait with it. So whoever is at it too long is *relieved*: another thread takes its place, and it ends with its call.
+//! Nor is a caller to wait that has a signal which ends it: who waits for a server in the kernel ends, too (`wait_event_killable`; a tracee's kernel does not
+//! know that the signal is fatal, see `complete_signal`, `kernel/signal.c`).
 //!
 //! The thread that looks after this sleeps as long as no call comes.
 
-use crate::seat;
+use crate::{notify::Listener, proc, ptrace::Tid, seat};
 use parking_lot::{Condvar, Mutex};
 use std::{
     sync::{
@@ -13,15 +15,38 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
+use vu_api::Errno;
 
 /// How often is looked, and about how long a call may take. Calls that need no waiting take microseconds.
 const PERIOD: Duration = Duration::from_millis(40);
 /// How many threads may be relieved and not yet done.
 const MOST: usize = 256;
 
-/// What a thread does: nothing, or a call since this time, or it was relieved of it.
+/// A thread's place.
 #[derive(Default)]
-pub(crate) struct Post(AtomicU64);
+pub(crate) struct Post {
+    /// What it does: nothing, or a call since this time, or it was relieved of it.
+    state: AtomicU64,
+    /// Who made that call, if the caller waits for a listener's answer.
+    caller: Mutex<Option<Caller>>,
+}
+
+/// Who waits for a listener's answer.
+#[derive(Clone)]
+pub(crate) struct Caller {
+    pub tid: Tid,
+    pub listener: Arc<Listener>,
+    pub id: u64,
+}
+
+impl Caller {
+    /// Lets it go without a verdict if there is a signal that ends it.
+    fn end_if_dying(&self) {
+        if proc::Status::read(self.tid).is_some_and(|status| status.is_to_end()) {
+            self.listener.answer(self.id, Errno::EINTR.as_result());
+        }
+    }
+}
 
 const IDLE: u64 = 0;
 const RELIEVED: u64 = u64::MAX;
@@ -86,8 +111,9 @@ impl Relief {
     }
 
     /// A thread begins with a call.
-    pub(crate) fn begins(&self, post: &Post) {
-        post.0.store(self.now(), Ordering::SeqCst);
+    pub(crate) fn begins(&self, post: &Post, caller: Option<Caller>) {
+        *post.caller.lock() = caller;
+        post.state.store(self.now(), Ordering::SeqCst);
         self.calls.fetch_add(1, Ordering::Relaxed);
         if self.asleep.swap(false, Ordering::SeqCst) {
             drop(self.sleep.lock());
@@ -97,7 +123,8 @@ impl Relief {
 
     /// It is done with it; false if another thread is at its place.
     pub(crate) fn ends(&self, post: &Post) -> bool {
-        let keeps = post.0.swap(IDLE, Ordering::SeqCst) != RELIEVED;
+        let keeps = post.state.swap(IDLE, Ordering::SeqCst) != RELIEVED;
+        *post.caller.lock() = None;
         if !keeps {
             self.relieved.fetch_sub(1, Ordering::SeqCst);
         }
@@ -106,7 +133,7 @@ impl Relief {
 
     /// Whether a thread takes the place of the one that began its call then: not if that one has ended it meanwhile.
     pub(crate) fn takes_over(&self, post: &Post, since: u64) -> bool {
-        let late = post.0.compare_exchange(since, RELIEVED, Ordering::SeqCst, Ordering::SeqCst).is_ok();
+        let late = post.state.compare_exchange(since, RELIEVED, Ordering::SeqCst, Ordering::SeqCst).is_ok();
         if late {
             self.relieved.fetch_add(1, Ordering::SeqCst);
         }
@@ -138,21 +165,29 @@ impl Relief {
         }
     }
 
-    /// Has those replaced that are at a call for too long; tells whether anybody is at one.
+    /// Has those replaced that are at a call for too long, and lets their callers end; tells whether anybody is at one.
     fn look(&self) -> bool {
         let mut busy = false;
+        let mut waiting = Vec::new();
         let late = self.now().saturating_sub(u64::try_from(PERIOD.as_millis()).unwrap_or(0));
         self.posts.lock().retain(|(post, replace)| {
             let Some(post) = post.upgrade() else { return false };
-            let since = post.0.load(Ordering::SeqCst);
-            if since != IDLE && since != RELIEVED {
-                busy = true;
-                if since <= late && self.relieved.load(Ordering::SeqCst) < MOST {
-                    replace(post, since);
-                }
+            let since = post.state.load(Ordering::SeqCst);
+            if since == IDLE {
+                return true;
+            }
+            busy = true;
+            if since <= late || since == RELIEVED {
+                waiting.extend(post.caller.lock().clone());
+            }
+            if since <= late && self.relieved.load(Ordering::SeqCst) < MOST {
+                replace(post, since);
             }
             true
         });
+        for caller in waiting {
+            caller.end_if_dying();
+        }
         busy
     }
 }
@@ -174,11 +209,11 @@ mod tests {
             }
         });
         for _ in 0..3 {
-            relief.begins(&post);
+            relief.begins(&post, None);
             assert!(relief.ends(&post));
         }
         assert_eq!(hears.recv_timeout(3 * PERIOD), Err(mpsc::RecvTimeoutError::Timeout));
-        relief.begins(&post);
+        relief.begins(&post, None);
         assert_eq!(hears.recv(), Ok(true));
         assert!(!relief.ends(&post), "another thread is at its place");
         assert!(!relief.takes_over(&post, 1), "its call has ended");

@@ -14,7 +14,7 @@ use crate::{
     notify::Notification,
     pair::{Pair, Part, Role},
     ptrace::Tid,
-    relief::{self, Relief},
+    relief::{self, Caller, Relief},
     rewrite::Answered,
     verdict::{Hypervisor, Intercepted, Interception, Verdict},
 };
@@ -147,7 +147,7 @@ impl<H: Hypervisor> Shared<H> {
                     if part.received(notification.tid, since.elapsed()) {
                         self.start_second(listener, pair);
                     }
-                    self.relief.begins(&post);
+                    self.relief.begins(&post, Some(caller(listener, &notification)));
                     self.decide(listener, &notification);
                     if !self.relief.ends(&post) {
                         return;
@@ -192,7 +192,7 @@ impl<H: Hypervisor> Shared<H> {
             match listener.receive() {
                 Received::Call(notification) => {
                     *current.lock() = Some((key, listener.clone()));
-                    self.relief.begins(&post);
+                    self.relief.begins(&post, Some(caller(&listener, &notification)));
                     self.decide(&listener, &notification);
                     if !self.relief.ends(&post) {
                         return;
@@ -232,6 +232,10 @@ impl<H: Hypervisor> Shared<H> {
             Verdict::Rewrite(rewrite) => instead(Answered::Rewrite { rewrite, abi, nr }),
         }
     }
+}
+
+fn caller(listener: &Arc<Listener>, notification: &Notification) -> Caller {
+    Caller { tid: notification.tid, listener: listener.clone(), id: notification.id }
 }
 
 /// A listener among those that are served together, and its number there.

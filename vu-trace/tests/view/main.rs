@@ -26,6 +26,7 @@ use vu_trace::{Launch, execute_on_path, launch};
 const SCENARIOS: &[&str] = &[
     "basic",
     "long_verdicts",
+    "no_verdicts",
     "long_decisions",
     "sleepers",
     "ignored",

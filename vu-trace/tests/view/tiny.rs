@@ -59,6 +59,15 @@ impl Tiny {
         })
     }
 
+    /// As long as the caller does.
+    fn wait(&self, call: &Intercepted<'_>) -> i64 {
+        self.awaited.fetch_add(1, Ordering::SeqCst);
+        while call.still_waits() {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        self.left.fetch_add(1, Ordering::SeqCst)
+    }
+
     fn mount(&self) {
         self.mounted.store(true, Ordering::SeqCst);
         let calls: Vec<_> = PATH_CALLS.into_iter().chain([OPENAT]).collect();
@@ -90,13 +99,7 @@ impl Hypervisor for Tiny {
                     0
                 }
                 // Takes until its caller waits no more; how often that began and ended, others may ask.
-                5 => {
-                    self.awaited.fetch_add(1, Ordering::SeqCst);
-                    while call.still_waits() {
-                        std::thread::sleep(std::time::Duration::from_millis(1));
-                    }
-                    self.left.fetch_add(1, Ordering::SeqCst)
-                }
+                5 => self.wait(call),
                 6 => self.awaited.load(Ordering::SeqCst),
                 7 => self.left.load(Ordering::SeqCst),
                 _ => Errno::EINVAL.as_result(),
@@ -122,6 +125,7 @@ impl Hypervisor for Tiny {
                 self.meeting.wait();
                 Verdict::Return(0)
             }
+            b"/virt/wait" => Verdict::Return(self.wait(call)),
             b"/virt/fd" => {
                 Verdict::Install(NewDescriptor { fd: installed(), close_on_exec: true, at_once: true, undo: None })
             }

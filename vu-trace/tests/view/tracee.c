@@ -132,10 +132,66 @@ static void long_verdicts(void) {
     CHECK(in_force());
 }
 
+/* ---- verdicts that never come: whoever is to end does not wait for them */
+static void nothing_more(int signal) { (void)signal; }
+
+static void ends_by(pid_t child, int signal, long before) {
+    int status;
+    while (control(AWAITED) <= before) nap(1);
+    /* Neither what has a handler nor what is ignored or blocked ends it. */
+    CHECK(kill(child, SIGUSR1) == 0 && kill(child, SIGUSR2) == 0 && kill(child, SIGALRM) == 0);
+    nap(200);
+    CHECK(control(LEFT) == before && waitpid(child, &status, WNOHANG) == 0);
+    CHECK(kill(child, signal) == 0);
+    CHECK(waitpid(child, &status, 0) == child);
+    CHECK(WIFSIGNALED(status) && WTERMSIG(status) == signal);
+    while (control(LEFT) <= before) nap(1);
+}
+
+static void wait_for_good(void) {
+    sigset_t blocked;
+    signal(SIGUSR1, nothing_more);
+    signal(SIGUSR2, SIG_IGN);
+    sigemptyset(&blocked);
+    sigaddset(&blocked, SIGALRM);
+    sigprocmask(SIG_BLOCK, &blocked, NULL);
+    access("/virt/wait", F_OK);
+    _exit(9);
+}
+
+static void no_verdicts(void) {
+    static const int ends[] = {SIGINT, SIGKILL, SIGTERM, SIGHUP};
+    enum { ENDS = sizeof ends / sizeof *ends, EARLY = 80 };
+    /* These have a listener each, of which most are served together. */
+    pid_t early[EARLY];
+    int begin[EARLY][2];
+    char byte;
+    for (int i = 0; i < EARLY; i++) {
+        CHECK(pipe(begin[i]) == 0);
+        if (!(early[i] = fork())) {
+            CHECK(read(begin[i][0], &byte, 1) == 1);
+            wait_for_good();
+        }
+    }
+    CHECK(control(MOUNT) == 0);
+    long number = 0;
+    for (int i = 0; i < EARLY; i += 10) {
+        CHECK(write(begin[i][1], "b", 1) == 1);
+        ends_by(early[i], ends[number % ENDS], number);
+        number++;
+    }
+    for (int i = 0; i < EARLY; i++)
+        if (i % 10) CHECK(kill(early[i], SIGKILL) == 0 && waitpid(early[i], NULL, 0) == early[i]);
+    for (int i = 0; i < ENDS; i++) {
+        pid_t child = fork();
+        if (!child) wait_for_good();
+        ends_by(child, ends[i], number++);
+    }
+    CHECK(in_force());
+}
+
 /* ---- decisions about stopped callers that take long: others go on, and whoever is to end does not wait */
 static void *long_call(void *unused) { (void)unused; control(WAIT); return NULL; }
-
-static void nothing_more(int signal) { (void)signal; }
 
 static void long_decisions(void) {
     for (int i = 0; i < 5; i++) {
@@ -853,7 +909,7 @@ int main(int count, char **words) {
     srand(getpid());
     alarm(250);
     static const struct { const char *name; void (*run)(void); } all[] = {
-        {"basic", basic}, {"long_verdicts", long_verdicts}, {"long_decisions", long_decisions}, {"sleepers", sleepers}, {"ignored", ignored}, {"signals", signals}, {"trap", trap}, {"stops", stops},
+        {"basic", basic}, {"long_verdicts", long_verdicts}, {"no_verdicts", no_verdicts}, {"long_decisions", long_decisions}, {"sleepers", sleepers}, {"ignored", ignored}, {"signals", signals}, {"trap", trap}, {"stops", stops},
         {"stopped_spread", stopped_spread}, {"kills", kills}, {"orphans", orphans}, {"thread_exec", thread_exec},
         {"thread_spread", thread_spread}, {"vfork_spread", vfork_spread}, {"tiny_stack", tiny_stack}, {"no_leak", no_leak},
         {"descriptors", descriptors}, {"no_memory", no_memory}, {"many", many}, {"own_filters", own_filters}, {"compat", compat},
