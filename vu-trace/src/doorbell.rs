@@ -69,12 +69,6 @@ impl Doorbell {
         }
     }
 
-    /// Interrupts a thread of this process that waits in a system call, and does nothing else.
-    pub(crate) fn interrupt(thread: Tid) {
-        // SAFETY: no memory is involved.
-        unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), thread.0, Self::signal()) };
-    }
-
     fn signal() -> i32 {
         libc::SIGRTMIN() + 3
     }

@@ -136,6 +136,9 @@ impl Listener {
     /// With `at_once`, installing and answering are one request, and our copy is closed later than the caller goes on: only for descriptors
     /// whose closing nobody notices (read-only files). Otherwise our copy is closed before the caller goes on, so that `ETXTBSY`, `flock` and end-of-file
     /// are as if it had been the only one.
+    ///
+    /// The kernel waits for the caller to take it. What interrupts that wait (a signal, or being frozen) makes the request fail, and for one with `at_once`
+    /// the call has been answered by then, with 0. So no signal is ever sent to a thread that serves a listener.
     pub fn install(&self, caller: Tid, id: u64, descriptor: NewDescriptor) {
         let NewDescriptor { fd, close_on_exec, at_once, undo } = descriptor;
         let mut request = libc::seccomp_notif_addfd {
@@ -145,7 +148,14 @@ impl Listener {
             newfd: 0,
             newfd_flags: if close_on_exec { libc::O_CLOEXEC.unsigned_abs() } else { 0 },
         };
-        let installed = handover::on_this_core(caller, || ioctl(self.0.as_raw_fd(), ADDFD, &raw mut request));
+        let installed = handover::on_this_core(caller, || {
+            loop {
+                match ioctl(self.0.as_raw_fd(), ADDFD, &raw mut request) {
+                    Err(Errno::EINTR) if !at_once => {}
+                    installed => return installed,
+                }
+            }
+        });
         drop(fd);
         match installed {
             Ok(_) if at_once => {}

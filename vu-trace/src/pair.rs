@@ -4,6 +4,10 @@
 //! supervisor wakes each on its own core (`SYNC_WAKE_UP`), and the other cores idle. So then two threads serve the listener, each bound to a core: `make -j2`
 //! takes four fifths of the time, two threads of stats half of it. But two that wait for *one* caller are both woken by each call, which costs half as much again: the
 //! second serves only as long as both have something to do.
+//!
+//! Whoever waits for the next call can only be woken by one: a signal could reach it a moment later, while the kernel waits on its behalf for a caller that takes a
+//! descriptor, and the call would fail with `EINTR` (`seccomp_notify_addfd`, `kernel/seccomp.c`). So when the second is not needed any more, the first leaves it the
+//! next call, and waits itself until the second has that.
 
 use crate::ptrace::Tid;
 use nix::{
@@ -43,26 +47,26 @@ pub(crate) struct Pair {
     calls: [AtomicU32; 2],
     /// The core of each, while the pair is active.
     cores: [AtomicUsize; 2],
-    /// The second thread, to interrupt it.
-    second: Mutex<Option<Tid>>,
+    /// The second thread receives a call, or is about to.
+    receives: AtomicBool,
     sleep: Mutex<()>,
     called: Condvar,
-    /// Interrupts a thread that receives.
-    interrupt: fn(Tid),
+    /// The second thread has received a call, or has gone.
+    left: Condvar,
 }
 
 impl Pair {
-    pub(crate) fn new(interrupt: fn(Tid)) -> Pair {
+    pub(crate) fn new() -> Pair {
         Pair {
             active: AtomicBool::new(false),
             ended: AtomicBool::new(false),
             started: AtomicBool::new(false),
             calls: Default::default(),
             cores: Default::default(),
-            second: Mutex::new(None),
+            receives: AtomicBool::new(false),
             sleep: Mutex::new(()),
             called: Condvar::new(),
-            interrupt,
+            left: Condvar::new(),
         }
     }
 
@@ -86,11 +90,24 @@ impl Pair {
     }
 
     fn deactivate(&self) {
-        if self.active.swap(false, Ordering::SeqCst)
-            && let Some(second) = *self.second.lock()
-        {
-            // Should it begin to receive only after this, it stops behind the next call.
-            (self.interrupt)(second);
+        self.active.store(false, Ordering::SeqCst);
+    }
+
+    /// The first thread leaves the next call to the second one, if that waits for it though it is not needed any more.
+    fn let_the_second_leave(&self) {
+        if self.receives.load(Ordering::SeqCst) {
+            let mut sleep = self.sleep.lock();
+            while self.receives.load(Ordering::SeqCst) && !self.is_active() {
+                self.left.wait(&mut sleep);
+            }
+        }
+    }
+
+    /// The second thread does not receive any more.
+    fn leaves(&self) {
+        if self.receives.swap(false, Ordering::SeqCst) && !self.is_active() {
+            drop(self.sleep.lock());
+            self.left.notify_all();
         }
     }
 
@@ -121,9 +138,6 @@ pub(crate) struct Part<'a> {
 
 impl<'a> Part<'a> {
     pub(crate) fn new(pair: &'a Pair, role: Role) -> Part<'a> {
-        if role == Role::Second {
-            *pair.second.lock() = Some(own_tid());
-        }
         Part { pair, role, unbound: None, last: None, score: 0, calls: 0 }
     }
 
@@ -133,19 +147,38 @@ impl<'a> Part<'a> {
         if active != self.unbound.is_some() {
             self.bind(active);
         }
-        if self.role == Role::First || active {
+        if self.role == Role::First {
+            if !active {
+                self.pair.let_the_second_leave();
+            }
             return true;
         }
-        let mut sleep = self.pair.sleep.lock();
-        while !self.pair.is_active() {
-            if self.pair.ended.load(Ordering::SeqCst) {
-                return false;
+        loop {
+            self.pair.receives.store(true, Ordering::SeqCst);
+            if self.pair.is_active() {
+                break;
             }
-            self.pair.called.wait(&mut sleep);
+            self.pair.leaves();
+            self.bind(false);
+            let mut sleep = self.pair.sleep.lock();
+            while !self.pair.is_active() {
+                if self.pair.ended.load(Ordering::SeqCst) {
+                    return false;
+                }
+                self.pair.called.wait(&mut sleep);
+            }
         }
-        drop(sleep);
-        self.bind(true);
+        if self.unbound.is_none() {
+            self.bind(true);
+        }
         true
+    }
+
+    /// It does not receive any more, whatever came of it.
+    pub(crate) fn returned(&self) {
+        if self.role == Role::Second {
+            self.pair.leaves();
+        }
     }
 
     /// It has received a call, after so long. True if the second thread is to be started.
@@ -196,20 +229,6 @@ impl<'a> Part<'a> {
     }
 }
 
-impl Drop for Part<'_> {
-    fn drop(&mut self) {
-        // Another one may have taken its place.
-        let mut second = self.pair.second.lock();
-        if self.role == Role::Second && *second == Some(own_tid()) {
-            *second = None;
-        }
-    }
-}
-
-fn own_tid() -> Tid {
-    Tid(nix::unistd::gettid().as_raw())
-}
-
 /// The core of this thread, and another one on which it may run.
 fn two_cores() -> Option<(usize, usize)> {
     let allowed = sched_getaffinity(Pid::from_raw(0)).ok()?;
@@ -227,7 +246,7 @@ mod tests {
     const LONG: Duration = Duration::from_millis(1);
 
     fn pair() -> Pair {
-        Pair::new(|_| {})
+        Pair::new()
     }
 
     #[test]
@@ -277,11 +296,25 @@ mod tests {
     }
 
     #[test]
-    fn a_second_thread_that_is_gone_is_not_interrupted() {
-        let pair = Pair::new(|_| panic!("nobody is there"));
-        drop(Part::new(&pair, Role::Second));
+    fn the_first_leaves_the_second_the_next_call() {
+        let pair = Arc::new(pair());
         pair.active.store(true, Ordering::SeqCst);
+        let mut second = Part::new(&pair, Role::Second);
+        assert!(second.ready());
         pair.deactivate();
-        assert!(!pair.is_active());
+        let first = thread::spawn({
+            let pair = pair.clone();
+            move || Part::new(&pair, Role::First).ready()
+        });
+        // However long it takes until one comes.
+        thread::sleep(Duration::from_millis(50));
+        assert!(!first.is_finished());
+        second.returned();
+        assert!(first.join().unwrap());
+        // Nobody waits for one that does not receive.
+        assert!(Part::new(&pair, Role::First).ready());
+        pair.end();
+        assert!(!second.ready());
+        assert!(Part::new(&pair, Role::First).ready());
     }
 }

@@ -95,7 +95,7 @@ impl<H: Hypervisor> Supervisors<H> {
         let free = shared.own_threads.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |free| free.checked_sub(1));
         if free.is_ok() {
             let (own, served) = (shared.clone(), listener.clone());
-            let pair = Arc::new(Pair::new(Doorbell::interrupt));
+            let pair = Arc::new(Pair::new());
             if spawn(move || own.run(&served, &pair, Role::First)) {
                 return Ok(());
             }
@@ -142,7 +142,9 @@ impl<H: Hypervisor> Shared<H> {
         let mut part = Part::new(pair, role);
         while part.ready() {
             let since = Instant::now();
-            match listener.receive() {
+            let received = listener.receive();
+            part.returned();
+            match received {
                 Received::Call(notification) => {
                     if part.received(notification.tid, since.elapsed()) {
                         self.start_second(listener, pair);
