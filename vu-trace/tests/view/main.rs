@@ -27,6 +27,7 @@ const SCENARIOS: &[&str] = &[
     "basic",
     "long_verdicts",
     "no_verdicts",
+    "descriptor_storm",
     "long_decisions",
     "sleepers",
     "ignored",

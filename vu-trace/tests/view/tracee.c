@@ -132,6 +132,34 @@ static void long_verdicts(void) {
     CHECK(in_force());
 }
 
+/* ---- descriptors for many threads, of which sometimes one, sometimes all are at it */
+static void *take_descriptors(void *number) {
+    unsigned turn = 7 * (unsigned)(uintptr_t)number;
+    for (int i = 0; i < 4000; i++) {
+        char buffer[16] = {0};
+        int fd = open("/virt/fd", O_RDONLY | O_CLOEXEC);
+        CHECK(fd > 2 && pread(fd, buffer, sizeof buffer, 0) == 9 && !memcmp(buffer, "installed", 9));
+        CHECK(close(fd) == 0);
+        turn = turn * 1103515245 + 12345;
+        if (turn >> 16 & 64) for (unsigned spin = turn >> 8 & 0xffff; spin; spin--) __asm__ volatile("");
+    }
+    return NULL;
+}
+
+static void descriptor_storm(void) {
+    pthread_t threads[6];
+    CHECK(control(MOUNT) == 0);
+    /* So that no number below 3 is free. */
+    while (open("/dev/null", O_RDONLY) < 3) ;
+    /* The cores are wanted by others, too. */
+    pid_t others[4];
+    for (int i = 0; i < 4; i++)
+        if (!(others[i] = fork())) { prctl(PR_SET_PDEATHSIG, SIGKILL); for (;;) ; }
+    for (uintptr_t i = 0; i < 6; i++) CHECK(pthread_create(&threads[i], NULL, take_descriptors, (void *)i) == 0);
+    for (int i = 0; i < 6; i++) CHECK(pthread_join(threads[i], NULL) == 0);
+    for (int i = 0; i < 4; i++) CHECK(kill(others[i], SIGKILL) == 0 && waitpid(others[i], NULL, 0) == others[i]);
+}
+
 /* ---- verdicts that never come: whoever is to end does not wait for them */
 static void nothing_more(int signal) { (void)signal; }
 
@@ -909,7 +937,7 @@ int main(int count, char **words) {
     srand(getpid());
     alarm(250);
     static const struct { const char *name; void (*run)(void); } all[] = {
-        {"basic", basic}, {"long_verdicts", long_verdicts}, {"no_verdicts", no_verdicts}, {"long_decisions", long_decisions}, {"sleepers", sleepers}, {"ignored", ignored}, {"signals", signals}, {"trap", trap}, {"stops", stops},
+        {"basic", basic}, {"long_verdicts", long_verdicts}, {"no_verdicts", no_verdicts}, {"descriptor_storm", descriptor_storm}, {"long_decisions", long_decisions}, {"sleepers", sleepers}, {"ignored", ignored}, {"signals", signals}, {"trap", trap}, {"stops", stops},
         {"stopped_spread", stopped_spread}, {"kills", kills}, {"orphans", orphans}, {"thread_exec", thread_exec},
         {"thread_spread", thread_spread}, {"vfork_spread", vfork_spread}, {"tiny_stack", tiny_stack}, {"no_leak", no_leak},
         {"descriptors", descriptors}, {"no_memory", no_memory}, {"many", many}, {"own_filters", own_filters}, {"compat", compat},
