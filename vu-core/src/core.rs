@@ -35,7 +35,7 @@ pub struct Core {
     /// The virtual open files.
     pub nodes: Arc<Nodes>,
     /// Paths that were looked at a moment ago.
-    pub clear: ClearPaths,
+    pub clear: Arc<ClearPaths>,
     /// How programs begin that were executed a while ago.
     pub programs: Programs,
     /// Under which names host directories are open.
@@ -70,11 +70,17 @@ struct Installed {
 impl Core {
     /// The hypervisor of one first view.
     #[must_use]
-    pub fn new(first: Arc<View>, nodes: Arc<Nodes>, required: Arc<Required>, cookie: u64) -> Core {
+    pub fn new(
+        first: Arc<View>,
+        nodes: Arc<Nodes>,
+        clear: Arc<ClearPaths>,
+        required: Arc<Required>,
+        cookie: u64,
+    ) -> Core {
         Core {
             tasks: Tasks::default(),
             nodes,
-            clear: ClearPaths::default(),
+            clear,
             programs: Programs::default(),
             routes: Arc::default(),
             socket_names: Arc::default(),

@@ -8,12 +8,13 @@
 //!
 //! This is the only file of this crate with `unsafe` code: system calls, and nothing else.
 
-use crate::{sys::shorten, umask::Worn};
+use crate::{clear::ClearPaths, sys::shorten, umask::Worn};
 use smallvec::SmallVec;
 use std::{
     marker::PhantomData,
     mem,
     os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd},
+    sync::Arc,
 };
 use vu_api::{
     AbsPath, AccessMode, Caller, Errno, Filesystem, Location, OpenFlags, OpenHow, Opened, Probe, Purpose, RenameFlags,
@@ -21,8 +22,10 @@ use vu_api::{
 };
 
 /// The file system of the host, as the hypervisor's own process sees it.
-#[derive(Debug)]
-pub struct HostFs(());
+pub struct HostFs {
+    /// What was found free of symbolic links a moment ago needs no handle to be looked at.
+    clear: Arc<ClearPaths>,
+}
 
 /// Why the host's kernel cannot be the bottom of a view.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -45,10 +48,33 @@ impl HostFs {
     /// See [`Unsupported`].
     pub fn new() -> Result<HostFs, Unsupported> {
         match handle(&AbsPath::root()) {
-            Ok(_) => Ok(HostFs(())),
+            Ok(_) => Ok(HostFs { clear: Arc::default() }),
             Err(Errno::ENOSYS) => Err(Unsupported::TooOld),
             Err(errno) => Err(Unsupported::Forbidden(errno)),
         }
+    }
+}
+
+impl HostFs {
+    /// The proofs that it keeps, to be shared with who looks at the host, too.
+    #[must_use]
+    pub fn proofs(&self) -> Arc<ClearPaths> {
+        self.clear.clone()
+    }
+
+    /// The path as the kernel takes it, if no symbolic link stands on the way.
+    fn clear(&self, path: &AbsPath) -> Option<CBytes> {
+        let short = path.as_bytes().len() < vu_api::PATH_MAX;
+        if short && self.clear.knows(path.directory()) { CBytes::new(path.as_bytes()).ok() } else { None }
+    }
+
+    /// A handle of the object itself; the way to it is noted.
+    fn handle(&self, path: &AbsPath) -> Result<OwnedFd, Errno> {
+        let handle = handle(path);
+        if matches!(handle, Ok(_) | Err(Errno::ENOENT)) {
+            self.clear.note(path.directory());
+        }
+        handle
     }
 }
 
@@ -66,7 +92,10 @@ impl Filesystem for HostFs {
     }
 
     fn stat(&self, path: &AbsPath) -> Result<Stat, Errno> {
-        stat_of(handle(path)?)
+        match self.clear(path) {
+            Some(name) => statx(libc::AT_FDCWD, &name.0, libc::AT_SYMLINK_NOFOLLOW | libc::AT_NO_AUTOMOUNT),
+            None => stat_of(self.handle(path)?),
+        }
     }
 
     fn open(&self, path: &AbsPath, how: &OpenHow, caller: &dyn Caller) -> Result<Opened, Errno> {
@@ -96,7 +125,8 @@ impl Filesystem for HostFs {
     }
 
     fn access(&self, path: &AbsPath, mode: AccessMode, caller: &dyn Caller) -> Result<(), Errno> {
-        let object = handle(path)?;
+        // By a handle in any case: the way there is not for the caller's identity to search.
+        let object = self.handle(path)?;
         let _identity = Identity::of(caller)?;
         let flags = libc::AT_EACCESS | libc::AT_EMPTY_PATH;
         // The C library's faccessat emulates the flags on its own, and not this one.
@@ -271,11 +301,17 @@ impl Filesystem for HostFs {
 /// # Errors
 /// Those of statx(2).
 pub fn stat_of(object: impl AsFd) -> Result<Stat, Errno> {
+    statx(object.as_fd().as_raw_fd(), b"\0", libc::AT_EMPTY_PATH)
+}
+
+/// `name` ends with a NUL.
+fn statx(at: RawFd, name: &[u8], flags: i32) -> Result<Stat, Errno> {
+    debug_assert_eq!(name.last(), Some(&0));
     let mask = libc::STATX_BASIC_STATS | libc::STATX_BTIME | libc::STATX_MNT_ID;
     // SAFETY: a structure of integers, of which all-zero is a value.
     let mut raw: libc::statx = unsafe { mem::zeroed() };
-    // SAFETY: "" is a C string; `raw` is the structure that is written.
-    done(unsafe { libc::statx(object.as_fd().as_raw_fd(), c"".as_ptr(), libc::AT_EMPTY_PATH, mask, &raw mut raw) })?;
+    // SAFETY: `name` is a C string; `raw` is the structure that is written.
+    done(unsafe { libc::statx(at, name.as_ptr().cast(), flags, mask, &raw mut raw) })?;
     let time = |t: libc::statx_timestamp| Time { secs: t.tv_sec, nanos: t.tv_nsec };
     let has = |bit: u32| raw.stx_mask & bit != 0;
     Ok(Stat {

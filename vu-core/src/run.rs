@@ -41,7 +41,9 @@ pub enum StartError {
 /// # Errors
 /// See [`StartError`].
 pub fn run(config: Config) -> Result<i32, StartError> {
-    let host: Arc<dyn Filesystem> = Arc::new(HostFs::new()?);
+    let host = HostFs::new()?;
+    let clear = host.proofs();
+    let host: Arc<dyn Filesystem> = Arc::new(host);
     let cookie = random()?;
     let base_filter = vu_trace::filter::compile(&table::filter(Filter::Base, cookie))?;
     let hypervisor = |required: Arc<Required>| {
@@ -54,7 +56,7 @@ pub fn run(config: Config) -> Result<i32, StartError> {
             let _ = view.insert_module(module, false);
         }
         let identities = view.identities().is_some();
-        let core = Core::new(view, nodes, required, cookie);
+        let core = Core::new(view, nodes, clear, required, cookie);
         if identities {
             core.identities_are_virtual();
         }

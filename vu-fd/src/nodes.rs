@@ -105,7 +105,7 @@ impl Nodes {
     ) -> Result<OwnedFd, Errno> {
         let backend = self.backend.get_or_init(Backend::new).as_ref().map_err(|&errno| errno)?;
         // Opening is when the map grows, so here it is kept from growing without end.
-        backend.forget_the_dead();
+        backend.forget_the_dead_now_and_then();
         let (fd, ino) = backend.store.open(flags)?;
         backend.remember(
             &fd,

@@ -63,20 +63,21 @@ impl Store {
 
     /// A new placeholder, and its inode number.
     pub(crate) fn open(&self, flags: OpenFlags) -> Result<(OwnedFd, u64), Errno> {
-        let fd = self.make()?;
+        // The mode of an O_PATH one cannot be changed.
+        let by_path = flags.contains(OpenFlags::PATH);
+        let fd = self.make(if by_path { OpenFlags::empty() } else { flags.intersection(visible()) })?;
         // Tracees may run as other users than the hypervisor. Done when the name is gone, so that nobody can reach it by name.
         fchmod(&fd, Mode::from_bits_truncate(0o555)).map_err(errno)?;
         let ino = fstat(&fd).map_err(errno)?.st_ino;
-        let visible = flags.intersection(OpenFlags::PATH | OpenFlags::NONBLOCK | OpenFlags::NOATIME);
-        if visible.is_empty() {
+        if !by_path {
             return Ok((fd, ino));
         }
-        let flags = OFlag::from_bits_retain(visible.bits()) | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         Ok((openat(AT_FDCWD, link_to(&fd).as_str(), flags, Mode::empty()).map_err(errno)?, ino))
     }
 
     /// The directory has a name only while this function runs: a hypervisor that is killed leaves nothing behind.
-    fn make(&self) -> Result<OwnedFd, Errno> {
+    fn make(&self, visible: OpenFlags) -> Result<OwnedFd, Errno> {
         loop {
             let name = format!(".umvu-{}-{}", process::id(), self.made.fetch_add(1, Ordering::Relaxed));
             match mkdirat(&self.directory, name.as_str(), Mode::S_IRWXU) {
@@ -85,12 +86,25 @@ impl Store {
                 Err(nix::Error::EEXIST) => continue,
                 Err(error) => return Err(errno(error)),
             }
-            let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+            let visible = OFlag::from_bits_retain(visible.bits());
+            // If somebody has put something else there, it is not removed below.
+            let flags = visible | OFlag::O_RDONLY | OFlag::O_CLOEXEC;
             let fd = openat(&self.directory, name.as_str(), flags, Mode::empty());
             unlinkat(&self.directory, name.as_str(), UnlinkatFlags::RemoveDir).map_err(errno)?;
             return fd.map_err(errno);
         }
     }
+}
+
+/// The flags of a directory that its descriptors show (`F_GETFL`), but for `O_DIRECT`, which a tmpfs need not know.
+fn visible() -> OpenFlags {
+    OpenFlags::NONBLOCK
+        | OpenFlags::NOATIME
+        | OpenFlags::NOFOLLOW
+        | OpenFlags::DIRECTORY
+        | OpenFlags::APPEND
+        | OpenFlags::SYNC
+        | OpenFlags::ASYNC
 }
 
 /// The magic link to a descriptor of this process.

@@ -449,10 +449,9 @@ impl Trees {
     }
 }
 
-/// Attributes that not everybody may set, and so are kept where the host refuses them (xattr(7)). A line has no room for other names.
+/// Attributes that not everybody may set, and so are kept where the host refuses them (xattr(7)).
 pub(super) fn is_for_few(name: &[u8]) -> bool {
-    let known = [&b"security."[..], b"trusted.", b"user."].iter().any(|prefix| name.starts_with(prefix));
-    known && name.iter().all(|&b| b.is_ascii_graphic() && b != b'=')
+    [&b"security."[..], b"trusted.", b"user."].iter().any(|prefix| name.starts_with(prefix))
 }
 
 /// The permissions that the host's user needs to do what others may do with an object of this mode.

@@ -4,15 +4,11 @@ use super::{
     Trees,
     places::{MARKS, Place, Presence},
 };
+use nix::dir::{self, Dir};
 use parking_lot::Mutex;
 use std::{
     collections::HashSet,
-    fs,
     ops::ControlFlow,
-    os::{
-        fd::AsRawFd,
-        unix::{ffi::OsStringExt, fs::DirEntryExt},
-    },
     sync::{Arc, Weak},
 };
 use vu_api::{AbsPath, Caller, DirEntry, Errno, File, FileType, Filesystem, OpenFlags, OpenHow, Opened, Stat};
@@ -82,7 +78,8 @@ impl File for Listing {
         if from == 0 {
             // A directory that was removed lists nothing (`iterate_dir`, fs/readdir.c).
             let Some(path) = self.path.lock().clone() else { return Err(Errno::ENOENT) };
-            let fresh = self.trees.entries(&path)?;
+            let own = self.last.lock().ino;
+            let fresh = self.trees.entries(&path, own)?;
             *self.entries.lock() = fresh;
         }
         Ok(self.entries.lock().from(from))
@@ -141,9 +138,8 @@ pub(super) enum Emptiness {
 }
 
 impl Trees {
-    /// Opens a directory.
-    pub(super) fn list(self: &Arc<Trees>, path: &AbsPath) -> Result<Arc<dyn File>, Errno> {
-        let stat = self.stat(path)?;
+    /// Opens a directory, which has these attributes.
+    pub(super) fn list(self: &Arc<Trees>, path: &AbsPath, stat: Stat) -> Arc<dyn File> {
         let listing = Arc::new(Listing {
             trees: self.clone(),
             path: Mutex::new(Some(path.clone())),
@@ -151,7 +147,7 @@ impl Trees {
             entries: Mutex::default(),
         });
         self.listings.add(&listing);
-        Ok(listing)
+        listing
     }
 
     /// Whether a directory shows anything.
@@ -164,9 +160,10 @@ impl Trees {
         Ok(emptiness)
     }
 
-    fn entries(&self, path: &AbsPath) -> Result<Entries, Errno> {
+    /// All entries of a directory of this inode number.
+    fn entries(&self, path: &AbsPath, own: u64) -> Result<Entries, Errno> {
         let mut entries = Entries::default();
-        entries.push(b".", self.stat(path)?.ino, FileType::Directory)?;
+        entries.push(b".", own, FileType::Directory)?;
         entries.push(b"..", self.stat(&path.parent())?.ino, FileType::Directory)?;
         self.visit(path, |name, ino, file_type| entries.push(name, ino, file_type).map(ControlFlow::Continue))?;
         // Their lists grew by doubling.
@@ -255,10 +252,16 @@ fn each_entry(
 ) -> Result<(), Errno> {
     match below.open(name, &OpenHow { flags: OpenFlags::DIRECTORY, mode: 0 }, caller)? {
         Opened::Host(fd) => {
-            for (entry, next) in fs::read_dir(format!("/proc/self/fd/{}", fd.as_raw_fd()))?.zip(1..) {
-                let entry = entry?;
-                let file_type = file_type(entry.file_type()?);
-                let entry = DirEntry { ino: entry.ino(), file_type, name: entry.file_name().into_vec(), next };
+            // It was opened just now, so it is read from its beginning.
+            let mut directory = Dir::from_fd(fd).map_err(|errno| Errno::new(errno as i32))?;
+            for (entry, next) in directory.iter().zip(1..) {
+                let entry = entry.map_err(|errno| Errno::new(errno as i32))?;
+                let own = entry.file_name().to_bytes();
+                if own == b"." || own == b".." {
+                    continue;
+                }
+                let entry =
+                    DirEntry { ino: entry.ino(), file_type: file_type(below, name, &entry)?, name: own.to_vec(), next };
                 if visitor(entry)?.is_break() {
                     return Ok(());
                 }
@@ -281,15 +284,16 @@ fn each_entry(
     }
 }
 
-fn file_type(kind: fs::FileType) -> FileType {
-    use std::os::unix::fs::FileTypeExt;
-    match () {
-        () if kind.is_dir() => FileType::Directory,
-        () if kind.is_symlink() => FileType::Symlink,
-        () if kind.is_fifo() => FileType::Fifo,
-        () if kind.is_socket() => FileType::Socket,
-        () if kind.is_char_device() => FileType::CharDevice,
-        () if kind.is_block_device() => FileType::BlockDevice,
-        () => FileType::Regular,
-    }
+/// Not all file systems tell it in their listings.
+fn file_type(below: &dyn Filesystem, directory: &AbsPath, entry: &dir::Entry) -> Result<FileType, Errno> {
+    Ok(match entry.file_type() {
+        Some(dir::Type::Directory) => FileType::Directory,
+        Some(dir::Type::Symlink) => FileType::Symlink,
+        Some(dir::Type::Fifo) => FileType::Fifo,
+        Some(dir::Type::Socket) => FileType::Socket,
+        Some(dir::Type::CharacterDevice) => FileType::CharDevice,
+        Some(dir::Type::BlockDevice) => FileType::BlockDevice,
+        Some(dir::Type::File) => FileType::Regular,
+        None => below.stat(&directory.child(entry.file_name().to_bytes()))?.file_type(),
+    })
 }

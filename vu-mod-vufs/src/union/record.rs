@@ -91,8 +91,11 @@ fn read_line(record: &mut Record, line: &str) -> Option<()> {
         "links" => record.links = Some(value.parse().ok()?),
         "opaque" => record.opaque = value == "1",
         name => {
-            let name = name.strip_prefix("xattr.")?;
-            record.xattrs.insert(name.as_bytes().to_vec(), decode(value)?);
+            let name = match name.strip_prefix("xattr64.") {
+                Some(name) => decode(name)?,
+                None => name.strip_prefix("xattr.")?.as_bytes().to_vec(),
+            };
+            record.xattrs.insert(name, decode(value)?);
         }
     }
     Some(())
@@ -141,7 +144,11 @@ fn format_one(record: &Record) -> String {
     line("links", record.links.map(|number| number.to_string()));
     line("opaque", record.opaque.then(|| "1".to_owned()));
     for (name, value) in &record.xattrs {
-        line(&format!("xattr.{}", String::from_utf8_lossy(name)), Some(encode(value)));
+        let name = match str::from_utf8(name) {
+            Ok(plain) if plain.bytes().all(|b| b.is_ascii_graphic() && b != b'=') => format!("xattr.{plain}"),
+            _ => format!("xattr64.{}", encode(name).trim_end_matches('=')),
+        };
+        line(&name, Some(encode(value)));
     }
     for other in &record.others {
         text.push_str(other);
@@ -200,6 +207,17 @@ mod tests {
         let text = "type=c\nmode=0644\nuid=0\nrdev=1,3\nxattr.security.x=dmFsdWU=\n";
         assert_eq!(format(std::slice::from_ref(&record)), text);
         assert_eq!(parse(text.as_bytes()), [record]);
+    }
+
+    #[test]
+    fn names_that_have_no_room_in_a_line() {
+        for name in [&b"user.a=b"[..], b"user.new\nline", b"user.\xff\xfe", b"user.", b"user.sp ace", b"user.\xc3\xa4"]
+        {
+            let record = Record { xattrs: [(name.to_vec(), b"value".to_vec())].into(), ..Record::default() };
+            let text = format(std::slice::from_ref(&record));
+            assert!(text.starts_with("xattr64.") == (name != b"user."), "{text}");
+            assert_eq!(parse(text.as_bytes()), [record]);
+        }
     }
 
     #[test]

@@ -109,30 +109,35 @@ impl Filesystem for Union {
     fn open(&self, path: &AbsPath, how: &OpenHow, caller: &dyn Caller) -> Result<Opened, Errno> {
         let flags = how.flags;
         if flags.contains(OpenFlags::PATH) {
-            return match self.trees.stat(path)?.file_type() {
-                FileType::Directory => Ok(Opened::Virtual(self.trees.list(path)?)),
+            let stat = self.trees.stat(path)?;
+            return match stat.file_type() {
+                FileType::Directory => Ok(Opened::Virtual(self.trees.list(path, stat))),
                 _ => self.ask(path, |fs, name| fs.open(name, how, caller)),
             };
         }
-        let file_type = match self.trees.stat(path) {
-            Ok(stat) => Some(stat.file_type()),
+        let stat = match self.trees.stat(path) {
+            Ok(stat) => Some(stat),
             Err(Errno::ENOENT) => None,
             Err(errno) => return Err(errno),
         };
-        let writes = match file_type {
+        let writes = match stat.map(|stat| (stat, stat.file_type())) {
             None if flags.contains(OpenFlags::CREAT) => true,
             None => return Err(Errno::ENOENT),
             Some(_) if flags.contains(OpenFlags::CREAT | OpenFlags::EXCL) => return Err(Errno::EEXIST),
-            Some(FileType::Directory) if flags.contains(OpenFlags::TMPFILE) => true,
-            Some(FileType::Directory) if flags.writes() || flags.contains(OpenFlags::CREAT) => {
+            Some((_, FileType::Directory)) if flags.contains(OpenFlags::TMPFILE) => true,
+            Some((_, FileType::Directory)) if flags.writes() || flags.contains(OpenFlags::CREAT) => {
                 return Err(Errno::EISDIR);
             }
-            Some(FileType::Directory) => {
+            Some((stat, FileType::Directory)) => {
                 self.trees.access(path, AccessMode::READ, caller)?;
-                return Ok(Opened::Virtual(self.trees.list(path)?));
+                if flags.contains(OpenFlags::DIRECT) {
+                    // Not every file system permits that.
+                    self.ask(path, |fs, name| fs.open(name, how, caller))?;
+                }
+                return Ok(Opened::Virtual(self.trees.list(path, stat)));
             }
-            Some(FileType::Regular) => flags.writes(),
-            Some(FileType::Symlink) => false,
+            Some((_, FileType::Regular)) => flags.writes(),
+            Some((_, FileType::Symlink)) => false,
             // There is no such device, or nobody who listens to the socket.
             Some(_) if self.trees.stands_for_special(path)? => return Err(Errno::ENXIO),
             Some(_) => false,

@@ -139,3 +139,24 @@ fn sockets_have_the_names_of_the_view() {
 fn sockets_of_32_bit_programs_have_the_names_of_the_view() {
     messages(Flavour::I386);
 }
+
+/// `F_GETFL`. With `O_NOFOLLOW`, an `O_PATH` descriptor of a union's directory is left out: its opener reopens it by a link.
+#[test]
+fn flags_of_open_directories() {
+    differential_with(
+        "bash",
+        r#"/usr/bin/python3 -c '
+import fcntl, os
+for name in ".", os.environ["W"], "/usr":
+    for flags in (0, os.O_NOFOLLOW, os.O_DIRECTORY | os.O_NONBLOCK, os.O_PATH, os.O_PATH | os.O_DIRECTORY, os.O_DIRECTORY | os.O_CLOEXEC,
+                  os.O_SYNC, os.O_DSYNC, os.O_APPEND, os.O_ASYNC, os.O_DIRECT, os.O_APPEND | os.O_NOFOLLOW | os.O_SYNC):
+        try:
+            fd = os.open(name, flags)
+            print(hex(flags), hex(fcntl.fcntl(fd, fcntl.F_GETFL)), hex(fcntl.fcntl(fd, fcntl.F_GETFD)))
+            os.close(fd)
+        except OSError as error:
+            print(hex(flags), error.strerror)
+'"#,
+        Compare::All,
+    );
+}
