@@ -93,6 +93,16 @@ impl MountWords {
         self.0.len() != before
     }
 
+    /// Takes over words of another list, in the place of those of the same name.
+    pub fn exchange(&mut self, newer: &MountWords) {
+        for (name, value) in &newer.0 {
+            match self.0.iter_mut().find(|(known, _)| known == name) {
+                Some(word) => word.1.clone_from(value),
+                None => self.0.push((name.clone(), value.clone())),
+            }
+        }
+    }
+
     /// The first word whose name is in none of the lists: what a module must refuse with `EINVAL`.
     #[must_use]
     pub fn unknown(&self, bare: &[&str], with_value: &[&str]) -> Option<String> {
@@ -135,6 +145,14 @@ mod tests {
         check("except='/a,b',c", &[("except", Some("/a,b")), ("c", None)]);
         check(r#"a\,b,"c=d",e\"f"#, &[("a,b", None), ("c=d", None), ("e\"f", None)]);
         check("k=v=w", &[("k", Some("v=w"))]);
+    }
+
+    #[test]
+    fn newer_words_take_the_place_of_older_ones() {
+        let mut words = MountWords::parse(b"size=1,ro,mode=2").unwrap();
+        words.exchange(&MountWords::parse(b"mode=3,x,size=4").unwrap());
+        let expected = [("size", Some("4")), ("ro", None), ("mode", Some("3")), ("x", None)];
+        assert_eq!(words.iter().collect::<Vec<_>>(), expected);
     }
 
     #[test]

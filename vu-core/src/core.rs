@@ -146,7 +146,7 @@ impl Core {
 
     /// A mount was made: what it virtualises is intercepted from now on. Returns the filters that this made necessary.
     pub fn mounted(&self, mount: &Mount) -> Vec<Filter> {
-        let virtual_files = mount.virtual_files() || mount.list;
+        let virtual_files = mount.virtual_files || mount.list;
         if mount.list {
             self.listed.store(true, Ordering::Release);
         }

@@ -1,5 +1,6 @@
 //! One mount of a view.
 
+use crate::scratch::Scratch;
 use std::{
     any::Any,
     fmt,
@@ -36,6 +37,10 @@ pub struct Mount {
     pub mounted: Mounted,
     /// What stands at the mount point.
     pub(crate) tree: Arc<dyn Filesystem>,
+    /// Whether its files may be such that the calls on descriptors must be looked at.
+    pub(crate) virtual_files: bool,
+    /// Where its content is, if that is to go with it.
+    pub(crate) scratch: Option<Arc<Scratch>>,
     /// The mount in which its source lies.
     pub(crate) source_mount: Option<Epoch>,
     /// Whether it was lazily unmounted and only those built on it still see it.
@@ -60,12 +65,6 @@ impl Mount {
                 tracing::error!("module {} panicked: {self}, {operation}: {panic}", self.module.name());
             },
         )
-    }
-
-    /// Whether its files may be such that the calls on descriptors must be looked at.
-    #[must_use]
-    pub fn virtual_files(&self) -> bool {
-        self.module.virtual_files(&self.words)
     }
 
     /// The options, as the list of mounts shows them.

@@ -1,11 +1,14 @@
 //! Views, and how mounts come into them and leave them.
 
+mod again;
+
 use crate::{
     config::Nesting,
     debug::Debug,
     layer::Layer,
     modules::ActiveModules,
     mount::{StackDevice, Words, shielded},
+    scratch::Scratch,
 };
 use arc_swap::{ArcSwap, Guard};
 use parking_lot::{Mutex, RwLock};
@@ -70,8 +73,23 @@ pub struct MountCall<'a> {
     pub flags: MountFlags,
     /// The data string.
     pub data: &'a [u8],
+    /// As what it is shown, if not as what it is.
+    pub shown: Option<Shown<'a>>,
     /// Whether the caller still waits for it. A module may take its time, and who was killed meanwhile mounts nothing.
     pub wanted: &'a dyn Fn() -> bool,
+}
+
+/// What a mount that stands for one of the host's is shown as.
+#[derive(Debug, Clone)]
+pub struct Shown<'a> {
+    /// The type.
+    pub fs_type: &'a str,
+    /// The source.
+    pub source: &'a [u8],
+    /// The data string; what is malformed is not shown.
+    pub data: &'a [u8],
+    /// Where its content is, if that goes with the mount. It is mounted over nothing then, and only the host lies below it.
+    pub scratch: Option<Arc<Scratch>>,
 }
 
 /// Why a view does not mount or unmount.
@@ -236,7 +254,7 @@ impl View {
     ///
     /// # Errors
     /// [`Refusal::NotOurs`] if no active module has the type. `ENOENT` or `ENOTDIR` if the mount point's parent is no
-    /// directory, `EINVAL` for malformed data and for a remount, and what the module says.
+    /// directory, `EINVAL` for malformed data, and what the module says.
     pub fn mount(self: &Arc<View>, call: &MountCall<'_>) -> Result<Arc<Mount>, Refusal> {
         let fs_type = std::str::from_utf8(call.fs_type).map_err(|_| Refusal::NotOurs)?;
         let module = self.claims(call.fs_type).ok_or(Refusal::NotOurs)?;
@@ -245,17 +263,16 @@ impl View {
             tracing::warn!("mount {source} on {} as {fs_type}: {why}", call.target);
             Refusal::Errno(errno)
         };
-        if call.flags.contains(MountFlags::REMOUNT) {
-            return Err(refuse(Errno::EINVAL, &"remounting is not possible; unmount it and mount it anew"));
-        }
         let words = MountWords::parse(call.data).map_err(|error| refuse(Errno::EINVAL, &error))?;
         let Words { flags, words, permanent, list } = Words::new(call.flags, words);
         self.check_parent(call.target)
             .map_err(|errno| refuse(errno, &format_args!("{}: {errno}", call.target.parent())))?;
 
-        let source_mount = self.hold_source(call.source_path.as_ref());
+        let scratch = call.shown.as_ref().and_then(|shown| shown.scratch.clone());
+        let source_mount = if scratch.is_some() { None } else { self.hold_source(call.source_path.as_ref()) };
         let epoch = next_epoch();
         let below: Arc<dyn Filesystem> = match self.nesting {
+            _ if scratch.is_some() => self.host.clone(),
             Nesting::Layers => Arc::new(Layer::below(self.clone(), epoch, source_mount)),
             Nesting::Host => self.host.clone(),
         };
@@ -263,7 +280,7 @@ impl View {
             fs_type,
             source: call.source,
             source_path: call.source_path.clone(),
-            target: call.target,
+            target: &scratch.as_ref().map_or_else(|| call.target.clone(), |scratch| scratch.nothing()),
             flags,
             words: &words,
             below,
@@ -274,7 +291,15 @@ impl View {
                 tracing::error!("module {} panicked when it mounted on {}: {panic}", module.name(), call.target);
             },
         );
-        let (fs_type, source, point) = (fs_type.to_owned(), call.source.to_vec(), call.target.clone());
+        let virtual_files = module.virtual_files(&words);
+        let (fs_type, source, words) = match &call.shown {
+            None => (fs_type, call.source, words),
+            Some(shown) => {
+                let given = MountWords::parse(shown.data).unwrap_or_default();
+                (shown.fs_type, shown.source, Words::new(flags, given).words)
+            }
+        };
+        let (fs_type, source, point) = (fs_type.to_owned(), source.to_vec(), call.target.clone());
         let mount = mounted.map(|mounted| {
             let tree = match &mounted {
                 Mounted::Filesystem(fs) => fs.clone(),
@@ -292,6 +317,8 @@ impl View {
                 module,
                 mounted,
                 tree,
+                virtual_files,
+                scratch,
                 source_mount,
                 detached: false,
             })

@@ -4,10 +4,11 @@ use super::stand_ins::{self, StandIn};
 use crate::{
     call::{Call, Outcome},
     debug::Tag,
+    mount::Mount,
     resolve::{Meaning, Need, PathArg, Place},
-    view::{MountCall, Refusal},
+    view::{MountCall, Refusal, Shown},
 };
-use vu_api::{AbsPath, Errno, Filesystem, Location, MountFlags, Purpose};
+use vu_api::{AbsPath, Errno, FileType, Filesystem, Location, MountFlags, Purpose};
 use vu_path::{Follow, ResolveFlags};
 use vu_trace::{Argument, Memory};
 
@@ -21,11 +22,19 @@ pub fn mount(call: &mut Call<'_>) -> Result<Outcome, Errno> {
         let address = call.arg(index);
         if address == 0 { Ok(Vec::new()) } else { memory.read_string(address, DATA_MAX) }
     };
+    // What is asked of a mount that is there comes first, whatever else is said (`path_mount`, fs/namespace.c).
+    if MountFlags::from_bits_retain(call.arg(3)).intersects(OF_OTHERS) {
+        return again(call);
+    }
     let fs_type = string(2)?;
     if call.view.claims(&fs_type).is_none() {
         let object = |path| call.place(&at_cwd(path, Follow::Last))?.existing();
-        return match stand_ins::stand_in(call, &fs_type, object)? {
-            Some(StandIn { source, target, flags }) => by_the_view(
+        let (given, data) = match call.arg(3) & libc::MS_BIND {
+            0 => (string(0)?, string(4)?),
+            _ => Default::default(),
+        };
+        return match stand_ins::stand_in(call, &fs_type, (&given, &data), object)? {
+            Some(StandIn { source, target, flags, shown }) => by_the_view(
                 call,
                 &MountCall {
                     fs_type: stand_ins::FS_TYPE,
@@ -33,7 +42,11 @@ pub fn mount(call: &mut Call<'_>) -> Result<Outcome, Errno> {
                     source_path: Some(source.clone()),
                     target: &target,
                     flags,
-                    data: b"",
+                    data: match &shown {
+                        Some(Shown { scratch: Some(_), .. }) => b"cow",
+                        _ => b"",
+                    },
+                    shown,
                     wanted: &|| call.still_waits().is_ok(),
                 },
             ),
@@ -55,6 +68,7 @@ pub fn mount(call: &mut Call<'_>) -> Result<Outcome, Errno> {
         target: &target,
         flags: MountFlags::from_bits_retain(call.arg(3)),
         data: &data,
+        shown: None,
         wanted: &|| call.still_waits().is_ok(),
     };
     by_the_view(call, &request)
@@ -63,8 +77,9 @@ pub fn mount(call: &mut Call<'_>) -> Result<Outcome, Errno> {
 fn by_the_view(call: &Call<'_>, request: &MountCall<'_>) -> Result<Outcome, Errno> {
     match call.view.mount(request) {
         Ok(mount) => {
-            for filter in call.core.mounted(&mount) {
-                call.debug(Tag::Filters, format_args!("the filter {filter:?} is installed in every process"));
+            installed(call, &mount);
+            if let Some(Shown { scratch: Some(_), data, .. }) = request.shown {
+                stand_ins::furnish(call, &mount, data)?;
             }
             call.debug(Tag::Modules, format_args!("{} made {mount}", mount.module.name()));
             call.debug(Tag::Mounts, format_args!("mount {mount}"));
@@ -72,6 +87,50 @@ fn by_the_view(call: &Call<'_>, request: &MountCall<'_>) -> Result<Outcome, Errn
         }
         Err(Refusal::NotOurs) => by_the_host(call),
         Err(Refusal::Errno(errno)) => Err(errno),
+    }
+}
+
+/// Those of `mount -o remount`, `--move` and `--make-…`: they are about mounts that are there already.
+const OF_OTHERS: MountFlags = PROPAGATION.union(MountFlags::REMOUNT).union(MountFlags::MOVE);
+
+/// What is asked of a mount that is there, the view's or the host's.
+fn again(call: &Call<'_>) -> Result<Outcome, Errno> {
+    if call.view.table().is_empty() && !stand_ins::is_virtual_root(call) {
+        return Ok(Outcome::Host);
+    }
+    let flags = MountFlags::from_bits_retain(call.arg(3));
+    let object = |path| call.place(&at_cwd(path, Follow::Last))?.existing();
+    let target = object(call.read_path(1)?)?;
+    let done = if flags.contains(MountFlags::REMOUNT) {
+        let data = match call.arg(4) {
+            0 => Vec::new(),
+            address => call.memory().read_string(address, DATA_MAX)?,
+        };
+        call.view.remount(&target.name, flags, &data).map(|mount| installed(call, &mount))
+    } else if flags.intersects(PROPAGATION) {
+        stand_ins::propagation(call, &target.name)?.ok_or(Refusal::NotOurs)
+    } else {
+        let source = object(call.read_path(0)?)?;
+        let is_directory = |place: &Place| Ok::<_, Errno>(place.file_type(call)? == FileType::Directory);
+        if is_directory(&source)? != is_directory(&target)? {
+            return Err(Errno::ENOTDIR);
+        }
+        call.view.move_mount(&source.name, &target.name).map(|()| call.core.mounts_changed())
+    };
+    match done {
+        Ok(()) => {
+            call.debug(Tag::Mounts, format_args!("change of the mount on {}", target.name));
+            Ok(Outcome::Done(0))
+        }
+        Err(Refusal::NotOurs) => by_the_host(call),
+        Err(Refusal::Errno(errno)) => Err(errno),
+    }
+}
+
+/// Has the filters that a mount needs.
+fn installed(call: &Call<'_>, mount: &Mount) {
+    for filter in call.core.mounted(mount) {
+        call.debug(Tag::Filters, format_args!("the filter {filter:?} is installed in every process"));
     }
 }
 

@@ -30,7 +30,7 @@ fn for_its_user(kind: FileType) -> u32 {
 }
 
 /// The one who made it, who is not asked once more whether he may.
-struct Maker<'a>(&'a Task);
+pub(super) struct Maker<'a>(pub &'a Task);
 
 impl Caller for Maker<'_> {
     fn pid(&self) -> i32 {

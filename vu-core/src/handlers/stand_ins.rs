@@ -1,60 +1,126 @@
-//! What virtual root mounts of the host's: file systems of the kernel (`mount -t proc`), and parts of the tree (`mount --bind`).
+//! What virtual root mounts of the host's: file systems of the kernel (`mount -t proc`, `-t tmpfs`), and parts of the tree (`mount --bind`); and what it asks of
+//! mounts that are there.
 //!
-//! Of an ordinary user the host takes neither. What stands in for it is a mount of the view: of the host's own such file system, or of the source. Scripts that
-//! prepare a root file system for `chroot` then do what they do for root.
+//! Of an ordinary user the host takes none of it. What stands in for it is a mount of the view: of the host's own such file system, of the source, of a directory
+//! that goes with the mount. Scripts that prepare a root file system for `chroot` then do what they do for root.
 
-use super::mounts::PROPAGATION;
-use crate::{call::Call, resolve::Place, sys};
-use vu_api::{AbsPath, Caller, Errno, FileType, Filesystem, MountFlags, capability};
+use super::{mounts::PROPAGATION, ownership::Maker};
+use crate::{call::Call, mount::Mount, resolve::Place, scratch::Scratch, sys, tmpfs, view::Shown};
+use std::sync::Arc;
+use vu_api::{AbsPath, Caller, Errno, FileType, Filesystem, MountFlags, MountWords, capability};
 
 /// A mount of the view's in place of one of the host's.
-pub(super) struct StandIn {
+pub(super) struct StandIn<'a> {
     /// What is mounted, as `bind`.
     pub source: AbsPath,
     pub target: AbsPath,
     pub flags: MountFlags,
+    pub shown: Option<Shown<'a>>,
 }
 
 /// The type of a mount that puts a part of the tree elsewhere.
 pub(super) const FS_TYPE: &[u8] = b"vufs";
 
-/// Those of `mount -o remount`, `--move` and `--make-…`: they are about mounts of the host's that are there already.
-const OF_OTHERS: MountFlags = PROPAGATION.union(MountFlags::REMOUNT).union(MountFlags::MOVE);
-
 /// What is mounted in place of what a caller asks the host for; `None` if the host decides. `object` finds out what a path means.
 ///
 /// # Errors
-/// As mount(2): `ENOENT`; `ENOTDIR` for a directory on something else, or the reverse (`graft_tree`, `fs/namespace.c`).
-pub(super) fn stand_in(
+/// As mount(2): `ENOENT`; `ENOTDIR` for a directory on something else, or the reverse (`graft_tree`, `fs/namespace.c`); `EINVAL` for an option that the type does
+/// not have.
+pub(super) fn stand_in<'a>(
     call: &Call<'_>,
-    fs_type: &[u8],
+    fs_type: &'a [u8],
+    (source, data): (&'a [u8], &'a [u8]),
     object: impl Fn(Vec<u8>) -> Result<Place, Errno>,
-) -> Result<Option<StandIn>, Errno> {
+) -> Result<Option<StandIn<'a>>, Errno> {
     let flags = MountFlags::from_bits_retain(call.arg(3));
-    if flags.intersects(OF_OTHERS) || !is_virtual_root(call) || call.view.claims(FS_TYPE).is_none() {
+    if !is_virtual_root(call) || call.view.claims(FS_TYPE).is_none() {
         return Ok(None);
     }
-    let (source, kind, flags) = if flags.contains(MountFlags::BIND) {
+    let mut shown = std::str::from_utf8(fs_type).ok().map(|fs_type| Shown { fs_type, source, data, scratch: None });
+    let (place, kind, flags) = if flags.contains(MountFlags::BIND) {
+        shown = None;
         let source = object(call.read_path(0)?)?;
         let kind = source.file_type(call)?;
         // Whatever else is given counts at a later remount only (mount(2)).
         (source.name, kind, MountFlags::empty())
+    } else if fs_type == TMPFS {
+        // Its options are looked at before its target.
+        tmpfs_options(data)?;
+        (AbsPath::root(), FileType::Directory, flags)
     } else {
-        let Some(source) = place_of(fs_type).and_then(|place| AbsPath::new(place).ok()) else { return Ok(None) };
+        let Some(place) = place_of(fs_type).and_then(|place| AbsPath::new(place).ok()) else { return Ok(None) };
         // Where the host has none, it says what it thinks of that.
-        let Ok(stat) = call.layer.stat(&source) else { return Ok(None) };
-        (source, stat.file_type(), flags)
+        let Ok(stat) = call.layer.stat(&place) else { return Ok(None) };
+        (place, stat.file_type(), flags)
     };
     let target = object(call.read_path(1)?)?;
     let is_directory = |kind| kind == FileType::Directory;
     if is_directory(kind) != is_directory(target.file_type(call)?) {
         return Err(Errno::ENOTDIR);
     }
-    Ok(Some(StandIn { source, target: target.name, flags }))
+    let mut stand_in = StandIn { source: place, target: target.name, flags, shown };
+    if fs_type == TMPFS
+        && let Some(shown) = &mut stand_in.shown
+    {
+        let scratch = Arc::new(Scratch::new()?);
+        stand_in.source = scratch.content();
+        shown.scratch = Some(scratch);
+    }
+    Ok(Some(stand_in))
+}
+
+const TMPFS: &[u8] = b"tmpfs";
+
+fn tmpfs_options(data: &[u8]) -> Result<tmpfs::Options, Errno> {
+    let words = MountWords::parse(data).map_err(|_| Errno::EINVAL)?;
+    tmpfs::Options::parse(&words)
+}
+
+/// Gives the root directory of a `tmpfs` its owner and mode.
+///
+/// # Errors
+/// What hinders it.
+pub(super) fn furnish(call: &Call<'_>, mount: &Mount, data: &[u8]) -> Result<(), Errno> {
+    let options = tmpfs_options(data)?;
+    let who = call.task.credentials()?;
+    let maker = &Maker(&call.task);
+    let root = AbsPath::root();
+    let (uid, gid) = (options.uid.unwrap_or(who.uid), options.gid.unwrap_or(who.gid));
+    mount.shielded("chown", |fs| fs.chown(&root, Some(uid), Some(gid), maker))?;
+    mount.shielded("chmod", |fs| fs.chmod(&root, options.mode, maker))
+}
+
+/// Answers how a mount spreads to other namespaces: nothing of a view does, so for virtual root it is as it is asked to be. `None` if the host decides.
+///
+/// # Errors
+/// `EINVAL` where there is no mount point, and for more than one kind of propagation (`do_change_type`, `flags_to_propagation_type`, `fs/namespace.c`).
+pub(super) fn propagation(call: &Call<'_>, place: &AbsPath) -> Result<Option<()>, Errno> {
+    if !is_virtual_root(call) {
+        return Ok(None);
+    }
+    let flags = call.arg(3);
+    let kinds = flags & PROPAGATION.bits();
+    if flags & !(PROPAGATION.bits() | libc::MS_REC | libc::MS_SILENT) != 0 || !kinds.is_power_of_two() {
+        return Err(Errno::EINVAL);
+    }
+    if call.view.is_mount_point(place) || is_mount_point_of_the_host(call, place) {
+        return Ok(Some(()));
+    }
+    Err(Errno::EINVAL)
+}
+
+/// Whether the host has a mount point there, and it is seen.
+fn is_mount_point_of_the_host(call: &Call<'_>, place: &AbsPath) -> bool {
+    call.layer.mount_for(place).is_none()
+        && (place.is_root()
+            || match (call.layer.stat(place), call.layer.stat(&place.parent())) {
+                (Ok(here), Ok(above)) => here.dev != above.dev,
+                _ => false,
+            })
 }
 
 /// Whether the host refuses the caller, and in the view it is an administrator.
-fn is_virtual_root(call: &Call<'_>) -> bool {
+pub(super) fn is_virtual_root(call: &Call<'_>) -> bool {
     sys::effective_uid() != 0 && call.task.judged().is_some_and(|who| who.has(capability::SYS_ADMIN))
 }
 

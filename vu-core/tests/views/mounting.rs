@@ -31,6 +31,7 @@ fn marks(target: &AbsPath) -> MountCall<'_> {
         target,
         flags: MountFlags::empty(),
         data: b"",
+        shown: None,
         wanted: &|| true,
     }
 }
@@ -81,9 +82,49 @@ fn words_and_flags() {
     let with_flags = |flags| {
         view.mount(&MountCall { flags: MountFlags::from_bits_retain(flags), data: b"rw", ..marks(&path("/o")) })
     };
-    assert_eq!(errno(with_flags(libc::MS_REMOUNT)), Errno::EINVAL);
     let mounted = with_flags(libc::MS_MGC_VAL | libc::MS_RDONLY | libc::MS_NODEV).unwrap();
     assert_eq!(mounted.flags, MountFlags::NODEV);
+}
+
+#[test]
+fn a_remount_exchanges_the_flags() {
+    let view = marked_view();
+    mount(&view, "mark", "m", "/m", "ro,noatime,except=/a");
+    let remount = |flags: u64, data: &str| {
+        view.remount(&path("/m"), MountFlags::from_bits_retain(libc::MS_REMOUNT | flags), data.as_bytes())
+    };
+    assert_eq!(remount(libc::MS_NOEXEC, "").unwrap().options(), "rw,noexec,noatime,except=/a");
+    assert_eq!(remount(libc::MS_RELATIME, "ro,except=/a").unwrap().options(), "ro,relatime,except=/a");
+    assert_eq!(errno(remount(0, "except=/b")), Errno::EINVAL);
+    assert_eq!(remount(libc::MS_BIND, "except=/b").unwrap().options(), "rw,relatime,except=/a");
+    assert_eq!(located(&view, "/m").unwrap(), "/m");
+    let elsewhere = view.remount(&path("/m/x"), MountFlags::REMOUNT, b"");
+    assert_eq!(elsewhere.err(), Some(Refusal::NotOurs));
+}
+
+#[test]
+fn a_mount_moves_with_what_is_mounted_below_it_since() {
+    let view = marked_view();
+    mount(&view, "mark", "old", "/m/old", "");
+    mount(&view, "mark", "m", "/m", "");
+    mount(&view, "mark", "in", "/m/in", "");
+    mount(&view, "mark", "over", "/n", "");
+    let moved = |from: &str, to: &str| view.move_mount(&path(from), &path(to));
+    assert_eq!(errno(moved("/m", "/m/in/x")), Errno::ELOOP);
+    assert_eq!(errno(moved("/m", "/m")), Errno::ELOOP);
+    assert_eq!(moved("/m/none", "/n"), Err(Refusal::NotOurs));
+    moved("/m", "/n").unwrap();
+    assert_eq!(located(&view, "/n/x").unwrap(), "/m/x", "it is the newest there");
+    assert_eq!(located(&view, "/n/in/x").unwrap(), "/in/x");
+    assert_eq!(located(&view, "/m/old/x").unwrap(), "/old/x", "what it hid is not part of it");
+    umount(&view, "/n/in").unwrap();
+    umount(&view, "/n").unwrap();
+    assert_eq!(located(&view, "/n/x").unwrap(), "/over/x");
+
+    mount(&view, "bind", "/n/x", "/b", "");
+    assert_eq!(errno(moved("/n", "/m")), Errno::EBUSY);
+    mount(&view, "mark", "p", "/p", "permanent");
+    assert_eq!(errno(moved("/p", "/m")), Errno::EPERM);
 }
 
 /// A module may take its time, and its caller be killed meanwhile.

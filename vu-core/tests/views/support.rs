@@ -206,6 +206,7 @@ pub fn try_mount(
         target: &path(target),
         flags: MountFlags::empty(),
         data: data.as_bytes(),
+        shown: None,
         wanted: &|| true,
     })
 }

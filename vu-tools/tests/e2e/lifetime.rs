@@ -95,6 +95,33 @@ fn nothing_is_left_behind() {
 }
 
 #[test]
+fn the_content_of_a_tmpfs_goes_with_it() {
+    let site = Site::new();
+    let file = format!("content/{}", site.path().file_name().unwrap().display());
+    let is_there = || {
+        let places = ["/dev/shm", "/tmp", "/var/tmp"].into_iter().filter_map(|place| std::fs::read_dir(place).ok());
+        places.flat_map(|place| place.flatten()).any(|entry| entry.path().join(&file).exists())
+    };
+    let script = "mkdir -p $D/up && vumount -t vufs -o cow $D/up $W && cd $W && exec vusu -c \"
+        mount -t tmpfs tmpfs empty; mkdir -p empty/a/b; echo > empty/a/b/c; chmod 0 empty/a; echo > empty/$(basename $D); cat $D/go; case $1 in umount) umount empty; cat $D/go;; kill) kill -9 $(vuname -U); sleep 100;; esac\"";
+    site.native("mkfifo $D/go; chmod 666 $D/go").ok();
+    let go = || site.native("echo > $D/go").ok();
+    for end in ["exit", "umount", "kill"] {
+        let mut command = site.user_command(&*UMVU);
+        command.args(["--norc", "-m", "vufs,unrealuidgid", "--", "bash", "-c", script, "bash", end]);
+        let mut view = Running::start(command);
+        eventually("there is content", is_there);
+        go();
+        if end == "umount" {
+            eventually("what is unmounted is gone", || !is_there());
+            go();
+        }
+        view.wait();
+        eventually("nothing of it is left", || !is_there() && survivors(&site).is_empty());
+    }
+}
+
+#[test]
 fn closed_standard_descriptors() {
     let site = Site::new();
     let script = "$UMVU --norc -- sh -c 'echo out; exit 4' <&- ; echo $?; $UMVU --norc -- sh -c 'exit 5' >&- 2>&-; echo $?; $UMVU --norc -m vufs -- sh -c 'vumount -t vufs / $M && ls -d $M/etc | wc -l' <&-; ls /proc/self/fd | wc -l; $UMVU --norc ls /proc/self/fd | wc -l";

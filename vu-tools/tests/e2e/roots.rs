@@ -53,10 +53,46 @@ libc = ctypes.CDLL(None, use_errno=True)
 def mount(source, target, kind, flags):
     done = libc.mount(source, target, kind, flags, None)
     print(kind, flags, done, os.strerror(ctypes.get_errno()) if done else "")
-mount(b"root/etc/passwd", b"root/mnt", None, 4096); mount(b"root/none", b"root/mnt", None, 4096); mount(b"none", b"root/none", b"proc", 0); mount(b"none", b"root/etc/passwd", b"proc", 0); mount(b"none", b"root/mnt", b"tmpfs", 0)
+mount(b"root/etc/passwd", b"root/mnt", None, 4096); mount(b"root/none", b"root/mnt", None, 4096); mount(b"none", b"root/none", b"proc", 0); mount(b"none", b"root/etc/passwd", b"proc", 0); mount(b"none", b"root/mnt", b"ext4", 0)
 os.setresuid(1000, 1000, 1000); mount(b"none", b"root/mnt", b"proc", 0)'
 umount root/mnt root/dev/pts root/sys root/proc; echo $?; ls root/mnt root/proc root/sys"#,
-        "cat\n/proc /proc vufs rw 0 0\n1\nsysfs\ndevpts\n0:42 640\nnew\nmounted\n32\n32\n32\nNone 4096 -1 Not a directory\nNone 4096 -1 No such file or directory\nb'proc' 0 -1 No such file or directory\nb'proc' 0 -1 Not a directory\nb'tmpfs' 0 -1 Operation not permitted\nb'proc' 0 -1 Operation not permitted\n0\nroot/mnt:\n\nroot/proc:\n\nroot/sys:\n",
+        "cat\nproc /proc proc rw 0 0\n1\nsysfs\ndevpts\n0:42 640\nnew\nmounted\n32\n32\n32\nNone 4096 -1 Not a directory\nNone 4096 -1 No such file or directory\nb'proc' 0 -1 No such file or directory\nb'proc' 0 -1 Not a directory\nb'ext4' 0 -1 Operation not permitted\nb'proc' 0 -1 Operation not permitted\n0\nroot/mnt:\n\nroot/proc:\n\nroot/sys:\n",
+    );
+}
+
+#[test]
+fn a_tmpfs_of_virtual_root_s() {
+    root_says(
+        r#"mkdir root/t; echo below > root/t/below
+mount -t tmpfs -o size=10M,mode=750,uid=3,gid=4,nodev,noexec tmpfs root/t; cd root/t
+findmnt -n -o SOURCE,FSTYPE,OPTIONS . | tr -s ' '; stat -c '%u:%g %a' .; ls
+echo data > file; mkdir d; chown 5:6 file; mknod disk b 8 1; ln -s file l; cp ../bin/busybox true; ./true 2> /dev/null || echo noexec; setfattr -n user.a -v b file; mv file d/; ln d/file hard
+stat -c '%n %u:%g %a %F' d d/file disk hard l; getfattr --only-values -n user.a d/file; echo; ls -A; df . | awk 'END { print $1 }'; echo $(readlink /proc/self/cwd | grep -o 'root/t$')
+cd ../..; umount root/t; ls root/t; grep -c root/t /proc/mounts || true; find $OLDPWD/../../../up -name hard | wc -l
+set +e; for o in size=much nosuch mode=9; do mount -t tmpfs -o $o tmpfs root/t 2> /dev/null || echo $?; done; mount -t tmpfs tmpfs root/etc/passwd 2> /dev/null || echo $?; mount -t tmpfs tmpfs root/none 2> /dev/null || echo $?"#,
+        "tmpfs tmpfs rw,nodev,noexec,size=10M,mode=750,uid=3,gid=4\n3:4 750\nnoexec\nd 0:0 755 directory\nd/file 5:6 644 regular file\ndisk 0:0 644 block special file\nhard 5:6 644 regular file\nl 0:0 777 symbolic link\nb\nd\ndisk\nhard\nl\ntrue\ntmpfs\nroot/t\nbelow\n0\n0\n32\n32\n32\n32\n32\n",
+    );
+}
+
+#[test]
+fn mounts_of_virtual_root_s_change() {
+    root_says(
+        r#"cd root; mkdir a b c; mount -t tmpfs tmpfs a; echo x > a/x; mkdir a/in; mount --bind etc a/in
+options() { grep " $PWD/$1 " /proc/self/mounts | cut -d' ' -f3-4; }
+set +e; mount -o remount,ro a; touch a/y 2>&1 | grep -o Read-only.*; (echo z >> a/x) 2> /dev/null; cat a/x; options a; mount -o remount,rw,nosuid,size=1M a; touch a/y; options a
+mount --bind etc b; mount -o remount,bind,ro b; touch b/new 2>&1 | grep -o Read-only.*; touch etc/new && ls b/new; options b; mount -o remount,bind,rw b; touch b/new2
+python3 -c 'import ctypes, os
+libc = ctypes.CDLL(None, use_errno=True)
+def mount(source, target, flags, data=None):
+    done = libc.mount(source, target, None, flags, data)
+    print(flags, os.strerror(ctypes.get_errno()) if done else "done")
+REMOUNT, BIND, MOVE, REC, PRIVATE, SLAVE = 32, 4096, 8192, 16384, 1 << 18, 1 << 19
+mount(None, b"a", PRIVATE); mount(None, b"a", REC | SLAVE); mount(None, b"/", REC | PRIVATE); mount(None, b"c", PRIVATE); mount(None, b"a", PRIVATE | SLAVE); mount(None, b"none", PRIVATE)
+mount(None, b"a", REMOUNT, b"nosuch"); mount(None, b"b", REMOUNT, b"size=1M"); mount(None, b"b", REMOUNT | BIND, b"size=1M")
+mount(b"a", b"a/in", MOVE); mount(b"a", b"none", MOVE); mount(b"a", b"etc/passwd", MOVE)
+listed = os.open("a", os.O_RDONLY); mount(b"a", b"c", MOVE); os.close(listed); mount(b"a", b"c", MOVE)'
+echo $(ls a c c/in); options c/in; umount c/in b; echo $?; echo $(ls c)"#,
+        "Read-only file system\nx\ntmpfs ro\ntmpfs rw,nosuid,size=1M\nRead-only file system\nb/new\nvufs ro\n262144 done\n540672 done\n278528 done\n262144 Invalid argument\n786432 Invalid argument\n262144 No such file or directory\n32 Invalid argument\n32 Invalid argument\n4128 done\n8192 Too many levels of symbolic links\n8192 No such file or directory\n8192 Not a directory\n8192 Device or resource busy\n8192 done\na: c: in x y c/in: group new new2 passwd shadow\nvufs rw\n0\nin x y\n",
     );
 }
 
