@@ -235,18 +235,14 @@ impl Comparison<'_> {
     }
 
     fn record(&self, path: &Path, ino: Option<u64>) -> io::Result<Option<Record>> {
-        let mut name = self.mark(path).into_os_string().into_vec();
-        name.push(0x7f);
-        let mut text = Vec::new();
-        match File::open(OsStr::from_bytes(&name)) {
-            Ok(file) => file.take(record::LONGEST).read_to_end(&mut text)?,
-            // A whiteout stands where a directory of records would be.
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-                return Ok(None);
+        if let Some(ino) = ino {
+            let shared = self.mark(Path::new(&format!("{}{ino}", crate::union::SHARED)));
+            if let Some(record) = read_records(shared)?.into_iter().find(|record| record.object == Some(ino)) {
+                return Ok(Some(record));
             }
-            Err(error) => return Err(error),
-        };
-        Ok(record::parse(&text).into_iter().find(|record| record.object.is_none() || record.object == ino))
+        }
+        let records = read_records(self.mark(path))?;
+        Ok(records.into_iter().find(|record| record.object.is_none() || record.object == ino))
     }
 
     fn content_differs(&self, path: &Path, meta: &Metadata, below: &Metadata) -> io::Result<bool> {
@@ -315,4 +311,20 @@ fn same_content(mut one: File, mut other: File) -> io::Result<bool> {
             return Ok(false);
         }
     }
+}
+
+/// The records under a mark, whose name is without the ending.
+fn read_records(mark: PathBuf) -> io::Result<Vec<Record>> {
+    let mut name = mark.into_os_string().into_vec();
+    name.push(0x7f);
+    let mut text = Vec::new();
+    match File::open(OsStr::from_bytes(&name)) {
+        Ok(file) => file.take(record::LONGEST).read_to_end(&mut text)?,
+        // A whiteout stands where a directory of records would be.
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(Vec::new());
+        }
+        Err(error) => return Err(error),
+    };
+    Ok(record::parse(&text))
 }

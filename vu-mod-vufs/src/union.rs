@@ -26,7 +26,7 @@ mod root;
 
 use crate::Mode;
 use devices::Devices;
-pub(crate) use kept::LINKED;
+pub(crate) use kept::{LINKED, SHARED};
 use listing::Listings;
 use marks::Mounter;
 use parking_lot::Mutex;
@@ -80,6 +80,8 @@ pub(crate) struct Trees {
     devices: Devices,
     /// Whether there may be copies of objects with several names in B.
     has_links: AtomicBool,
+    /// Whether there may be records of objects with several names in A.
+    has_shared: AtomicBool,
     /// `nochcopy`
     no_copy_for_attributes: bool,
 }

@@ -176,6 +176,7 @@ impl Trees {
             self.hide(path)?;
         }
         if object.place == Place::Upper {
+            self.unshare(path, &object)?;
             remove(&*self.below, &self.in_upper(path))?;
         }
         self.forget_record(path)?;
@@ -318,6 +319,9 @@ impl Trees {
         }
         let _names = self.names.lock();
         let replaced = if exchange || target.is_none() { None } else { Some(self.object(to)?) };
+        if let Some(replaced) = &replaced {
+            self.unshare(to, replaced)?;
+        }
         let ino = |path: &AbsPath| Ok::<_, Errno>(self.stat_if_there(&self.in_upper(path))?.map(|stat| stat.ino));
         let (source_ino, target_ino) = (ino(from)?.ok_or(Errno::ENOENT)?, ino(to)?);
         let in_lower = |path: &AbsPath| self.stat_lower(path).map(|stat| stat.is_some());

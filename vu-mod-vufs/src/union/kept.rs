@@ -17,6 +17,8 @@ use vu_api::{AbsPath, Caller, Errno, FileType, OpenFlags, OpenHow, Opened, Renam
 const SUFFIX: u8 = 0x7f;
 /// Begins the name by which an object is held that had several names in B.
 pub(crate) const LINKED: &str = "\x7flink.";
+/// Begins the name of the record of an object of A that had several names when its attributes were changed.
+pub(crate) const SHARED: &str = "\x7fsame.";
 
 /// An object, as far as attributes go.
 pub(super) struct Object {
@@ -80,7 +82,11 @@ impl Trees {
     pub(super) fn keeps_attributes(&self, path: &AbsPath, place: Place) -> Result<bool, Errno> {
         let parent = if path.is_root() { path.clone() } else { path.parent() };
         let marks = self.directory(&parent)?.marks;
-        let may = marks || place == Place::Lower && self.has_links.load(Ordering::Relaxed);
+        let elsewhere = match place {
+            Place::Upper => &self.has_shared,
+            Place::Lower | Place::Nowhere => &self.has_links,
+        };
+        let may = marks || elsewhere.load(Ordering::Relaxed);
         if !may {
             return Ok(false);
         }
@@ -90,6 +96,11 @@ impl Trees {
 
     /// The record of an object.
     pub(super) fn record(&self, path: &AbsPath, place: Place, ino: u64) -> Result<Option<Record>, Errno> {
+        if place == Place::Upper
+            && let Some(shared) = self.shared(ino)?
+        {
+            return Ok(Some(shared));
+        }
         if !path.is_root() && !self.directory(&path.parent())?.marks {
             return Ok(None);
         }
@@ -99,6 +110,32 @@ impl Trees {
             _ => false,
         };
         Ok(self.read_records(&self.mark(path))?.into_iter().find(belongs))
+    }
+
+    /// The record that all names of an object of A share, if it has one.
+    fn shared(&self, ino: u64) -> Result<Option<Record>, Errno> {
+        if !self.has_shared.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        let record = self.read_records(&self.shared_name(ino))?.into_iter().find(|record| record.object == Some(ino));
+        Ok(record.map(|record| Record { links: None, ..record }))
+    }
+
+    fn shared_name(&self, ino: u64) -> AbsPath {
+        self.upper.child(MARKS).child(format!("{SHARED}{ino}").as_bytes())
+    }
+
+    /// Before an object may lose its last name: what is kept of it is kept under that name alone. What has its number later begins anew.
+    pub(super) fn unshare(&self, path: &AbsPath, object: &Object) -> Result<(), Errno> {
+        let last = object.place == Place::Upper && object.host.nlink < 2;
+        match if last { self.shared(object.host.ino)? } else { None } {
+            None => Ok(()),
+            Some(record) => {
+                let name = self.shared_name(object.host.ino);
+                self.keep(path, record)?;
+                self.write_records(&name, &[])
+            }
+        }
     }
 
     /// The records under a mark, whose name is without the ending.
@@ -207,6 +244,7 @@ impl Trees {
         let mut record = object.record.clone();
         record.object = (object.place == Place::Upper).then_some(host.ino);
         change(&mut record, &object.stat());
+        let several = object.place == Place::Upper && host.file_type() != FileType::Directory && host.nlink > 1;
         if let Some(link) = self.linked(object.place, &object.host, &record)
             && let Some(common) = self.read_records(&link)?.into_iter().next()
         {
@@ -214,6 +252,11 @@ impl Trees {
                 &link,
                 &[Record { links: common.links, object: None, dev: None, ino: None, ..record.clone() }],
             )?;
+        } else if several || object.place == Place::Upper && self.shared(host.ino)?.is_some() {
+            // The other names, whichever they are, have records of what was so when they were given.
+            self.make_container(&AbsPath::root())?;
+            self.write_records(&self.shared_name(host.ino), &[Record { links: Some(host.nlink), ..record.clone() }])?;
+            self.has_shared.store(true, Ordering::Relaxed);
         }
         self.keep(path, record)
     }

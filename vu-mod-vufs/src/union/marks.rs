@@ -2,7 +2,7 @@
 
 use super::{
     Trees,
-    kept::LINKED,
+    kept::{LINKED, SHARED},
     places::{MARKS, Place},
     record::Record,
 };
@@ -91,6 +91,9 @@ impl Trees {
         for entry in entries {
             if entry.name.starts_with(LINKED.as_bytes()) {
                 self.has_links.store(true, Ordering::Relaxed);
+            }
+            if entry.name.starts_with(SHARED.as_bytes()) {
+                self.has_shared.store(true, Ordering::Relaxed);
             }
             let owner =
                 std::str::from_utf8(&entry.name).ok().and_then(|name| name.strip_prefix(TEMPORARY)?.split('.').next());

@@ -51,6 +51,7 @@ impl Union {
             listings: Default::default(),
             devices: Default::default(),
             has_links: Default::default(),
+            has_shared: Default::default(),
             no_copy_for_attributes: attributes == Attributes::Kept,
         };
         trees.look_around();

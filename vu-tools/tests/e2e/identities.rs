@@ -98,6 +98,16 @@ fn what_is_made_in_a_cow_mount_belongs_to_the_virtual_user() {
 }
 
 #[test]
+fn what_all_names_of_a_file_have_in_common() {
+    says_in_cow(
+        "vusu -c 'mkdir n; cd n; touch a; ln a b; chown 3:4 a; ln b c; chmod 4755 c; stat -c \"%n %u:%g %a\" a b c; setfattr -n trusted.t -v v b; getfattr -n trusted.t --only-values c; echo; setfattr -x trusted.t a; getfattr -d -m - b
+        mkfifo p; ln p q; chown 5 q; stat -c %u p; touch o; chown 6 o; ln o o2; mv c o; stat -c \"%n %u:%g %h\" o o2'; cd $D; vuumount $W; mkdir none; vufsdiff --tar - up none | tar tv --numeric-owner | grep -E \"n/(a|b|o|o2|p|q)\" | awk \"{print \\$1, \\$2, \\$6}\"; vumount -t vufs -o cow up $W; cd $W/n
+        vusu -c 'stat -c \"%n %u:%g %a %h\" a b o p; rm a o; stat -c \"%n %u:%g %a %h\" b; rm b p q; ls'; find $D/up/.- -name '*same*'",
+        "a 3:4 4755\nb 3:4 4755\nc 3:4 4755\nv\n5\no 3:4 3\no2 6:0 1\n-rwsr-xr-x 3/4 n/a\nhrwsr-xr-x 3/4 n/b\nhrwsr-xr-x 3/4 n/o\n-rw-r--r-- 6/0 n/o2\nprw-r--r-- 5/0 n/p\nhrw-r--r-- 5/0 n/q\na 3:4 4755 3\nb 3:4 4755 3\no 3:4 4755 3\np 5:0 644 2\nb 3:4 4755 1\no2\n",
+    );
+}
+
+#[test]
 fn archives_of_root_s_files() {
     says_in_cow(
         "mkdir a; echo x > a/x; mkdir -m 700 a/sub; echo y > a/sub/y; chmod 640 a/x; tar c --owner=root --group=daemon a > a.tar; rm -r a; vusu -c 'tar xpf a.tar && mknod a/null c 1 3 && chown 5:6 a/sub/y && chmod 4711 a/x && tar c --sort=name --numeric-owner a' | tar tv --numeric-owner | awk '{print $1, $2, $NF}'; vusu -c 'rm -r a && ls'",
