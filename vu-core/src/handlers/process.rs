@@ -1,10 +1,25 @@
 //! What changes which resources a task shares, or how and where it works: unshare(2), setns(2), umask(2), sched_setaffinity(2).
 
+use super::stand_ins;
 use crate::call::{Call, Outcome};
 use vu_api::Errno;
+use vu_trace::Argument;
 
-/// unshare(2): a copy of root and working directory is a copy of what the hypervisor knows of them.
+/// unshare(2): a copy of root and working directory is a copy of what the hypervisor knows of them. A mount namespace of virtual root's, which the host refuses,
+/// is an inner view.
 pub fn unshare(call: &mut Call<'_>) -> Result<Outcome, Errno> {
+    // What needs no privilege beside it cannot fail after it.
+    let unprivileged = libc::CLONE_FS | libc::CLONE_FILES | libc::CLONE_SYSVSEM;
+    let flags = call.int(0);
+    if flags & !unprivileged == libc::CLONE_NEWNS && stand_ins::is_virtual_root(call) {
+        call.task.unshare_fs();
+        call.task.set_view(call.view.fork(&call.view.name()));
+        call.core.mounts_changed();
+        let mut args: [Argument; 6] = Default::default();
+        let flags = flags & unprivileged | libc::CLONE_FS;
+        args[0] = Argument::Value(u64::from(flags.cast_unsigned()));
+        return Ok(call.rewrite(args));
+    }
     // A new user or mount namespace implies it (unshare(2)).
     let implies = libc::CLONE_FS | libc::CLONE_NEWNS | libc::CLONE_NEWUSER;
     if call.int(0) & implies != 0 {

@@ -97,6 +97,17 @@ echo $(ls a c c/in); options c/in; umount c/in b; echo $?; echo $(ls c)"#,
 }
 
 #[test]
+fn a_mount_namespace_of_virtual_root_s() {
+    root_says(
+        r#"mkdir root/mnt; mount -t tmpfs tmpfs root/mnt; echo outer > root/mnt/f
+unshare --mount sh -c 'cat root/mnt/f; mount -t tmpfs tmpfs root/tmp; echo x > root/tmp/inner; ls root/tmp; umount root/mnt; ls root/mnt; sleep 1000 > /dev/null & echo $! > root/pid'
+ls root/tmp root/mnt; grep -c root/tmp /proc/self/mounts || true; grep -c root/tmp /proc/$(cat root/pid)/mounts; kill $(cat root/pid); umount root/mnt
+set +e; unshare --mount --pid --fork true 2> /dev/null; echo $?; cd root; unshare --mount --propagation unchanged sh -c 'cd etc; ls passwd'; ls -d etc"#,
+        "outer\ninner\nroot/mnt:\nf\n\nroot/tmp:\n0\n1\n1\npasswd\netc\n",
+    );
+}
+
+#[test]
 fn packages_are_installed_there() {
     root_says(
         r#"mkdir -p pkg/DEBIAN pkg/usr/bin pkg/etc pkg/var/lib/p
