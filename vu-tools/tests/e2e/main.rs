@@ -6,6 +6,7 @@
 
 mod debuggers;
 mod harness;
+mod hostile;
 mod identities;
 mod lifetime;
 mod mounts;

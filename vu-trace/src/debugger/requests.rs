@@ -8,7 +8,7 @@ use crate::{
     verdict::{Hypervisor, Verdict},
     x86_64::{Abi, Registers},
 };
-use std::mem;
+use std::{mem, path::Path};
 use vu_api::Errno;
 
 // Requests that libc does not name (`include/uapi/linux/ptrace.h`, `arch/x86/include/uapi/asm/ptrace-abi.h`).
@@ -82,7 +82,9 @@ impl<H: Hypervisor> Tracer<H> {
         let [a, b, c, d, ..] = pid.to_le_bytes();
         let tid = Tid(i32::from_le_bytes([a, b, c, d]));
         if !self.threads.contains_key(&tid) {
-            return Reply::Host;
+            // Who stopped the hypervisor would wait for it for good.
+            let is_own = Path::new(&format!("/proc/self/task/{tid}")).exists();
+            return if is_own { Reply::Now(Err(Errno::EPERM)) } else { Reply::Host };
         }
         let stopped = self.is_stopped(tid);
         let attached = match request {
