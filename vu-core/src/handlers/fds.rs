@@ -2,7 +2,7 @@
 
 use crate::{
     call::{Call, Outcome},
-    handlers::stat::{encode_stat, encode_stat64, encode_statfs, encode_statx},
+    handlers::stat::{self, encode_stat, encode_stat64, encode_statfs, encode_statx},
     sys::{self, Plain},
     table,
     task::host_name,
@@ -283,19 +283,12 @@ fn give(call: &Call<'_>, bytes: &[u8], buffer: usize) -> Result<Outcome, Errno> 
 
 /// fgetxattr(2).
 pub fn fgetxattr(call: &mut Call<'_>) -> Result<Outcome, Errno> {
-    with(call, |node, _| give(call, &call.layer.get_xattr(&named(node)?, &xattr_name(call)?)?, 2))
+    with(call, |node, _| give(call, &stat::get_xattr(call, &named(node)?, &xattr_name(call)?)?, 2))
 }
 
 /// flistxattr(2).
 pub fn flistxattr(call: &mut Call<'_>) -> Result<Outcome, Errno> {
-    with(call, |node, _| {
-        let mut list = Vec::new();
-        for name in call.layer.list_xattr(&named(node)?)? {
-            list.extend(name);
-            list.push(0);
-        }
-        give(call, &list, 1)
-    })
+    with(call, |node, _| give(call, &stat::list_xattr(call, &named(node)?)?, 1))
 }
 
 /// fsetxattr(2).

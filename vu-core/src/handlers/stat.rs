@@ -10,7 +10,9 @@ use crate::{
     view::Mount,
 };
 use std::{os::fd::AsFd, sync::Arc};
-use vu_api::{AbsPath, AccessMode, Caller, Errno, FileType, Filesystem, Location, MountFlags, Stat, StatFs};
+use vu_api::{
+    AbsPath, AccessMode, Caller, Errno, FileType, Filesystem, Location, MountFlags, Stat, StatFs, capability,
+};
 use vu_path::Follow;
 use vu_trace::{Abi, Memory, Tid};
 
@@ -424,7 +426,10 @@ fn attribute(call: &Call<'_>, place: &Place, name: usize, wanted: &[u8]) -> Resu
             sys::xattr(host.as_bytes(), wanted, size.min(SIZE_MAX))?
         }
         None => {
-            let value = if name == 0 { list(call, place)? } else { call.layer.get_xattr(&place.name, wanted)? };
+            let value = match name {
+                0 => list_xattr(call, &place.name)?,
+                _ => get_xattr(call, &place.name, wanted)?,
+            };
             if size != 0 && size < value.len() {
                 return Err(Errno::ERANGE);
             }
@@ -435,12 +440,25 @@ fn attribute(call: &Call<'_>, place: &Place, name: usize, wanted: &[u8]) -> Resu
     Ok(Outcome::Done(i64::try_from(length).unwrap_or(i64::MAX)))
 }
 
-fn list(call: &Call<'_>, place: &Place) -> Result<Vec<u8>, Errno> {
-    let terminated = |mut name: Vec<u8>| {
-        name.push(0);
-        name
-    };
-    Ok(call.layer.list_xattr(&place.name)?.into_iter().flat_map(terminated).collect())
+/// An extended attribute of a virtual object, as the caller sees it.
+pub(super) fn get_xattr(call: &Call<'_>, path: &AbsPath, name: &[u8]) -> Result<Vec<u8>, Errno> {
+    let value = call.layer.get_xattr(path, name)?;
+    if is_shown(call, name) { Ok(value) } else { Err(Errno::ENODATA) }
+}
+
+/// The names of those that the caller sees, each with a NUL behind it.
+pub(super) fn list_xattr(call: &Call<'_>, path: &AbsPath) -> Result<Vec<u8>, Errno> {
+    let mut list = Vec::new();
+    for name in call.layer.list_xattr(path)?.into_iter().filter(|name| is_shown(call, name)) {
+        list.extend(name);
+        list.push(0);
+    }
+    Ok(list)
+}
+
+/// Trusted attributes are there for the capable only (`xattr_permission`, `simple_xattr_list`, `fs/xattr.c`).
+fn is_shown(call: &Call<'_>, name: &[u8]) -> bool {
+    !name.starts_with(b"trusted.") || call.task.credentials().is_ok_and(|who| who.has(capability::SYS_ADMIN))
 }
 
 /// The kernel's form of the attributes of a virtual object.

@@ -419,7 +419,7 @@ impl Trees {
                 Ok(())
             }
             false => match fs.set_xattr(file, name, value, flags, caller) {
-                Err(errno) if self.may_keep() && is_for_few(name) && (refused(errno) || errno == Errno::EOPNOTSUPP) => {
+                Err(errno) if self.may_keep() && is_kept(name, errno, caller) => {
                     if flags.contains(XattrFlags::REPLACE) {
                         return Err(Errno::ENODATA);
                     }
@@ -490,6 +490,15 @@ impl Trees {
         self.has_links.store(true, Ordering::Relaxed);
         Ok(())
     }
+}
+
+/// Whether an attribute that the host refused is kept. Who has a virtual identity was judged by that; for all others the host's word counts (`xattr_permission`,
+/// fs/xattr.c), but for what it takes from no ordinary user, as with owners, and what the file system has no room for.
+fn is_kept(name: &[u8], errno: Errno, caller: &dyn Caller) -> bool {
+    let by_anybody = errno == Errno::EOPNOTSUPP || name.starts_with(b"security.");
+    is_for_few(name)
+        && (refused(errno) || errno == Errno::EOPNOTSUPP)
+        && (caller.is_virtual() || by_anybody && !name.starts_with(b"trusted."))
 }
 
 /// Attributes that not everybody may set, and so are kept where the host refuses them (xattr(7)).

@@ -397,6 +397,51 @@ fn attributes_of_users_belong_to_files_and_directories() {
     as_in_a_directory(
         "for f in link fifo dangling; do setfattr -h -n user.x -v 1 $f; setfattr -h -x user.x $f; done; setfattr -n user.x -v 1 file; setfattr -n user.x -v 2 dir; getfattr -h -d file dir link; setfattr -x user.x file; getfattr -d file hard",
     );
+    as_in_a_directory(
+        "chmod 400 file; setfattr -n user.x -v 1 file; setfattr -n trusted.x -v 1 zero dir; setfattr -x trusted.x zero; getfattr -d -m - file zero dir; getfattr -n trusted.x dir; chmod 600 file; setfattr -n user.x -v 1 file; chmod 400 file; setfattr -x user.x file; getfattr -d file",
+    );
+}
+
+#[test]
+fn attributes_of_every_name_are_kept() {
+    let told = "'security.\\udcff\\x7f' b'value'\n'security.a=b' b'value'\n'security.line\\n=x' b'value'\n'security.plain' b'value'\n";
+    says(
+        "cat > $D/names.py << 'END'
+import os, sys
+if sys.argv[1:]:
+    for name in 'security.plain', 'security.a=b', 'security.line\\n=x', b'security.\\xff\\x7f':
+        os.setxattr('zero', name, b'value')
+print(*sorted(f'{ascii(name)} {os.getxattr(\"zero\", name)}' for name in os.listxattr('zero')), sep='\\n')
+END
+        python3 $D/names.py set; cd $D; vuumount $W; vumount -t vufs -o cow $D/up $W; cd $W; python3 $D/names.py; mv zero dir; ln dir/zero .; python3 $D/names.py",
+        &told.repeat(3),
+    );
+}
+
+#[test]
+fn trusted_attributes_are_for_the_capable() {
+    says(
+        "cat > $D/trusted.py << 'END'
+import errno, os
+def told(what, *arguments):
+    try:
+        return what(*arguments)
+    except OSError as error:
+        return errno.errorcode[error.errno]
+os.setresuid(0, 0, 0)
+os.setxattr('zero', 'trusted.x', b'1')
+os.setxattr('dir', 'trusted.y', b'2')
+for uid in 0, 5:
+    os.setresuid(uid, uid, uid)
+    print(uid, os.listxattr('zero'), told(os.getxattr, 'zero', 'trusted.x'), told(os.setxattr, 'zero', 'trusted.x', b'3'), told(os.removexattr, 'dir', 'trusted.y'))
+    directory = os.open('dir', os.O_RDONLY)
+    print(os.listxattr(directory), told(os.getxattr, directory, 'trusted.y'))
+    if uid == 0:
+        os.setxattr('dir', 'trusted.y', b'2')
+END
+        vu_insmod unrealuidgid; python3 $D/trusted.py",
+        "0 ['trusted.x'] b'1' None None\n[] ENODATA\n5 [] ENODATA EPERM EPERM\n[] ENODATA\n",
+    );
 }
 
 #[test]
