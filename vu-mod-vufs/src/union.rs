@@ -78,6 +78,8 @@ pub(crate) struct Trees {
     names: Mutex<()>,
     listings: Listings,
     devices: Devices,
+    /// The whiteout that was made last.
+    whiteout: Mutex<Option<AbsPath>>,
     /// Whether there may be copies of objects with several names in B.
     has_links: AtomicBool,
     /// Whether there may be records of objects with several names in A.

@@ -46,13 +46,16 @@ impl Trees {
     /// # Errors
     /// `ENOENT`; others of stat(2).
     pub(super) fn object(&self, path: &AbsPath) -> Result<Object, Errno> {
-        let place = self.find(path)?;
+        let (place, seen) = self.find_and_stat(path)?;
         let name = match place {
             Place::Nowhere => return Err(Errno::ENOENT),
             Place::Upper => self.in_upper(path),
             Place::Lower => self.in_lower(path),
         };
-        let mut host = self.below.stat(&name)?;
+        let mut host = match seen {
+            Some(stat) => stat,
+            None => self.below.stat(&name)?,
+        };
         let mut record = self.record(path, place, host.ino)?.unwrap_or_default();
         let mut held = name;
         if let Some(link) = self.linked(place, &host, &record) {

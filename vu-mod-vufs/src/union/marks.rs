@@ -145,7 +145,7 @@ impl Trees {
     pub(super) fn hide(&self, path: &AbsPath) -> Result<(), Errno> {
         self.make_container(&path.parent())?;
         let mark = self.mark(path);
-        match self.make_empty(&mark) {
+        match self.make_whiteout(&mark) {
             Ok(()) => {}
             // Marks of what was in a directory of that name: they mean nothing any more when it is hidden.
             Err(Errno::EEXIST) if !self.is_whiteout(path)? => {
@@ -159,6 +159,23 @@ impl Trees {
             Err(errno) => return Err(errno),
         }
         self.cache.forget(path);
+        Ok(())
+    }
+
+    /// One more name of the whiteout made last costs a file system much less than a new file (so does `ovl_whiteout`, fs/overlayfs/dir.c). It is for the
+    /// file system to say that there can be no such name: that one is gone, or a directory of marks by now, or has as many as it can have.
+    fn make_whiteout(&self, name: &AbsPath) -> Result<(), Errno> {
+        let mut last = self.whiteout.lock();
+        if let Some(last) = &*last {
+            match self.below.link(last, name, &self.me) {
+                Err(Errno::EEXIST) => return Err(Errno::EEXIST),
+                Err(_) => {}
+                Ok(()) => return Ok(()),
+            }
+        }
+        self.make_empty(name)?;
+        // A name with this ending may become that of a record, which is not empty.
+        *last = (name.as_bytes().last() != Some(&0x7f)).then(|| name.clone());
         Ok(())
     }
 

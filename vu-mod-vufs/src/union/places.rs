@@ -7,7 +7,7 @@ use std::{
     ops::Bound,
     time::{Duration, Instant},
 };
-use vu_api::{AbsPath, Errno, FileType, Stat};
+use vu_api::{AbsPath, Errno, FileType, Filesystem, Stat};
 
 /// The directory of A that holds what must be remembered.
 pub(super) const MARKS: &[u8] = b".-";
@@ -48,31 +48,42 @@ impl Trees {
     /// # Errors
     /// `EACCES`, `EIO`, … of A.
     pub(crate) fn find(&self, path: &AbsPath) -> Result<Place, Errno> {
+        self.find_by(path, |below, name| below.probe(name)).map(|(place, _)| place)
+    }
+
+    /// The same, and the attributes of what A has under this name: one look tells both.
+    pub(super) fn find_and_stat(&self, path: &AbsPath) -> Result<(Place, Option<Stat>), Errno> {
+        self.find_by(path, |below, name| below.stat(name))
+    }
+
+    /// `look` at what A has; its answer, if A has the object and was asked.
+    fn find_by<T>(
+        &self,
+        path: &AbsPath,
+        look: impl Fn(&dyn Filesystem, &AbsPath) -> Result<T, Errno>,
+    ) -> Result<(Place, Option<T>), Errno> {
         if path.is_root() {
-            return Ok(Place::Upper);
+            return Ok((Place::Upper, None));
         }
         if is_reserved(path) {
-            return Ok(Place::Nowhere);
+            return Ok((Place::Nowhere, None));
         }
         let parent = self.directory(&path.parent())?;
         match parent.upper {
-            Presence::Other => return Ok(Place::Upper),
-            Presence::Directory if self.is_in_upper(path)? => return Ok(Place::Upper),
-            _ => {}
+            Presence::Other => return Ok((Place::Upper, None)),
+            Presence::Directory => match look(&*self.below, &self.in_upper(path)) {
+                Ok(seen) => return Ok((Place::Upper, Some(seen))),
+                Err(Errno::ENOTDIR | Errno::ELOOP) => return Ok((Place::Upper, None)),
+                // A longer path than the host takes is not there.
+                Err(Errno::ENOENT | Errno::ENAMETOOLONG) => {}
+                Err(errno) => return Err(errno),
+            },
+            Presence::Absent => {}
         }
         if !parent.lower || parent.marks && self.is_whiteout(path)? {
-            return Ok(Place::Nowhere);
+            return Ok((Place::Nowhere, None));
         }
-        Ok(Place::Lower)
-    }
-
-    fn is_in_upper(&self, path: &AbsPath) -> Result<bool, Errno> {
-        match self.below.probe(&self.in_upper(path)) {
-            Ok(_) | Err(Errno::ENOTDIR | Errno::ELOOP) => Ok(true),
-            // A longer path than the host takes is not there.
-            Err(Errno::ENOENT | Errno::ENAMETOOLONG) => Ok(false),
-            Err(errno) => Err(errno),
-        }
+        Ok((Place::Lower, None))
     }
 
     /// What is known of a directory; of what is none, that nothing is in it.

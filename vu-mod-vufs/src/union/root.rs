@@ -50,6 +50,7 @@ impl Union {
             names: Default::default(),
             listings: Default::default(),
             devices: Default::default(),
+            whiteout: Default::default(),
             has_links: Default::default(),
             has_shared: Default::default(),
             no_copy_for_attributes: attributes == Attributes::Kept,
