@@ -273,7 +273,7 @@ mod tests {
         sys::stat::{Mode, fstat, mkdirat},
         unistd::{Whence, lseek64},
     };
-    use std::sync::Weak;
+    use std::{os::unix::fs::OpenOptionsExt, sync::Weak};
     use vu_api::Stat;
 
     /// A file known by its inode number.
@@ -366,8 +366,11 @@ mod tests {
         assert!(flags_of(OpenFlags::PATH).contains(OFlag::O_PATH));
         assert!(flags_of(OpenFlags::NONBLOCK).contains(OFlag::O_NONBLOCK));
         assert!(!flags_of(OpenFlags::empty()).intersects(OFlag::O_PATH | OFlag::O_NONBLOCK | OFlag::O_ACCMODE));
-        // What a directory cannot have does not reach the host's open.
-        assert!(!flags_of(OpenFlags::CREAT | OpenFlags::TRUNC | OpenFlags::APPEND).contains(OFlag::O_APPEND));
+        let host = fs::OpenOptions::new().read(true).custom_flags(OFlag::O_APPEND.bits()).open("/").unwrap();
+        let of_host = OFlag::from_bits_retain(fcntl(&host, FcntlArg::F_GETFL).unwrap());
+        assert_eq!(flags_of(OpenFlags::APPEND).contains(OFlag::O_APPEND), of_host.contains(OFlag::O_APPEND));
+        // What makes or cuts off a file does not reach the host's open, which would refuse it for a directory.
+        assert!(!flags_of(OpenFlags::CREAT | OpenFlags::TRUNC).intersects(OFlag::O_APPEND | OFlag::O_ACCMODE));
     }
 
     #[test]
