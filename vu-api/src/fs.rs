@@ -149,6 +149,14 @@ pub trait Filesystem: Send + Sync {
         false
     }
 
+    /// The directories of the host whose entries a directory shows: what is ruled for it (landlock(7)) is ruled for those.
+    fn host_directories(&self, path: &AbsPath) -> Vec<AbsPath> {
+        match self.locate(path, Purpose::List) {
+            Ok(Location::Host(host)) => vec![host],
+            Ok(Location::Own) | Err(_) => Vec::new(),
+        }
+    }
+
     /// Has the host let its user at an object, and at the directories above it, whose modes on the host forbid it: a caller with a virtual identity has been
     /// judged, and may. The modes that are seen stay as they are. Tells whether anything was changed.
     ///

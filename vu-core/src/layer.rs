@@ -370,6 +370,16 @@ impl Filesystem for Layer {
             .is_some_and(|(mount, rest)| mount.shielded("keeps_owners", |fs| Ok(fs.keeps_owners(&rest))) == Ok(true))
     }
 
+    fn host_directories(&self, path: &AbsPath) -> Vec<AbsPath> {
+        let table = self.view.table();
+        match self.route(&table, path).mount {
+            None => self.view.host().host_directories(path),
+            Some((mount, rest)) => {
+                mount.shielded("host_directories", |fs| Ok(fs.host_directories(&rest))).unwrap_or_default()
+            }
+        }
+    }
+
     fn unlock(&self, path: &AbsPath) -> Result<bool, Errno> {
         self.ask("unlock", path, Act::Look, |fs, path| fs.unlock(path))
     }

@@ -16,7 +16,7 @@ use crate::{
     keep::Kept,
     route::Route,
     sys::{self, At, Final, Reach},
-    task::{Cwd, Object, Task, host_name},
+    task::{Cwd, Object, REMOVED, Task, host_name},
     tree::ViewTree,
 };
 use smallvec::SmallVec;
@@ -562,7 +562,32 @@ impl Call<'_> {
             && matches!(kind, Ok(FileType::Regular | FileType::Symlink | FileType::Fifo | FileType::Socket));
         let name = if untagged { self.name_by(&route, host)? } else { return None };
         let same = self.layer.locate(&name, Purpose::Read).ok()? == Location::Host(host.clone());
-        same.then_some(route)
+        // Some objects are called by names that are no paths (a message queue's is `/NAME`); what is removed cannot be looked for.
+        let stat = sys::fstat(fd).ok()?;
+        let object = (stat.st_dev, stat.st_ino);
+        let there = |found: OwnedFd| sys::fstat(found.as_fd()).is_ok_and(|stat| (stat.st_dev, stat.st_ino) == object);
+        let named = stat.st_nlink == 0 || sys::look_at(At::Root, host.as_bytes(), Final::Itself).is_ok_and(there);
+        (same && named).then_some(route)
+    }
+
+    /// The name in the view of what a descriptor of ours stands for, if it is a placeholder.
+    #[must_use]
+    pub(crate) fn placeholder_name(&self, number: i32) -> Option<AbsPath> {
+        let fd = self.task.descriptor(number).ok().filter(|_| self.core.has_virtual_files())?;
+        self.placeholder(fd.as_fd()).filter(|base| !base.removed).map(|base| base.view)
+    }
+
+    /// What the link of a descriptor of a task tells of a file that was removed: the name it had in the view, and that.
+    #[must_use]
+    pub(crate) fn removed_name(&self, task: &Task, number: i32) -> Option<AbsPath> {
+        let fd = task.descriptor(number).ok()?;
+        let Some(base) = self.placeholder(fd.as_fd()) else {
+            let link = sys::read_link(task.proc().ok()?, &format!("fd/{number}")).ok()?;
+            let host = AbsPath::new(link.strip_suffix(REMOVED)?).ok()?;
+            let name = self.name_of(fd.as_fd(), &host)?;
+            return AbsPath::new([name.as_bytes(), REMOVED].concat()).ok();
+        };
+        base.removed.then(|| AbsPath::new([base.view.as_bytes(), REMOVED].concat()).ok())?
     }
 
     fn placeholder(&self, fd: BorrowedFd<'_>) -> Option<Base> {

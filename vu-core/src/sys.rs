@@ -39,7 +39,11 @@ pub enum Final {
 
 /// fcntl(2) commands (`include/uapi/asm-generic/fcntl.h`).
 const F_SETSIG: i32 = 10;
-const F_GETSIG: i32 = 11;
+/// Which signal [`F_SETSIG`] chose.
+pub const F_GETSIG: i32 = 11;
+
+/// The rule of landlock(7) about what lies below a directory (`include/uapi/linux/landlock.h`).
+pub const LANDLOCK_RULE_PATH_BENEATH: u32 = 1;
 
 /// What openat2 knows (`VALID_OPEN_FLAGS`, `include/linux/fcntl.h`).
 pub const VALID_OPEN_FLAGS: i32 = libc::O_ACCMODE
@@ -514,6 +518,20 @@ pub fn is_path_only(fd: BorrowedFd<'_>) -> bool {
 pub fn set_tag(fd: BorrowedFd<'_>, tag: i32) -> Result<(), Errno> {
     // SAFETY: plain numbers.
     check(unsafe { libc::fcntl(fd.as_raw_fd(), F_SETSIG, tag) }.into()).map(drop)
+}
+
+/// Adds to a ruleset that these accesses are allowed below a directory (landlock_add_rule(2)).
+///
+/// # Errors
+/// Those of landlock_add_rule(2).
+pub fn allow_beneath(ruleset: BorrowedFd<'_>, access: u64, directory: BorrowedFd<'_>) -> Result<(), Errno> {
+    let mut rule = access.to_ne_bytes().to_vec();
+    rule.extend_from_slice(&directory.as_raw_fd().to_ne_bytes());
+    // SAFETY: the rule is a `struct landlock_path_beneath_attr`, which is packed.
+    let result = unsafe {
+        libc::syscall(libc::SYS_landlock_add_rule, ruleset.as_raw_fd(), LANDLOCK_RULE_PATH_BENEATH, rule.as_ptr(), 0)
+    };
+    check(result).map(drop)
 }
 
 /// The effective user id of the hypervisor, which never changes it.

@@ -451,12 +451,15 @@ struct Next {
     naming: Naming,
 }
 
+/// What stands behind the name that an object had before it was removed (`d_path`, `fs/d_path.c`).
+pub(crate) const REMOVED: &[u8] = b" (deleted)";
+
 /// A name that `/proc` gives to an object, as a path.
 ///
 /// # Errors
 /// `ENOENT` if the object has none: it was removed, or never had one.
 pub fn host_name(link: Vec<u8>) -> Result<AbsPath, Errno> {
-    if link.ends_with(b" (deleted)") {
+    if link.ends_with(REMOVED) {
         return Err(Errno::ENOENT);
     }
     AbsPath::new(link).map_err(|_| Errno::ENOENT)

@@ -68,6 +68,10 @@ impl Filesystem for Bind {
         self.below.keeps_owners(&self.name_below(path))
     }
 
+    fn host_directories(&self, path: &AbsPath) -> Vec<AbsPath> {
+        self.below.host_directories(&self.name_below(path))
+    }
+
     fn unlock(&self, path: &AbsPath) -> Result<bool, Errno> {
         self.below.unlock(&self.name_below(path))
     }

@@ -157,6 +157,13 @@ impl Trees {
         }
     }
 
+    /// Both sides of it, where they are there.
+    pub(crate) fn host_directories(&self, path: &AbsPath) -> Vec<AbsPath> {
+        let sides = [self.in_upper(path), self.in_lower(path)];
+        let there = |name: &&AbsPath| self.below.stat(name).is_ok_and(|stat| stat.file_type() == FileType::Directory);
+        sides.iter().filter(there).flat_map(|name| self.below.host_directories(name)).collect()
+    }
+
     /// The type and number of what an empty file only stands for.
     fn special(&self, path: &AbsPath, ino: u64) -> Result<Option<(FileType, u64)>, Errno> {
         let record = self.record(path, Place::Upper, ino)?;

@@ -226,7 +226,7 @@ pub fn ioctl(call: &mut Call<'_>) -> Result<Outcome, Errno> {
 }
 
 /// fcntl(2), for a lease or for news of a directory: the signal that tells of it is to be the one that the program chose. Where the kernel keeps that, the tag
-/// of a route may stand (`route.rs`); without it, the description goes by its name on the host.
+/// of a route may stand (`route.rs`); without it, the description goes by its name on the host. Who asks for the signal has chosen none while a tag stands there.
 pub fn fcntl(call: &mut Call<'_>) -> Result<Outcome, Errno> {
     let number = call.int(0);
     if let Ok(fd) = call.task.descriptor(number)
@@ -235,6 +235,9 @@ pub fn fcntl(call: &mut Call<'_>) -> Result<Outcome, Errno> {
         && let Ok(host) = host_name(sys::read_link(call.task.proc()?, &format!("fd/{number}"))?)
         && call.core.routes.find(tag, &host).is_some()
     {
+        if call.int(1) == sys::F_GETSIG {
+            return Ok(Outcome::Done(0));
+        }
         sys::set_tag(fd.as_fd(), 0)?;
     }
     Ok(Outcome::Host)

@@ -2,7 +2,7 @@
 //!
 //! They are intercepted only in processes that have made an AF_UNIX socket for datagrams: on all other sockets no path can stand there.
 
-use super::sockets::{Told, short_name, tells_names, unix_address, unix_path};
+use super::sockets::{Told, no_socket, short_name, tells_names, unix_address, unix_path};
 use crate::{
     call::{Call, Outcome},
     debug::Tag,
@@ -138,8 +138,7 @@ fn exchanged(call: &Call<'_>, header: u64) -> Result<Option<(Argument, Option<Ow
         Meaning::Place(place) if place.native => return Ok(None),
         Meaning::Place(place) => place,
     };
-    // No mount keeps sockets of its own.
-    let name = place.host().ok_or(Errno::ECONNREFUSED)?;
+    let name = place.host().ok_or_else(|| no_socket(&place))?;
     call.debug(Tag::Network, format_args!("a message to the socket {}: the host's {name}", place.name));
     let (name, held) = short_name(name)?;
     let (address, length) = unix_address(&name);

@@ -9,6 +9,7 @@ pub mod dirs;
 pub mod exec;
 pub mod fds;
 pub mod identity;
+pub mod landlock;
 pub mod messages;
 pub mod mounts;
 pub mod open;

@@ -158,6 +158,9 @@ fn open_at(call: &Call<'_>, request: &Request) -> Result<Outcome, Errno> {
             status => status,
         }
     {
+        if place.must_be_dir || flags.contains(OpenFlags::DIRECTORY) {
+            return Err(Errno::ENOTDIR);
+        }
         sys::set_status_flags(fd.as_fd(), flags.bits())?;
         return Ok(install(fd, flags));
     }

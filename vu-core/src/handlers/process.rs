@@ -51,12 +51,3 @@ pub fn umask(call: &mut Call<'_>) -> Result<Outcome, Errno> {
     call.task.fs().set_umask(call.uint(0) & 0o777);
     Ok(Outcome::Host)
 }
-
-/// landlock_restrict_self(2): what the rules forbid the task, the hypervisor is not to do for it. They may be given to all threads of the process.
-pub fn landlock_restrict_self(call: &mut Call<'_>) -> Result<Outcome, Errno> {
-    let process = call.task.process.id;
-    for task in call.core.tasks.all().into_iter().filter(|task| task.process.id == process) {
-        task.set_apart();
-    }
-    Ok(Outcome::Host)
-}

@@ -13,7 +13,7 @@ use crate::{
 use std::os::fd::AsFd;
 use vu_api::{AbsPath, AccessMode, Caller, Errno, FileType, Filesystem, Location, Purpose};
 use vu_path::{EmptyPath, Follow};
-use vu_trace::{Abi, Argument, Finish};
+use vu_trace::{Abi, Argument, Finish, Memory};
 
 /// A path argument of a call: where it stands, and what it means.
 pub(super) struct Meant {
@@ -48,12 +48,14 @@ pub fn paths(call: &mut Call<'_>) -> Result<Outcome, Errno> {
         // A path that is NULL means no path, where that is allowed; elsewhere the kernel says EFAULT.
         if call.arg(argument.index) == 0 && !is_link_or_rename(name) {
             if let Some(dirfd) = argument.dirfd
-                && argument.purpose == Purpose::Change
+                && means_descriptor(call, name)
                 // The kernel takes no O_PATH there (`do_utimes_fd`, `fs/utimes.c`).
                 && call.task.descriptor(call.int(dirfd)).is_ok_and(|fd| !sys::is_path_only(fd.as_fd()))
             {
-                call.may_change_descriptor(call.int(dirfd))?;
-                meant.extend(by_descriptor(call, argument.index, dirfd)?);
+                if argument.purpose == Purpose::Change {
+                    call.may_change_descriptor(call.int(dirfd))?;
+                }
+                meant.extend(by_descriptor(call, name, argument.purpose, argument.index, dirfd)?);
             }
             continue;
         }
@@ -72,10 +74,15 @@ pub fn paths(call: &mut Call<'_>) -> Result<Outcome, Errno> {
         let mut meaning = call
             .meaning(&PathArg::at(dirfd, text.clone(), argument.follow), need)
             .map_err(|errno| on_the_way(call, name, &meant).unwrap_or(errno))?;
-        if text.is_empty() && argument.purpose == Purpose::Change {
-            call.may_change_descriptor(dirfd)?;
+        if text.is_empty() && (argument.purpose == Purpose::Change || needs_open_file(name)) {
+            if needs_open_file(name) && call.task.descriptor(dirfd).is_ok_and(|fd| sys::is_path_only(fd.as_fd())) {
+                return Err(Errno::EBADF);
+            }
+            if argument.purpose == Purpose::Change {
+                call.may_change_descriptor(dirfd)?;
+            }
             if let Some(at) = argument.dirfd
-                && let Some(of_mount) = by_descriptor(call, argument.index, at)?
+                && let Some(of_mount) = by_descriptor(call, name, argument.purpose, argument.index, at)?
             {
                 meant.push(of_mount);
                 continue;
@@ -204,11 +211,21 @@ fn kernel_refuses(call: &Call<'_>, name: &str) -> bool {
         "linkat" => has_other(4, libc::AT_EMPTY_PATH | libc::AT_SYMLINK_FOLLOW),
         "fchmodat2" => has_other(3, link_flags),
         "fchownat" => has_other(4, link_flags),
-        "utimensat" => has_other(3, link_flags),
+        "utimensat" => has_other(3, link_flags) || changes_no_time(call),
         // Only root may.
         "acct" | "swapon" | "swapoff" => sys::effective_uid() != 0,
         _ => false,
     }
+}
+
+/// Whether utimensat(2) is to leave both times as they are: then nothing is looked up (`do_utimes`, `fs/utimes.c`).
+fn changes_no_time(call: &Call<'_>) -> bool {
+    let mut times = [0; 32];
+    call.core.has_virtual_files()
+        && call.abi == Abi::X86_64
+        && call.arg(2) != 0
+        && call.memory().read(call.arg(2), &mut times).is_ok()
+        && [8, 24].iter().all(|&at| times[at..at + 8] == libc::UTIME_OMIT.to_ne_bytes())
 }
 
 /// A place that is the view's alone, with nothing in it.
@@ -271,11 +288,38 @@ fn into_mount(call: &Call<'_>, from: &Meant, to: &mut Meant) -> Result<Option<Ab
     Ok(Some(made))
 }
 
-/// What a call on a descriptor alone means, if the kernel would change another object.
-fn by_descriptor(call: &Call<'_>, index: usize, dirfd: usize) -> Result<Option<Meant>, Errno> {
-    let Some(name) = call.changed_by_name(call.int(dirfd))? else { return Ok(None) };
-    let meaning = Meaning::Place(of_mount(name));
+/// What a call on a descriptor alone means, if the kernel would take another object.
+fn by_descriptor(
+    call: &Call<'_>,
+    name: &str,
+    purpose: Purpose,
+    index: usize,
+    dirfd: usize,
+) -> Result<Option<Meant>, Errno> {
+    let object = match purpose {
+        Purpose::Change => call.changed_by_name(call.int(dirfd))?,
+        // An open file tells its own attributes, a placeholder does not.
+        _ => call.placeholder_name(call.int(dirfd)),
+    };
+    let Some(object) = object else { return Ok(None) };
+    let meaning = Meaning::Place(placed(call, name, Follow::Never, of_mount(object))?);
     Ok(Some(Meant { index, dirfd: Some(dirfd), entry: false, text: Vec::new(), meaning }))
+}
+
+/// Whether NULL in place of a path stands for the descriptor before it; elsewhere it is EFAULT (`do_utimes`, `fs/utimes.c`; `getname_maybe_null`, `fs/namei.c`).
+fn means_descriptor(call: &Call<'_>, name: &str) -> bool {
+    match name {
+        "futimesat" => true,
+        "utimensat" | "utimensat_time64" => call.int(3) == 0,
+        "setxattrat" | "getxattrat" | "listxattrat" | "removexattrat" => call.int(2) & libc::AT_EMPTY_PATH != 0,
+        "file_getattr" | "file_setattr" => call.int(4) & libc::AT_EMPTY_PATH != 0,
+        _ => false,
+    }
+}
+
+/// Whether a descriptor that is meant by an empty path must be open, and not as a name only (`path_setxattrat`, `fs/xattr.c`; `file_setattr`, `fs/file_attr.c`).
+fn needs_open_file(name: &str) -> bool {
+    matches!(name, "setxattrat" | "getxattrat" | "listxattrat" | "removexattrat" | "file_getattr" | "file_setattr")
 }
 
 /// The same of what is changed by the magic link of a descriptor, as the C library does it where the kernel has no call of its own.

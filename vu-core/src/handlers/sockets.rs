@@ -5,7 +5,7 @@ use crate::{
     debug::Tag,
     handlers::ownership::adopt,
     layer::Layer,
-    resolve::{Meaning, Need, PathArg},
+    resolve::{Meaning, Need, PathArg, Place},
     socket_names::SocketNames,
     sys::{self, At, End, Final},
     table,
@@ -269,8 +269,7 @@ fn address(call: &Call<'_>, index: usize, follow: Follow, sleeps: bool) -> Resul
         return Err(Errno::EADDRINUSE);
     }
     let Some(name) = place.host() else {
-        // No mount keeps sockets of its own.
-        return Err(if binds { Errno::EPERM } else { Errno::ECONNREFUSED });
+        return Err(if binds { Errno::EPERM } else { no_socket(&place) });
     };
     call.debug(Tag::Network, format_args!("the socket {}: the host's {name}", place.name));
     let (name, held) = short_name(name)?;
@@ -297,6 +296,11 @@ fn address(call: &Call<'_>, index: usize, follow: Follow, sleeps: bool) -> Resul
             result
         })),
     ))
+}
+
+/// Why nobody is reached by the name of an object of a mount's own: no mount keeps sockets (`unix_find_bsd`, `net/unix/af_unix.c`).
+pub(super) fn no_socket(place: &Place) -> Errno {
+    if place.found { Errno::ECONNREFUSED } else { Errno::ENOENT }
 }
 
 /// Whether descriptor argument 0 is an AF_UNIX socket.

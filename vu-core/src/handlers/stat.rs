@@ -6,7 +6,7 @@ use crate::{
     identity,
     resolve::{Meaning, Need, PathArg, Place},
     sys,
-    task::host_name,
+    task::{Task, host_name},
     view::Mount,
 };
 use std::{os::fd::AsFd, sync::Arc};
@@ -292,7 +292,7 @@ fn read_link_at(call: &Call<'_>, dirfd: i32, path_index: usize) -> Result<Outcom
         Meaning::Kernel => return Ok(Outcome::Host),
         Meaning::Place(place) => place,
     };
-    let target = match place.host().map(|host| magic_name(call, host)) {
+    let target = match place.host().map(|host| removed_name(call, host).or_else(|| magic_name(call, host))) {
         Some(Some(name)) => {
             // As seen from the reader's root (`d_path`, `fs/d_path.c`).
             let root = call.task.fs().root.read().clone();
@@ -312,20 +312,38 @@ fn read_link_at(call: &Call<'_>, dirfd: i32, path_index: usize) -> Result<Outcom
     Ok(Outcome::Done(i64::try_from(length).unwrap_or(i64::MAX)))
 }
 
-/// What a magic link of `/proc` reads as in the view, if not as on the host.
-pub(crate) fn magic_name(call: &Call<'_>, link: &AbsPath) -> Option<AbsPath> {
+/// The task of a magic link of `/proc`, and the names that follow it.
+fn task_and_link<'a>(call: &Call<'_>, link: &'a AbsPath) -> Option<(Arc<Task>, Vec<&'a [u8]>)> {
     let mut names: Vec<&[u8]> = link.components().collect();
     if names.first() != Some(&&b"proc"[..]) {
         return None;
     }
-    let number = |text: &[u8]| std::str::from_utf8(text).ok()?.parse::<i32>().ok();
     let mut tid = number(names.get(1)?)?;
     if names.get(2) == Some(&&b"task"[..]) {
         tid = number(names.get(3)?)?;
         names.drain(1..3);
     }
-    let task = call.core.tasks.get(Tid(tid))?;
-    match names.get(2..)? {
+    names.drain(..2);
+    Some((call.core.tasks.get(Tid(tid))?, names))
+}
+
+fn number(text: &[u8]) -> Option<i32> {
+    std::str::from_utf8(text).ok()?.parse().ok()
+}
+
+/// What the magic link of a file that was removed reads as in the view. It is no name of anything.
+fn removed_name(call: &Call<'_>, link: &AbsPath) -> Option<AbsPath> {
+    let (task, names) = task_and_link(call, link)?;
+    match &names[..] {
+        [b"fd", fd] => call.removed_name(&task, number(fd)?),
+        _ => None,
+    }
+}
+
+/// What a magic link of `/proc` reads as in the view, if not as on the host.
+pub(crate) fn magic_name(call: &Call<'_>, link: &AbsPath) -> Option<AbsPath> {
+    let (task, names) = task_and_link(call, link)?;
+    match &names[..] {
         [b"cwd"] => {
             let host = host_name(sys::read_link(task.proc().ok()?, "cwd").ok()?);
             match host {

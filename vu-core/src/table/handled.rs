@@ -8,7 +8,7 @@ use super::{
     Row,
     Tier::{Attribute, Base, Descriptor, Message, SocketName},
 };
-use crate::handlers::{control, dirs, exec, fds, messages, mounts, open, process, rewrite, sockets, stat};
+use crate::handlers::{control, dirs, exec, fds, landlock, messages, mounts, open, process, rewrite, sockets, stat};
 use vu_api::control::CONTROL_SYSCALL;
 use vu_trace::filter::When;
 
@@ -148,7 +148,8 @@ pub(super) const NAMESPACES: &[Row] = &[
     Row::path(272, "unshare", &[CloneFlags], process::unshare).i386(310).always(),
     Row::path(308, "setns", &[Fd, CloneFlags], process::setns).i386(346).always(),
     Row::path(95, "umask", &[Mode], process::umask).i386(60).always(),
-    Row::each(Base, 446, "landlock_restrict_self", &[Fd, Hex], process::landlock_restrict_self).i386(446),
+    Row::path(445, "landlock_add_rule", &[Fd, Int, Pointer, Hex], landlock::add_rule).i386(445).always(),
+    Row::each(Base, 446, "landlock_restrict_self", &[Fd, Hex], landlock::restrict_self).i386(446),
     Row::path(203, "sched_setaffinity", &[Int, Size, Pointer], process::affinity)
         .i386(241)
         .when(When::ArgumentNotZero(0)),
@@ -157,8 +158,9 @@ pub(super) const NAMESPACES: &[Row] = &[
         .when(When::ArgumentNotZero(0)),
 ];
 
-/// Those that have signals sent which `F_SETSIG` chooses (fcntl(2)).
-const SIGNALLING: &[u32] = &[libc::F_SETLEASE.cast_unsigned(), libc::F_NOTIFY.cast_unsigned()];
+/// Those that have signals sent which `F_SETSIG` chooses, and that which tells the choice (fcntl(2)).
+const SIGNALLING: &[u32] =
+    &[libc::F_SETLEASE.cast_unsigned(), libc::F_NOTIFY.cast_unsigned(), crate::sys::F_GETSIG.cast_unsigned()];
 
 pub(super) const CONTROLS: &[Row] = &[
     Row::path(72, "fcntl", &[Fd, Int, Hex], fds::fcntl).i386(55).when(When::ArgumentIn(1, SIGNALLING)),

@@ -170,7 +170,6 @@ pub(super) const PROCESSES: &[Row] = &[
     Row::host(135, "personality", "attributes of the caller itself, kept by the kernel"),
     Row::host(317, "seccomp", "a filter of the program stands beside umvu's; the stricter verdict wins"),
     Row::host(444, "landlock_create_ruleset", "rules about the host's files, named by real descriptors"),
-    Row::host(445, "landlock_add_rule", "rules about the host's files, named by real descriptors"),
     Row::host(335, "uretprobe", "only for code that the kernel itself puts into a process"),
     Row::host(336, "uprobe", "only for code that the kernel itself puts into a process"),
     Row::host(97, "getrlimit", LIMITS),

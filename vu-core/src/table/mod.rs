@@ -183,7 +183,7 @@ pub const GROUPS: &[Group] = &[
     Group { title: "Namespaces", rows: handled::NAMESPACES },
     Group { title: "Descriptors of virtual files", rows: handled::DESCRIPTORS },
     Group {
-        title: "Signals about files: F_SETLEASE and F_NOTIFY (all else of fcntl is the kernel's)",
+        title: "Signals about files: F_SETLEASE, F_NOTIFY and F_GETSIG (all else of fcntl is the kernel's)",
         rows: handled::CONTROLS,
     },
     Group { title: "Calls that only i386 has", rows: i386::ROWS },

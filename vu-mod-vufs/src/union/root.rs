@@ -96,6 +96,10 @@ impl Filesystem for Union {
         self.trees.below.keeps_owners(&name)
     }
 
+    fn host_directories(&self, path: &AbsPath) -> Vec<AbsPath> {
+        self.trees.host_directories(path)
+    }
+
     fn unlock(&self, path: &AbsPath) -> Result<bool, Errno> {
         self.trees.unlock(path)
     }

@@ -123,6 +123,12 @@ fn odd_arguments_and_signals_about_files() {
     differential_with("sh", &format!("mkdir odd && \"$P{}\" \"$W/odd\"", program.display()), Compare::Output);
 }
 
+#[test]
+fn what_descriptors_addresses_and_rules_name() {
+    let program = helper("by_descriptor", Flavour::Dynamic);
+    differential_with("sh", &format!("cd \"$W\" && \"$P{}\"", program.display()), Compare::Output);
+}
+
 /// Names of AF_UNIX sockets in addresses and message headers, and descriptors that are passed.
 fn messages(flavour: Flavour) {
     let program = helper("messages", flavour);

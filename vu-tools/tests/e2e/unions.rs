@@ -51,6 +51,11 @@ fn what_is_done_on_behalf_of_a_process() {
 }
 
 #[test]
+fn what_a_descriptor_an_address_or_a_rule_names() {
+    as_in_a_directory(helper("by_descriptor", Flavour::Dynamic).to_str().unwrap());
+}
+
+#[test]
 fn removing() {
     as_in_a_directory(
         "mkdir gone; cd gone; rmdir ../gone; ls -a; stat -c '%F %h' . ./; [ -d . ] && echo there; mkdir x; touch y; ls ./x; cd .; echo $?; cd ..; ls -d gone; mkdir dir/g; cd dir/g; rm -r ../../dir; ls; stat -c %F .; echo *; find .; echo $?",
