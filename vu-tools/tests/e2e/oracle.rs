@@ -7,7 +7,7 @@ use proptest::{prelude::*, test_runner::Config};
 use std::process::Command;
 
 /// The lower tree.
-const LOWER: &str = "mkdir -p a/d a/e/deep b c && echo one > a/x && echo two > a/d/p && echo three > b/x && echo file > f && echo linked > g && ln g h && ln g b/h && ln -s a l && ln -s nowhere s && mkfifo q && chmod 640 a/x && chmod 700 b && setfattr -n user.x -v old f && setfattr -n system.posix_acl_access -v 0x0200000001000600ffffffff020007000300000004000400ffffffff10000400ffffffff20000400ffffffff a/d/p && setfattr -n system.posix_acl_default -v 0x0200000001000700ffffffff020007000300000004000500ffffffff10000700ffffffff20000000ffffffff a/e && touch -d @7 a/x b/x b f s";
+const LOWER: &str = "mkdir -p a/d a/e/deep b c && echo one > a/x && echo two > a/d/p && echo three > b/x && echo file > f && echo linked > g && ln g h && ln g b/h && ln -s a l && ln -s nowhere s && mkfifo q && chmod 640 a/x && chmod 700 b && setfattr -n user.x -v old f && setfattr -n system.posix_acl_access -v 0x0200000001000600ffffffff020007000000000004000400ffffffff10000400ffffffff20000400ffffffff a/d/p && setfattr -n system.posix_acl_default -v 0x0200000001000700ffffffff020007000000000004000500ffffffff10000700ffffffff20000000ffffffff a/e && touch -d @7 a/x b/x b f s";
 
 /// Runs operations in what they are compared with, and in a view, in a mount namespace of their own. What they print is told apart by lines of `===`.
 const BOTH: &str = r#"
