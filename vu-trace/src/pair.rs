@@ -9,11 +9,8 @@
 //! descriptor, and the call would fail with `EINTR` (`seccomp_notify_addfd`, `kernel/seccomp.c`). So when the second is not needed any more, the first leaves it the
 //! next call, and waits itself until the second has that.
 
-use crate::ptrace::Tid;
-use nix::{
-    sched::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity},
-    unistd::Pid,
-};
+use crate::{ptrace::Tid, seat};
+use nix::sched::{CpuSet, sched_getcpu};
 use parking_lot::{Condvar, Mutex};
 use std::{
     sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
@@ -129,8 +126,8 @@ impl Pair {
 pub(crate) struct Part<'a> {
     pair: &'a Pair,
     role: Role,
-    /// Where it may run, while it is bound to a core.
-    unbound: Option<CpuSet>,
+    /// To its core of the pair.
+    bound: bool,
     last: Option<Tid>,
     score: u32,
     calls: u32,
@@ -138,16 +135,14 @@ pub(crate) struct Part<'a> {
 
 impl<'a> Part<'a> {
     pub(crate) fn new(pair: &'a Pair, role: Role) -> Part<'a> {
-        Part { pair, role, unbound: None, last: None, score: 0, calls: 0 }
+        Part { pair, role, bound: false, last: None, score: 0, calls: 0 }
     }
 
     /// Before it receives: the second one waits until it is needed. False if it never will be.
     pub(crate) fn ready(&mut self) -> bool {
-        let active = self.pair.is_active();
-        if active != self.unbound.is_some() {
-            self.bind(active);
-        }
         if self.role == Role::First {
+            let active = self.pair.is_active();
+            self.bind(active);
             if !active {
                 self.pair.let_the_second_leave();
             }
@@ -168,9 +163,7 @@ impl<'a> Part<'a> {
                 self.pair.called.wait(&mut sleep);
             }
         }
-        if self.unbound.is_none() {
-            self.bind(true);
-        }
+        self.bind(true);
         true
     }
 
@@ -184,7 +177,7 @@ impl<'a> Part<'a> {
     /// It has received a call, after so long. True if the second thread is to be started.
     pub(crate) fn received(&mut self, caller: Tid, after: Duration) -> bool {
         let waited = self.last.replace(caller) != Some(caller) && after < AT_ONCE;
-        if self.unbound.is_some() {
+        if self.bound {
             self.look_at_the_other();
             return false;
         }
@@ -212,35 +205,32 @@ impl<'a> Part<'a> {
     }
 
     fn bind(&mut self, bound: bool) {
-        self.calls = 0;
-        let this = Pid::from_raw(0);
-        if !bound {
-            if let Some(before) = self.unbound.take() {
-                let _ = sched_setaffinity(this, &before);
-            }
+        if bound == self.bound {
             return;
         }
-        let core = self.pair.cores[self.role as usize].load(Ordering::SeqCst);
-        let Ok(before) = sched_getaffinity(this) else { return };
-        let mut one = CpuSet::new();
-        if one.set(core).is_ok() && sched_setaffinity(this, &one).is_ok() {
-            self.unbound = Some(before);
+        self.calls = 0;
+        if bound {
+            self.bound = seat::bind_to(self.pair.cores[self.role as usize].load(Ordering::SeqCst));
+        } else {
+            seat::unbind();
+            self.bound = false;
         }
     }
 }
 
 /// The core of this thread, and another one on which it may run.
 fn two_cores() -> Option<(usize, usize)> {
-    let allowed = sched_getaffinity(Pid::from_raw(0)).ok()?;
     let own = sched_getcpu().ok()?;
     let count = CpuSet::count();
-    let other = (1..count).map(|step| (own + step) % count).find(|&core| allowed.is_set(core).unwrap_or(false))?;
+    let other =
+        (1..count).map(|step| (own + step) % count).find(|&core| seat::ALLOWED.is_set(core).unwrap_or(false))?;
     Some((own, other))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nix::{sched::sched_getaffinity, unistd::Pid};
     use std::{sync::Arc, thread};
 
     const LONG: Duration = Duration::from_millis(1);

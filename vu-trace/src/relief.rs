@@ -31,6 +31,13 @@ pub(crate) struct Post {
     caller: Mutex<Option<Caller>>,
 }
 
+impl Post {
+    /// Which listener has the call that its thread is at.
+    pub(crate) fn listener(&self) -> Option<Arc<Listener>> {
+        self.caller.lock().as_ref().map(|caller| caller.listener.clone())
+    }
+}
+
 /// Who waits for a listener's answer.
 #[derive(Clone)]
 pub(crate) struct Caller {

@@ -20,13 +20,14 @@ const PAUSE: u32 = 8;
 const LONGEST_PAUSE: u32 = 1024;
 
 /// Where the hypervisor may run, as it was started.
-static ALLOWED: LazyLock<CpuSet> = LazyLock::new(|| sched_getaffinity(Pid::from_raw(0)).unwrap_or_default());
+pub(crate) static ALLOWED: LazyLock<CpuSet> = LazyLock::new(|| sched_getaffinity(Pid::from_raw(0)).unwrap_or_default());
 
 /// Starts a thread that may run wherever the hypervisor may, though its maker is bound to a core. False if there can be no more.
 pub(crate) fn start(name: &str, stack: usize, run: impl FnOnce() + Send + 'static) -> bool {
-    let allowed = *ALLOWED;
+    // Looked at before it is too late.
+    LazyLock::force(&ALLOWED);
     let run = move || {
-        confine(&allowed);
+        unbind();
         run();
     };
     thread::Builder::new().name(name.into()).stack_size(stack).spawn(run).is_ok()
@@ -83,13 +84,12 @@ impl Seat {
     }
 
     fn bind(&mut self) {
-        let mut here = CpuSet::new();
-        self.bound = sched_getcpu().is_ok_and(|core| here.set(core).is_ok() && confine(&here));
+        self.bound = sched_getcpu().is_ok_and(bind_to);
     }
 
     fn release(&mut self) {
         self.bound = false;
-        confine(&ALLOWED);
+        unbind();
     }
 
     fn waited(&self) -> Option<u64> {
@@ -99,9 +99,15 @@ impl Seat {
     }
 }
 
-/// Has the calling thread run on these cores; false if it may not.
-fn confine(cores: &CpuSet) -> bool {
-    sched_setaffinity(Pid::from_raw(0), cores).is_ok()
+/// Has the calling thread run on this core only; false if it may not.
+pub(crate) fn bind_to(core: usize) -> bool {
+    let mut one = CpuSet::new();
+    one.set(core).is_ok() && sched_setaffinity(Pid::from_raw(0), &one).is_ok()
+}
+
+/// Has the calling thread run wherever the hypervisor may.
+pub(crate) fn unbind() {
+    let _ = sched_setaffinity(Pid::from_raw(0), &ALLOWED);
 }
 
 #[cfg(test)]

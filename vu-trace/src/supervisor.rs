@@ -174,16 +174,13 @@ impl<H: Hypervisor> Shared<H> {
 
     fn run_shared(self: &Arc<Self>, pool: &Arc<Pool>) {
         let (shared, served) = (self.clone(), pool.clone());
-        // Which listener has the call that its thread is at.
-        let current: Arc<Mutex<Option<Served>>> = Arc::default();
-        let at = current.clone();
         let post = self.relief.post(move |post, since| {
-            let (shared, served, at) = (shared.clone(), served.clone(), at.lock().clone());
+            let (shared, served, at) = (shared.clone(), served.clone(), post.listener());
             spawn(move || {
                 if shared.relief.takes_over(&post, since) {
                     drop(post);
-                    if let Some((key, listener)) = at {
-                        served.rearm(key, &listener);
+                    if let Some(listener) = at {
+                        served.rearm_late(&listener);
                     }
                     shared.run_shared(&served);
                 }
@@ -193,13 +190,11 @@ impl<H: Hypervisor> Shared<H> {
             let Some((key, listener)) = pool.wait() else { continue };
             match listener.receive() {
                 Received::Call(notification) => {
-                    *current.lock() = Some((key, listener.clone()));
                     self.relief.begins(&post, Some(caller(&listener, &notification)));
                     self.decide(&listener, &notification);
                     if !self.relief.ends(&post) {
                         return;
                     }
-                    *current.lock() = None;
                 }
                 Received::Nothing => {}
                 Received::Ended => {
@@ -239,9 +234,6 @@ impl<H: Hypervisor> Shared<H> {
 fn caller(listener: &Arc<Listener>, notification: &Notification) -> Caller {
     Caller { tid: notification.tid, listener: listener.clone(), id: notification.id }
 }
-
-/// A listener among those that are served together, and its number there.
-type Served = (u64, Arc<Listener>);
 
 /// Listeners that are served together. One that has a call is given to one thread, and to no other before that has dealt with it.
 struct Pool {
@@ -288,6 +280,14 @@ impl Pool {
 
     fn rearm(&self, key: u64, listener: &Listener) {
         let _ = self.control(libc::EPOLL_CTL_MOD, key, listener);
+    }
+
+    /// The same of one whose thread is at its call for too long.
+    fn rearm_late(&self, listener: &Arc<Listener>) {
+        let key = self.listeners.lock().1.iter().find(|(_, known)| Arc::ptr_eq(known, listener)).map(|(&key, _)| key);
+        if let Some(key) = key {
+            self.rearm(key, listener);
+        }
     }
 
     /// The next listener that has a call, or has ended.
