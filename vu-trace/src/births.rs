@@ -206,7 +206,10 @@ impl<H: Hypervisor> Tracer<H> {
         self.debug_renamed(former, process);
         self.publish(process);
         self.rename(&stopped, naming)?;
-        if self.debuggee(process).is_some_and(|debuggee| debuggee.has_option(libc::PTRACE_O_TRACEEXEC)) {
+        self.execs.over(former);
+        if self.debuggee(process).is_some_and(Debuggee::is_met_behind_exec) {
+            self.resume(stopped);
+        } else if self.debuggee(process).is_some_and(|debuggee| debuggee.has_option(libc::PTRACE_O_TRACEEXEC)) {
             self.hold(stopped, Kind::Event(libc::PTRACE_EVENT_EXEC));
         } else {
             self.trap_exec(process);
@@ -219,6 +222,7 @@ impl<H: Hypervisor> Tracer<H> {
         let killed = libc::WIFSIGNALED(status) && libc::WTERMSIG(status) == libc::SIGKILL;
         self.newborn.remove(&tid);
         self.passing.take(tid);
+        self.execs.over(tid);
         self.debugger_ended(tid);
         let Some(thread) = self.threads.remove(&tid) else {
             self.stillborn.insert(tid, Instant::now());

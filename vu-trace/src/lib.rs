@@ -22,6 +22,7 @@ mod debugger;
 mod deciders;
 mod doorbell;
 mod exec;
+mod execs;
 mod fence;
 pub mod filter;
 mod filters;

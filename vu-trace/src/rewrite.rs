@@ -155,10 +155,8 @@ impl<H: Hypervisor> Tracer<H> {
 
     /// Whether a call, if it succeeds, does away with the memory of the process, which is nobody else's.
     fn is_about_to_vanish(&self, tid: Tid, abi: Abi, nr: i64) -> bool {
-        let numbers = abi.numbers();
         let process = self.threads.get(&tid).and_then(|thread| self.processes.get(&thread.process));
-        [numbers.execve, numbers.execveat].contains(&nr)
-            && process.is_some_and(|process| process.threads == 1 && process.space.is_unshared())
+        abi.numbers().executes(nr) && process.is_some_and(|process| process.threads == 1 && process.space.is_unshared())
     }
 
     fn place_arguments(

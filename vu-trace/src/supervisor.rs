@@ -10,6 +10,7 @@
 use crate::{
     Listener, Received,
     doorbell::{Doorbell, Request},
+    execs::Execs,
     memory,
     notify::Notification,
     pair::{Pair, Part, Role},
@@ -69,6 +70,7 @@ struct Shared<H> {
     hypervisor: Arc<H>,
     doorbell: Arc<Doorbell>,
     passing: Arc<Passing>,
+    execs: Arc<Execs>,
     own_threads: AtomicUsize,
     pool: Mutex<Option<Arc<Pool>>>,
     relief: Arc<Relief>,
@@ -82,10 +84,19 @@ impl<H: Hypervisor> Supervisors<H> {
         hypervisor: Arc<H>,
         doorbell: Arc<Doorbell>,
         passing: Arc<Passing>,
+        execs: Arc<Execs>,
         relief: Arc<Relief>,
     ) -> Supervisors<H> {
         let own_threads = AtomicUsize::new(if tells_the_end() { OWN_THREADS } else { OWN_THREADS_OLD });
-        Supervisors(Arc::new(Shared { hypervisor, doorbell, passing, own_threads, pool: Mutex::new(None), relief }))
+        Supervisors(Arc::new(Shared {
+            hypervisor,
+            doorbell,
+            passing,
+            execs,
+            own_threads,
+            pool: Mutex::new(None),
+            relief,
+        }))
     }
 
     /// Has a listener served until no process uses it any more.
@@ -214,6 +225,7 @@ impl<H: Hypervisor> Shared<H> {
         let Some(abi) = abi else {
             return listener.answer(id, Errno::ENOSYS.as_result());
         };
+        self.execs.calls(tid, abi, nr);
         let instead = |answered| {
             self.doorbell.ring(Request::Instead { tid, listener: listener.clone(), id, answered });
         };

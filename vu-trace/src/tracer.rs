@@ -10,6 +10,7 @@ use crate::{
     debugger::{self, Debuggee, Debuggers, Kind, Wait, Waits},
     deciders::{Deciders, Deciding},
     doorbell::{Doorbell, Request},
+    execs::Execs,
     fence::{self, Fenced},
     filters::{Filter, Required},
     inject::Injection,
@@ -148,6 +149,7 @@ pub(crate) struct Tracer<H> {
     pub deciders: Deciders<H>,
     pub doorbell: Arc<Doorbell>,
     pub passing: Arc<Passing>,
+    pub execs: Arc<Execs>,
     pub required: Arc<Required>,
     /// How many of the required filters all threads were told of.
     pub spread: usize,
@@ -176,8 +178,10 @@ impl<H: Hypervisor> Tracer<H> {
         on_farewell: Box<dyn FnMut()>,
     ) -> Tracer<H> {
         let passing = Arc::new(Passing::default());
+        let execs = Arc::new(Execs::default());
         let relief = Arc::new(Relief::default());
-        let supervisors = Supervisors::new(hypervisor.clone(), doorbell.clone(), passing.clone(), relief.clone());
+        let supervisors =
+            Supervisors::new(hypervisor.clone(), doorbell.clone(), passing.clone(), execs.clone(), relief.clone());
         let deciders = Deciders::new(hypervisor.clone(), doorbell.clone(), relief);
         Tracer {
             hypervisor,
@@ -185,6 +189,7 @@ impl<H: Hypervisor> Tracer<H> {
             deciders,
             doorbell,
             passing,
+            execs,
             required,
             spread: 0,
             cookie,
@@ -399,6 +404,11 @@ impl<H: Hypervisor> Tracer<H> {
         {
             return self.bring_up_to_date(stopped);
         }
+        if group.is_none() && self.threads.get(&tid).is_some_and(|thread| matches!(thread.phase, Phase::Reissuing(_))) {
+            // In the midst of a call: a debugger sees it behind that. A stop that is still asked for is asked for again at the next one, and ends what sleeps.
+            self.resume(stopped);
+            return Ok(());
+        }
         if let Some(kind) = self.sees_interrupt(tid, group) {
             self.hold(stopped, kind);
             return Ok(());
@@ -544,6 +554,7 @@ impl<H: Hypervisor> Tracer<H> {
         }
         let regs = stopped.registers()?;
         let abi = stopped.abi(&regs);
+        self.execs.calls(tid, abi, regs.syscall());
         if debugger::is_ptrace(abi, regs.syscall()) {
             return self.debugs(stopped, regs, abi);
         }

@@ -104,6 +104,12 @@ pub(crate) struct Numbers {
     pub restart_syscall: i64,
 }
 
+impl Numbers {
+    pub(crate) fn executes(&self, nr: i64) -> bool {
+        [self.execve, self.execveat].contains(&nr)
+    }
+}
+
 /// The code segment of 32-bit code (`__USER32_CS`).
 const USER32_CS: u64 = 0x23;
 

@@ -2,7 +2,7 @@
 
 use super::{Attached, Dead, Debuggee, Sent, Told, Waits};
 use crate::{
-    proc::Status,
+    proc::{Status, sleeps_in},
     ptrace::{Resume, Tid, interrupt},
     repair::{SchedulerClocks, Timeout},
     tracer::{Phase, Tracer},
@@ -142,6 +142,13 @@ impl<H: Hypervisor> Tracer<H> {
         let debugger = debuggee.debugger;
         let process_of_debugger = self.threads.get(&debugger).map(|thread| thread.process);
         let Some(thread) = self.threads.get_mut(&tid) else { return };
+        debuggee.in_exec = match sleeps_in(tid) {
+            // Perhaps not heard of yet; or the one that it began has failed, which was not seen.
+            Some((nr, _)) if matches!(thread.phase, Phase::Free) => {
+                [Abi::X86_64, Abi::I386].iter().any(|abi| abi.numbers().executes(nr))
+            }
+            _ => self.execs.began(tid),
+        };
         debuggee.child = process_of_debugger.is_some() && parent_of(thread.process) == process_of_debugger;
         thread.debuggee = Some(Box::new(debuggee));
         if thread.listening {

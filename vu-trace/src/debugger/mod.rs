@@ -59,6 +59,10 @@ pub(crate) struct Debuggee {
     pub options_changed: bool,
     /// How it goes on when nothing of the hypervisor's is in between.
     pub mode: Resume,
+    /// The debugger has seen a stop of it.
+    pub met: bool,
+    /// It was in an exec when the debugger attached, and is.
+    pub in_exec: bool,
     /// The stop it is in for its debugger.
     pub held: Option<(Stopped<Held>, Kind)>,
     /// What of that stop wait(2) has not told yet.
@@ -99,6 +103,8 @@ impl Debuggee {
             options,
             options_changed: options & FURTHER != 0,
             mode: Resume::Freely,
+            met: false,
+            in_exec: false,
             held: None,
             report: None,
             in_call: false,
@@ -120,6 +126,13 @@ impl Debuggee {
 
     pub(crate) fn has_option(&self, option: i32) -> bool {
         self.options & option != 0
+    }
+
+    /// Whether the exec that has just succeeded is none of its debugger's business yet: it began before the debugger attached, or before the first stop, which
+    /// was asked for. Who is told only of the end of an exec takes each entry for an exit from there on, as strace(1) does.
+    pub(crate) fn is_met_behind_exec(&mut self) -> bool {
+        let began_before = std::mem::take(&mut self.in_exec);
+        !self.met && (began_before || self.stop_wanted || self.sent == Some(Sent::Attach))
     }
 
     /// Whether it is to stop at the entries of system calls, and at their exits.

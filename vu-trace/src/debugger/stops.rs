@@ -60,6 +60,7 @@ impl<H: Hypervisor> Tracer<H> {
             let _ = stopped.set_signal_mask(mask);
         }
         debuggee.stop_wanted = false;
+        debuggee.met = true;
         debuggee.group_stopped |= matches!(kind, Kind::Group(_));
         if matches!(kind, Kind::Signal(_)) {
             // The exit of the call that it interrupted was told, or is not told any more.
