@@ -18,7 +18,7 @@ mount -t tmpfs none $S; cd $S; mkdir l u w m u2 u3
 cat > ops
 case $AGAINST in
 overlay)
-    mount -t overlay overlay -o lowerdir=l,upperdir=u,workdir=w,index=on,redirect_dir=off,metacopy=off m
+    mount -t overlay overlay -o lowerdir=l,upperdir=u,workdir=w,index=on,$OVERLAY m
     $OPS m < ops 2>&1; umount m;;
 directory) $OPS l < ops 2>&1;;
 esac
@@ -89,12 +89,14 @@ enum Against {
 /// What each of the five runs printed.
 fn printed(against: Against, mounts: &str, operations: &[String]) -> Vec<String> {
     let mut command = Command::new("unshare");
-    // A user who is not root is made root of a namespace, where overlays may be mounted, too.
+    // A user who is not root is made root of a namespace, where overlays may be mounted, too: what they keep is in attributes that a user may set, and that alone
+    // turns off what only root may turn on.
     command.args(if geteuid().is_root() { &["--mount"][..] } else { &["--map-root-user", "--mount"] });
     command
         .args(["/bin/sh", "-c", BOTH])
         .env("LOWER", LOWER)
         .env("MOUNTS", mounts)
+        .env("OVERLAY", if geteuid().is_root() { "redirect_dir=off,metacopy=off" } else { "userxattr" })
         .env("AGAINST", format!("{against:?}").to_lowercase())
         .env("UMVU", &*UMVU)
         .env("OPS", helper("tree_ops", Flavour::Static));
@@ -157,7 +159,7 @@ fn an_upper_tree_that_is_full_or_read_only() {
         "mkdir l u; mount -t tmpfs -o size=256k none u; head -c 1000000 /dev/zero > l/big; echo small > l/small; sum=$(md5sum < l/big)
         COW=\"vumount -t vufs -o cow $S/u $S/l || exit 99;\"
         $UMVU -N -m vufs -- bash -c \"$COW cd l; echo x >> big; cp big copy; rm -f copy; [ \\\"\\$(md5sum < big)\\\" = '$sum' ] && echo whole; echo x >> small; cat small; rm big; ls\"
-        find u -name '*tmp*' -o -name copy; mount -o remount,ro u
+        find u -name '*tmp*' -o -name copy; mount -o remount,bind,ro u
         $UMVU -N -m vufs -- bash -c \"$COW cd l; echo x > new; echo x >> small; rm small; mkdir d; mv small s; chmod 600 small; cat small; ls\"",
     );
     let expected = [
