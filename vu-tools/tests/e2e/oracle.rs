@@ -6,19 +6,22 @@ use nix::unistd::geteuid;
 use proptest::{prelude::*, test_runner::Config};
 use std::process::Command;
 
-/// The lower tree.
-const LOWER: &str = "mkdir -p a/d a/e/deep b c && echo one > a/x && echo two > a/d/p && echo three > b/x && echo file > f && echo linked > g && ln g h && ln g b/h && ln -s a l && ln -s nowhere s && mkfifo q && chmod 640 a/x && chmod 700 b && setfattr -n user.x -v old f && setfattr -n system.posix_acl_access -v 0x0200000001000600ffffffff020007000000000004000400ffffffff10000400ffffffff20000400ffffffff a/d/p && setfattr -n system.posix_acl_default -v 0x0200000001000700ffffffff020007000000000004000500ffffffff10000700ffffffff20000000ffffffff a/e && touch -d @7 a/x b/x b f s";
+/// The lower tree, before it has hard links.
+const LOWER: &str = "mkdir -p a/d a/e/deep b c && echo one > a/x && echo two > a/d/p && echo three > b/x && echo file > f && echo linked > g && ln -s a l && ln -s nowhere s && mkfifo q && chmod 640 a/x && chmod 700 b && setfattr -n user.x -v old f && setfattr -n system.posix_acl_access -v 0x0200000001000600ffffffff020007000000000004000400ffffffff10000400ffffffff20000400ffffffff a/d/p && setfattr -n system.posix_acl_default -v 0x0200000001000700ffffffff020007000000000004000500ffffffff10000700ffffffff20000000ffffffff a/e && touch -d @7 a/x b/x b f s";
+
+/// They stay together in an overlay with an index, which only root's overlays have.
+const LINKS: &str = "ln g h; ln g b/h";
 
 /// Runs operations in what they are compared with, and in a view, in a mount namespace of their own. What they print is told apart by lines of `===`.
 const BOTH: &str = r#"
 set -e
 S=$(mktemp -d); trap 'umount -l $S; rmdir $S' EXIT
 mount -t tmpfs none $S; cd $S; mkdir l u w m u2 u3
-(cd l; eval "$LOWER"); cp -a l l2
+(cd l; eval "$LOWER"; eval "$LINKS"); cp -a l l2
 cat > ops
 case $AGAINST in
 overlay)
-    mount -t overlay overlay -o lowerdir=l,upperdir=u,workdir=w,index=on,$OVERLAY m
+    mount -t overlay overlay -o lowerdir=l,upperdir=u,workdir=w,$OVERLAY m
     $OPS m < ops 2>&1; umount m;;
 directory) $OPS l < ops 2>&1;;
 esac
@@ -96,7 +99,8 @@ fn printed(against: Against, mounts: &str, operations: &[String]) -> Vec<String>
         .args(["/bin/sh", "-c", BOTH])
         .env("LOWER", LOWER)
         .env("MOUNTS", mounts)
-        .env("OVERLAY", if geteuid().is_root() { "redirect_dir=off,metacopy=off" } else { "userxattr" })
+        .env("LINKS", if geteuid().is_root() { LINKS } else { "" })
+        .env("OVERLAY", if geteuid().is_root() { "index=on,redirect_dir=off,metacopy=off" } else { "userxattr" })
         .env("AGAINST", format!("{against:?}").to_lowercase())
         .env("UMVU", &*UMVU)
         .env("OPS", helper("tree_ops", Flavour::Static));
