@@ -54,6 +54,8 @@ fn path() -> impl Strategy<Value = String> {
 fn operation() -> impl Strategy<Value = String> {
     let mode = proptest::sample::select(&["755", "700", "644", "600", "1777", "4755", "555"][..]);
     let slot = proptest::sample::select(&["a", "b"][..]);
+    // In a user namespace of one user, there is no other one to be named in a list.
+    let users = 0..if geteuid().is_root() { 9u8 } else { 1 };
     prop_oneof![
         3 => path().prop_map(|p| format!("m {p} 755")),
         3 => path().prop_map(|p| format!("r {p}")),
@@ -75,7 +77,8 @@ fn operation() -> impl Strategy<Value = String> {
         1 => (slot.clone(), mode).prop_map(|(slot, mode)| format!("F {slot} {mode}")),
         2 => (slot.clone(), path()).prop_map(|(slot, p)| format!("d {slot} {p}")),
         2 => slot.clone().prop_map(|slot| format!("e {slot}")),
-        2 => (proptest::sample::select(&["A", "A", "D", "E", "q"][..]), path(), 0..9u8).prop_map(|(op, p, n)| format!("{op} {p} {n}")),
+        1 => (proptest::sample::select(&["A", "A", "D"][..]), path(), users).prop_map(|(op, p, n)| format!("{op} {p} {n}")),
+        1 => (proptest::sample::select(&["E", "q"][..]), path(), 0..9u8).prop_map(|(op, p, n)| format!("{op} {p} {n}")),
         2 => (proptest::sample::select(&["B", "x", "j"][..]), path()).prop_map(|(op, p)| format!("{op} {p}")),
         1 => (proptest::sample::select(&["Q", "Z"][..]), path(), path()).prop_map(|(op, a, b)| format!("{op} {a} {b}")),
         1 => (proptest::sample::select(&["M", "U"][..]), slot, path()).prop_map(|(op, slot, p)| format!("{op} {slot} {p}")),

@@ -944,7 +944,13 @@ int main(int count, char **words) {
         {"births", births}, {"births3", births3}, {"unreadable", unreadable}, {"stillborn", stillborn},
     };
     for (unsigned i = 0; i < sizeof all / sizeof *all; i++)
-        if (!strcmp(scenario, all[i].name)) { all[i].run(); return 0; }
+        if (!strcmp(scenario, all[i].name)) {
+            /* A script's background jobs ignore them. */
+            signal(SIGINT, SIG_DFL);
+            signal(SIGQUIT, SIG_DFL);
+            all[i].run();
+            return 0;
+        }
     if (!strcmp(scenario, "nothing")) return 0;
     if (!strcmp(scenario, "later")) nap(600);
     if (!strcmp(scenario, "later") || !strcmp(scenario, "checked")) { CHECK(in_force()); make_and_remove("checked"); return 0; }
