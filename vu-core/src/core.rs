@@ -3,7 +3,7 @@
 use crate::{
     call::{Call, Outcome},
     clear::ClearPaths,
-    debug::{Override, Tag},
+    debug::{Override, Served, Tag},
     identity,
     program::Programs,
     route::Routes,
@@ -276,6 +276,11 @@ impl Core {
         let mut call = Call::new(self, task, intercepted);
         if call.can_install() {
             call.task.set_heard();
+        }
+        let _served = (!call.view.debug().silent()).then(|| Served::begin(call.task.tid.0, call.task.debug()));
+        if call.tells(Tag::Filters) {
+            let way = if call.can_install() { "a notification" } else { "a stop" };
+            call.debug(Tag::Filters, format_args!("{} comes by {way}", row.name));
         }
         let text = call.told.then(|| {
             Printed { abi: intercepted.abi, nr: intercepted.nr, args: intercepted.args, memory: &call.memory() }

@@ -5,6 +5,7 @@
 //! may stand on the hot path.
 
 use anstyle::{AnsiColor, Effects, Style};
+use std::cell::Cell;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -57,9 +58,9 @@ impl Tag {
         match self {
             Tag::Control => ('c', "control", "the requests of the tools"),
             Tag::Files => ('f', "files", "virtual files and descriptors"),
-            Tag::Signals => ('i', "signals", "signals, interrupted and restarted calls"),
-            Tag::Filters => ('k', "filters", "seccomp filters, how a call reaches umvu"),
-            Tag::Layers => ('l', "layers", "what a mount asks of the layer below it"),
+            Tag::Signals => ('i', "signals", "calls that signals interrupt, and that are made again"),
+            Tag::Filters => ('k', "filters", "seccomp filters, and how each call reaches umvu"),
+            Tag::Layers => ('l', "layers", "what mounts ask of what lies below them"),
             Tag::Mounts => ('m', "mounts", "mounts and umounts, and which mount answers a path"),
             Tag::Network => ('n', "network", "sockets and network stacks"),
             Tag::Paths => ('p', "paths", "path resolution"),
@@ -243,6 +244,28 @@ pub struct Debug {
     styles: Mutex<[Style; Tag::ALL.len()]>,
 }
 
+thread_local! {
+    /// For whom this thread works: a process and its override.
+    static SERVED: Cell<(i32, Override)> = const { Cell::new((0, Override { on: TagSet(0), off: TagSet(0) })) };
+}
+
+/// As long as it is there, what this thread does is done for a process; see [`Debug::tell_served`].
+pub struct Served((i32, Override));
+
+impl Served {
+    /// From now on the thread works for this process.
+    #[must_use]
+    pub fn begin(pid: i32, task: Override) -> Served {
+        Served(SERVED.replace((pid, task)))
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        SERVED.set(self.0);
+    }
+}
+
 /// The bit of [`Debug::mask`] that says: some task has an override, so an empty mask alone says nothing.
 const OVERRIDDEN: u64 = 1 << 63;
 
@@ -302,6 +325,17 @@ impl Debug {
     /// Prints one line about the process `pid` to the log. Whether it is wanted is asked before, by [`enabled`](Self::enabled).
     pub fn line(&self, tag: Tag, pid: i32, text: fmt::Arguments<'_>) {
         crate::log::debug_line(self.style(tag), format_args!("{pid} {} {text}", tag.letter()));
+    }
+
+    /// Prints one line about the process that this thread works for, if it is wanted.
+    pub fn tell_served(&self, tag: Tag, text: fmt::Arguments<'_>) {
+        if self.silent() {
+            return;
+        }
+        let (pid, task) = SERVED.get();
+        if self.enabled(tag, &task) {
+            self.line(tag, pid, text);
+        }
     }
 
     /// The categories as [`vu_api::control::Request::DebugTags`] tells them: letter, name, meaning, `on` or empty, colour.

@@ -1,12 +1,12 @@
 //! The view as it was at an epoch.
 
 use crate::{
-    debug::{Override, Tag},
+    debug::Tag,
     host::stat_of,
     permission::Judge,
     view::{Mount, Table, View},
 };
-use std::{cell::Cell, sync::Arc};
+use std::{cell::Cell, fmt::Display, sync::Arc};
 use vu_api::{
     AbsPath, AccessMode, Caller, Errno, FileType, Filesystem, Location, MountFlags, OpenFlags, OpenHow, Opened, Probe,
     Purpose, RenameFlags, Stat, StatFs, TimeChange, XattrFlags,
@@ -118,6 +118,7 @@ impl Layer {
     ) -> Result<T, Errno> {
         let table = self.view.table();
         let Some((mount, rest)) = self.route(&table, path).mount else {
+            self.tell(&"the host", operation, path);
             return call(self.view.host(), path);
         };
         self.tell(mount, operation, path);
@@ -187,7 +188,10 @@ impl Layer {
     ) -> Result<(), Errno> {
         let table = self.view.table();
         match (self.route(&table, from).mount, self.route(&table, to).mount) {
-            (None, None) => call(self.view.host(), from, to),
+            (None, None) => {
+                self.tell(&"the host", operation, from);
+                call(self.view.host(), from, to)
+            }
             (Some((mount, from_rest)), Some((other, to_rest))) if mount.epoch == other.epoch => {
                 self.tell(mount, operation, from);
                 self.permit(mount, from, &from_rest, from_act)?;
@@ -199,10 +203,10 @@ impl Layer {
     }
 
     /// For the debug category of layers.
-    fn tell(&self, mount: &Mount, operation: &str, path: &AbsPath) {
-        let debug = self.view.debug();
-        if self.epoch != Epoch::MAX && debug.enabled(Tag::Layers, &Override::default()) {
-            debug.line(Tag::Layers, 0, format_args!("{operation} {path} below epoch {}: {mount}", self.epoch));
+    fn tell(&self, asked: &dyn Display, operation: &str, path: &AbsPath) {
+        if self.epoch != Epoch::MAX {
+            let text = format_args!("{operation} {path} below epoch {}: {asked}", self.epoch);
+            self.view.debug().tell_served(Tag::Layers, text);
         }
     }
 
@@ -314,6 +318,7 @@ impl Filesystem for Layer {
     fn locate(&self, path: &AbsPath, purpose: Purpose) -> Result<Location, Errno> {
         let table = self.view.table();
         let Some((mount, rest)) = self.route(&table, path).mount else {
+            self.tell(&"the host", "locate", path);
             return self.view.host().locate(path, purpose);
         };
         self.tell(mount, "locate", path);

@@ -337,6 +337,11 @@ impl Call<'_> {
                 Location::Own => self.debug(Tag::Paths, format_args!("{}: of its mount{missing}", place.name)),
             }
         }
+        if self.tells(Tag::Mounts)
+            && let Some((mount, _)) = self.layer.mount_for(&place.name)
+        {
+            self.debug(Tag::Mounts, format_args!("{}: {mount}", place.name));
+        }
         if self.told {
             *self.meant.borrow_mut() = Some(place.name.clone());
         }
