@@ -816,6 +816,8 @@ static void nested(void) {
             waits += i.entry.nr == SYS_wait4;
         }
     }
+    if (ptraces != 2 || waits != 3 || entries >= 40)
+        fprintf(stderr, "%d traces, %d waits, %d entries\n", ptraces, waits, entries);
     CHECK(ptraces == 2 && waits == 3 && entries < 40);
 }
 
