@@ -2,7 +2,10 @@
 
 use crate::{
     stored::{Xattrs, stored_xattrs},
-    union::record::{self, Record},
+    union::{
+        carried,
+        record::{self, Record},
+    },
 };
 use std::{
     collections::BTreeMap,
@@ -102,7 +105,7 @@ impl Comparison<'_> {
         let marked = record.opaque || is_whiteout(&self.mark(&path));
         let hides = !merged || marked;
         let opaque = is_directory && marked && (lower_directory && merged || self.lower.is_none());
-        let mut xattrs = stored_xattrs(&name);
+        let mut xattrs = shown_xattrs(&name);
         xattrs.extend(record.xattrs);
         let same_xattrs = || self.lower.is_some_and(|lower| stored_xattrs(&lower.join(&path)) == xattrs);
         let difference = match &below {
@@ -223,7 +226,7 @@ impl Comparison<'_> {
         let record = self.record(Path::new(copy.file_name().unwrap_or_default()), None)?.unwrap_or_default();
         let mut stat = Stat::from(&copy.symlink_metadata()?);
         record.apply(&mut stat);
-        let mut xattrs = stored_xattrs(copy);
+        let mut xattrs = shown_xattrs(copy);
         xattrs.extend(record.xattrs);
         let (difference, object) = (Difference::Changed, Some(copy.clone()));
         Ok(Some(Change { path, difference, object, stat, xattrs, opaque: false }))
@@ -241,8 +244,8 @@ impl Comparison<'_> {
                 return Ok(Some(record));
             }
         }
-        let records = read_records(self.mark(path))?;
-        Ok(records.into_iter().find(|record| record.object.is_none() || record.object == ino))
+        let filed = read_records(self.mark(path))?.into_iter().find(|record| record.belongs_to(ino));
+        Ok(filed.or_else(|| carried(&self.upper.join(path), ino?)))
     }
 
     fn content_differs(&self, path: &Path, meta: &Metadata, below: &Metadata) -> io::Result<bool> {
@@ -256,6 +259,17 @@ impl Comparison<'_> {
         }
         Ok(meta.len() != below.len() || !same_content(File::open(one)?, File::open(other)?)?)
     }
+}
+
+/// The record that an object of the upper tree carries.
+fn carried(object: &Path, ino: u64) -> Option<Record> {
+    carried::read(stored_xattrs(object).get(carried::RECORD)?, ino)
+}
+
+/// The extended attributes of an object of the upper tree as the union shows them, but for those of its record.
+fn shown_xattrs(object: &Path) -> Xattrs {
+    let stored = stored_xattrs(object).into_iter();
+    stored.filter_map(|(name, value)| Some((carried::shown_name(name)?, value))).collect()
 }
 
 /// The device and inode number in the lower tree of an object whose copy has this name.

@@ -14,6 +14,7 @@
 //! **Locks.** `names` is held while names are looked at once more and exchanged, never while content is copied. A union's layer below may be a union; its
 //! lock is taken after this one's, and the layers are ordered.
 
+pub(crate) mod carried;
 mod change;
 mod copy;
 mod devices;
@@ -23,6 +24,7 @@ mod marks;
 mod places;
 pub(crate) mod record;
 mod root;
+mod xattrs;
 
 use crate::Mode;
 use devices::Devices;
@@ -35,7 +37,7 @@ use std::sync::{
     Arc,
     atomic::{AtomicBool, Ordering},
 };
-use vu_api::{AbsPath, Errno, FileType, Filesystem, Location, Purpose};
+use vu_api::{AbsPath, Errno, FileType, Filesystem, Location, Purpose, Stat};
 
 pub use root::{Attributes, Union};
 
@@ -84,6 +86,8 @@ pub(crate) struct Trees {
     has_links: AtomicBool,
     /// Whether there may be records of objects with several names in A.
     has_shared: AtomicBool,
+    /// Whether a directory of A was found that cannot have extended attributes.
+    has_no_attributes: AtomicBool,
     /// `nochcopy`
     no_copy_for_attributes: bool,
 }
@@ -127,31 +131,9 @@ impl Trees {
             Purpose::Attributes => match self.find(path)? {
                 Place::Nowhere => Ok(Location::Own),
                 place if self.keeps_attributes(path, place)? => Ok(Location::Own),
-                _ => self.locate(path, Purpose::Read),
+                place => self.locate_content(path, place, purpose),
             },
-            Purpose::Read | Purpose::Execute => match self.find(path)? {
-                Place::Nowhere => Ok(Location::Own),
-                Place::Lower if self.has_links.load(Ordering::Relaxed) => {
-                    match self.object(path) {
-                        Ok(object) => self.below.locate(&object.name, purpose),
-                        // Whoever looks there finds what is wrong.
-                        Err(_) => self.below.locate(&self.in_lower(path), purpose),
-                    }
-                }
-                Place::Lower => self.below.locate(&self.in_lower(path), purpose),
-                Place::Upper => {
-                    let name = self.in_upper(path);
-                    match self.below.stat(&name) {
-                        Ok(stat) if stat.file_type() == FileType::Directory => Ok(Location::Own),
-                        Ok(stat) if stat.size == 0 => match self.special(path, stat.ino)? {
-                            Some(special) => self.locate_special(special, purpose),
-                            None => self.below.locate(&name, purpose),
-                        },
-                        // A symbolic link on the way, say: whoever walks there finds it.
-                        _ => self.below.locate(&name, purpose),
-                    }
-                }
-            },
+            Purpose::Read | Purpose::Execute => self.locate_content(path, self.find(path)?, purpose),
             Purpose::Write => self.prepared(path, Content::Keep, purpose),
             Purpose::Replace => self.prepared(path, Content::Drop, purpose),
         }
@@ -164,16 +146,42 @@ impl Trees {
         sides.iter().filter(there).flat_map(|name| self.below.host_directories(name)).collect()
     }
 
+    fn locate_content(&self, path: &AbsPath, place: Place, purpose: Purpose) -> Result<Location, Errno> {
+        match place {
+            Place::Nowhere => Ok(Location::Own),
+            Place::Lower if self.has_links.load(Ordering::Relaxed) => {
+                match self.object(path) {
+                    Ok(object) => self.below.locate(&object.name, purpose),
+                    // Whoever looks there finds what is wrong.
+                    Err(_) => self.below.locate(&self.in_lower(path), purpose),
+                }
+            }
+            Place::Lower => self.below.locate(&self.in_lower(path), purpose),
+            Place::Upper => {
+                let name = self.in_upper(path);
+                match self.below.stat(&name) {
+                    Ok(stat) if stat.file_type() == FileType::Directory => Ok(Location::Own),
+                    Ok(stat) if stat.size == 0 => match self.special(path, &stat)? {
+                        Some(special) => self.locate_special(special, purpose),
+                        None => self.below.locate(&name, purpose),
+                    },
+                    // A symbolic link on the way, say: whoever walks there finds it.
+                    _ => self.below.locate(&name, purpose),
+                }
+            }
+        }
+    }
+
     /// The type and number of what an empty file only stands for.
-    fn special(&self, path: &AbsPath, ino: u64) -> Result<Option<(FileType, u64)>, Errno> {
-        let record = self.record(path, Place::Upper, ino)?;
+    fn special(&self, path: &AbsPath, stat: &Stat) -> Result<Option<(FileType, u64)>, Errno> {
+        let record = self.record(path, Place::Upper, stat)?;
         Ok(record.and_then(|record| Some((record.kind?, record.rdev.unwrap_or(0)))))
     }
 
     /// The same of what A has under a name.
     fn special_in_upper(&self, path: &AbsPath) -> Result<Option<(FileType, u64)>, Errno> {
         match self.below.stat(&self.in_upper(path)) {
-            Ok(stat) if stat.file_type() == FileType::Regular && stat.size == 0 => self.special(path, stat.ino),
+            Ok(stat) if stat.file_type() == FileType::Regular && stat.size == 0 => self.special(path, &stat),
             _ => Ok(None),
         }
     }

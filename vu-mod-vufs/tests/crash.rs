@@ -10,10 +10,12 @@ use nix::{
     },
     unistd::{Gid, Uid, fchownat},
 };
+use rustix::fs::{lgetxattr, lremovexattr, lsetxattr};
 use std::{
     collections::BTreeMap,
     ffi::OsStr,
     fs::{self, DirBuilder, OpenOptions, Permissions},
+    io,
     os::unix::{
         ffi::{OsStrExt, OsStringExt},
         fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, symlink},
@@ -26,7 +28,7 @@ use std::{
 };
 use vu_api::{
     AbsPath, AccessMode, Caller, Errno, FileType, Filesystem, Location, OpenFlags, OpenHow, Opened, Probe, Purpose,
-    RenameFlags, Stat, TimeChange,
+    RenameFlags, Stat, TimeChange, XattrFlags,
     testing::{As, path},
 };
 use vu_mod_vufs::{Attributes, Kind, Union};
@@ -35,11 +37,23 @@ use vu_mod_vufs::{Attributes, Kind, Union};
 struct Host {
     root: PathBuf,
     steps: AtomicUsize,
+    attributes: Attributed,
+}
+
+/// Whether objects of the host can have extended attributes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Attributed {
+    Yes,
+    No,
 }
 
 impl Host {
     fn name(&self, path: &AbsPath) -> PathBuf {
         self.root.join(OsStr::from_bytes(&path.as_bytes()[1..]))
+    }
+
+    fn expect_attributes(&self) -> Result<(), Errno> {
+        if self.attributes == Attributed::Yes { Ok(()) } else { Err(Errno::EOPNOTSUPP) }
     }
 
     /// Another step; behind the last one nothing happens any more.
@@ -149,19 +163,47 @@ impl Filesystem for Host {
         let flags = UtimensatFlags::NoFollowSymlink;
         utimensat(AT_FDCWD, &self.name(path), &time(atime), &time(mtime), flags).map_err(errno)
     }
+
+    fn get_xattr(&self, path: &AbsPath, name: &[u8]) -> Result<Vec<u8>, Errno> {
+        self.expect_attributes()?;
+        let mut value = vec![0; 65536];
+        let length = lgetxattr(self.name(path), name, &mut value[..]).map_err(io::Error::from)?;
+        value.truncate(length);
+        Ok(value)
+    }
+
+    fn set_xattr(
+        &self,
+        path: &AbsPath,
+        name: &[u8],
+        value: &[u8],
+        flags: XattrFlags,
+        _caller: &dyn Caller,
+    ) -> Result<(), Errno> {
+        self.expect_attributes()?;
+        self.step()?;
+        let flags = rustix::fs::XattrFlags::from_bits_retain(flags.bits().cast_unsigned());
+        Ok(lsetxattr(self.name(path), name, value, flags).map_err(io::Error::from)?)
+    }
+
+    fn remove_xattr(&self, path: &AbsPath, name: &[u8], _caller: &dyn Caller) -> Result<(), Errno> {
+        self.expect_attributes()?;
+        self.step()?;
+        Ok(lremovexattr(self.name(path), name).map_err(io::Error::from)?)
+    }
 }
 
 const UNLIMITED: usize = usize::MAX;
 
-/// What is shown: the type and content of each object.
+/// What is shown: of each object its type and content, its mode, and whose number of the lower tree it has.
 type Shown = BTreeMap<String, String>;
 
 /// A pair of trees, and mounts of it.
-struct Site(tempfile::TempDir);
+struct Site(tempfile::TempDir, Attributed);
 
 impl Site {
-    fn new() -> Site {
-        let site = Site(tempfile::tempdir().unwrap());
+    fn new(attributes: Attributed) -> Site {
+        let site = Site(tempfile::tempdir().unwrap(), attributes);
         let low = site.0.path().join("low");
         fs::create_dir_all(low.join("dir/sub")).unwrap();
         fs::create_dir(low.join("empty")).unwrap();
@@ -175,15 +217,25 @@ impl Site {
     }
 
     fn mount(&self, steps: usize) -> Union {
-        let host = Arc::new(Host { root: self.0.path().to_owned(), steps: AtomicUsize::new(steps) });
+        let host =
+            Arc::new(Host { root: self.0.path().to_owned(), steps: AtomicUsize::new(steps), attributes: self.1 });
         Union::new(host, path("/up"), path("/low"), Kind::Cow, Vec::new(), Attributes::Copied).unwrap()
     }
 
     fn shown(&self) -> Shown {
         let union = self.mount(UNLIMITED);
         let mut shown = Shown::new();
-        show(&union, &AbsPath::root(), &mut shown);
+        show(&union, &AbsPath::root(), &self.numbers(), &mut shown);
         shown
+    }
+
+    /// The first name of each object of the lower tree, by its number.
+    fn numbers(&self) -> BTreeMap<u64, String> {
+        let low = self.0.path().join("low");
+        let mut all: Vec<_> = self.lower().into_iter().map(|(name, ..)| name).collect();
+        all.reverse();
+        let name = |path: &PathBuf| path.strip_prefix(&low).unwrap().display().to_string();
+        all.iter().map(|path| (fs::symlink_metadata(path).unwrap().ino(), name(path))).collect()
     }
 
     fn lower(&self) -> Vec<(PathBuf, u64, i64, i64)> {
@@ -201,7 +253,7 @@ impl Site {
     }
 }
 
-fn show(union: &Union, at: &AbsPath, shown: &mut Shown) {
+fn show(union: &Union, at: &AbsPath, numbers: &BTreeMap<u64, String>, shown: &mut Shown) {
     let me = As::user(nix::unistd::geteuid().as_raw());
     let how = OpenHow { flags: OpenFlags::DIRECTORY, mode: 0 };
     let Opened::Virtual(directory) = union.open(at, &how, &me).unwrap() else {
@@ -213,47 +265,84 @@ fn show(union: &Union, at: &AbsPath, shown: &mut Shown) {
         }
         let name = at.child(&entry.name);
         let stat = union.stat(&name).unwrap_or_else(|errno| panic!("{name} is listed, and not there: {errno}"));
-        assert_eq!(stat.file_type(), entry.file_type, "{name}");
+        assert_eq!((stat.file_type(), stat.ino), (entry.file_type, entry.ino), "{name}");
         let content = match stat.file_type() {
             FileType::Regular => {
                 let Ok(Location::Host(host)) = union.locate(&name, Purpose::Read) else { panic!("{name}") };
-                fs::read_to_string(Path::new(OsStr::from_bytes(host.as_bytes()))).unwrap()
+                match fs::read_to_string(Path::new(OsStr::from_bytes(host.as_bytes()))) {
+                    // Its mode is an ordinary user's, too.
+                    Err(error) if error.kind() == io::ErrorKind::PermissionDenied => "unreadable".to_owned(),
+                    content => content.unwrap(),
+                }
             }
             FileType::Symlink => format!("-> {}", String::from_utf8(union.read_link(&name).unwrap()).unwrap()),
             kind => format!("{kind:?}"),
         };
-        shown.insert(name.to_string(), content);
+        let whose = numbers.get(&stat.ino).map_or("", String::as_str);
+        shown.insert(name.to_string(), format!("{content}, {:o}, number of {whose:?}", stat.permissions()));
         if stat.file_type() == FileType::Directory {
-            show(union, &name, shown);
+            show(union, &name, numbers, shown);
         }
     }
 }
 
-/// Makes a change after some others, cut off before each of its steps in turn.
+/// Whether records of what is in a directory may be lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Records {
+    Stay,
+    MayBeLost,
+}
+
+/// What is shown without what stands in records.
+fn without_records(shown: Shown) -> Shown {
+    shown.into_iter().map(|(name, text)| (name, text.split(", number").next().unwrap().to_owned())).collect()
+}
+
+/// Makes a change after some others, cut off before each of its steps in turn, on both kinds of hosts.
 #[track_caller]
 fn cut_off(before: impl Fn(&Union), change: impl Fn(&Union) -> Result<(), Errno>) {
+    for attributes in [Attributed::Yes, Attributed::No] {
+        cut_off_on(attributes, Records::Stay, &before, &change);
+    }
+}
+
+/// The same for a directory that is renamed. What cannot carry its record can lose it.
+#[track_caller]
+fn cut_off_directory(before: impl Fn(&Union), change: impl Fn(&Union) -> Result<(), Errno>) {
+    cut_off_on(Attributed::Yes, Records::Stay, &before, &change);
+    cut_off_on(Attributed::No, Records::MayBeLost, &before, &change);
+}
+
+#[track_caller]
+fn cut_off_on(
+    attributes: Attributed,
+    records: Records,
+    before: impl Fn(&Union),
+    change: impl Fn(&Union) -> Result<(), Errno>,
+) {
+    let seen = |shown| if records == Records::MayBeLost { without_records(shown) } else { shown };
     let done = {
-        let site = Site::new();
+        let site = Site::new(attributes);
         let union = site.mount(UNLIMITED);
         before(&union);
         change(&union).unwrap();
-        site.shown()
+        seen(site.shown())
     };
     for steps in 0.. {
-        let site = Site::new();
+        let site = Site::new(attributes);
         before(&site.mount(UNLIMITED));
-        let (old, lower) = (site.shown(), site.lower());
+        let (old, lower) = (seen(site.shown()), site.lower());
         let made = change(&site.mount(steps));
-        let seen = site.shown();
+        let now = seen(site.shown());
         assert!(
-            seen == old || seen == done,
-            "cut off after {steps} steps: {seen:#?}\nis neither {old:#?}\nnor {done:#?}"
+            now == old || now == done,
+            "cut off after {steps} steps, {attributes:?}: {now:#?}\nis neither {old:#?}\nnor {done:#?}"
         );
         assert_eq!(site.lower(), lower, "cut off after {steps} steps");
         // What was begun can be done again, whatever was left behind.
-        if made.is_err() && seen == old {
+        if made.is_err() && now == old {
             change(&site.mount(UNLIMITED)).unwrap_or_else(|errno| panic!("again after {steps} steps: {errno}"));
-            assert_eq!(site.shown(), done, "again after {steps} steps");
+            assert_eq!(seen(site.shown()), done, "again after {steps} steps");
         }
         if made.is_ok() {
             return;
@@ -328,9 +417,23 @@ fn renaming() {
         union.unlink(&path("/dir/sub/y"), &me()).unwrap();
     };
     for to in ["/new", "/empty", "/dir/sub"] {
-        cut_off(made, rename("/made", to, plain));
+        cut_off_directory(made, rename("/made", to, plain));
     }
-    cut_off(made, rename("/made", "/other", exchange));
+    cut_off_directory(made, rename("/made", "/other", exchange));
+}
+
+#[test]
+fn changing_attributes() {
+    // A file that its user may not write to, and one that it may not read, cannot have its record changed, or carry it.
+    for modes in [&[0o444][..], &[0o200, 0o644], &[0, 0o600], &[0o200, 0o100]] {
+        let change = |union: &Union, mode: u32| union.chmod(&path("/dir/x"), mode, &me());
+        let (last, first) = modes.split_last().unwrap();
+        cut_off(|union| first.iter().for_each(|mode| change(union, *mode).unwrap()), |union| change(union, *last));
+    }
+    let linked = |union: &Union| {
+        union.link(&path("/dir/x"), &path("/linked"), &me()).unwrap();
+    };
+    cut_off(linked, |union| union.chmod(&path("/dir/x"), 0o200, &me()));
 }
 
 #[test]

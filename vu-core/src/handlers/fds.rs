@@ -286,12 +286,27 @@ fn give(call: &Call<'_>, bytes: &[u8], buffer: usize) -> Result<Outcome, Errno> 
 
 /// fgetxattr(2).
 pub fn fgetxattr(call: &mut Call<'_>) -> Result<Outcome, Errno> {
-    with(call, |node, _| give(call, &stat::get_xattr(call, &named(node)?, &xattr_name(call)?)?, 2))
+    with_attributes(call, |name| give(call, &stat::get_xattr(call, name, &xattr_name(call)?)?, 2))
 }
 
 /// flistxattr(2).
 pub fn flistxattr(call: &mut Call<'_>) -> Result<Outcome, Errno> {
-    with(call, |node, _| give(call, &stat::list_xattr(call, &named(node)?)?, 1))
+    with_attributes(call, |name| give(call, &stat::list_xattr(call, name)?, 1))
+}
+
+/// Asks the mount of a descriptor's file about it, if attributes of it are the mount's to tell.
+fn with_attributes(call: &Call<'_>, ask: impl FnOnce(&AbsPath) -> Result<Outcome, Errno>) -> Result<Outcome, Errno> {
+    let number = call.int(0);
+    match behind(call, number) {
+        Behind::Node(node, fd) if !sys::is_path_only(fd.as_fd()) => ask(&named(&node)?),
+        Behind::Host(fd) if number >= 0 && !sys::is_path_only(fd.as_fd()) => {
+            match call.kept_name(number, fd.as_fd())? {
+                Some(name) => ask(&name),
+                None => Ok(Outcome::Host),
+            }
+        }
+        _ => Ok(Outcome::Host),
+    }
 }
 
 /// fsetxattr(2).

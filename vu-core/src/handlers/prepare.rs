@@ -159,6 +159,14 @@ impl Call<'_> {
     /// # Errors
     /// Those of [`Filesystem::stat`].
     pub(super) fn kept_attributes(&self, number: i32, fd: BorrowedFd<'_>) -> Result<Option<Stat>, Errno> {
+        self.kept_name(number, fd)?.map(|name| self.layer.stat(&name)).transpose()
+    }
+
+    /// The name in the view of an open file of the host, if its mount keeps attributes of it.
+    ///
+    /// # Errors
+    /// Those of [`Filesystem::locate`].
+    pub(super) fn kept_name(&self, number: i32, fd: BorrowedFd<'_>) -> Result<Option<AbsPath>, Errno> {
         // What has no route is open where kernel and view agree.
         if sys::tag(fd) == Ok(0) {
             return Ok(None);
@@ -168,7 +176,7 @@ impl Call<'_> {
             return Ok(None);
         }
         match self.layer.locate(&name, Purpose::Read)? {
-            Location::Host(there) if there == host => self.layer.stat(&name).map(Some),
+            Location::Host(there) if there == host => Ok(Some(name)),
             _ => Ok(None),
         }
     }

@@ -20,24 +20,25 @@ impl Trees {
     pub(crate) fn changed(
         &self,
         path: &AbsPath,
-        mut change: impl FnMut(&dyn Filesystem, &AbsPath, &Record) -> Result<(), Errno>,
+        mut change: impl FnMut(Side, &AbsPath, &Record) -> Result<(), Errno>,
     ) -> Result<(), Errno> {
         let object = self.object(path)?;
         match (self.kind, object.place) {
             (Kind::Merge, Place::Upper) => return Err(Errno::EROFS),
-            (Kind::Merge, _) => return change(&*self.below, &self.in_lower(path), &object.record),
+            (Kind::Merge, _) => return change(Side::Lower, &self.in_lower(path), &object.record),
             // What refuses here may only have been kept, not done.
             (Kind::Mincow, Place::Lower) if self.lower_permits(path, AccessMode::WRITE)? => {
-                match change(&*self.below, &self.in_lower(path), &object.record) {
+                match change(Side::Lower, &self.in_lower(path), &object.record) {
                     Err(errno) if refused(errno) => {}
                     done => return done,
                 }
             }
+            (_, Place::Upper) => return change(Side::Upper, &self.in_upper(path), &object.record),
             _ => {}
         }
         self.copy_up(path, Content::Keep)?;
         let record = self.object(path)?.record;
-        change(&*self.below, &self.in_upper(path), &record)
+        change(Side::Upper, &self.in_upper(path), &record)
     }
 
     /// Makes a name that is not there.
@@ -66,7 +67,7 @@ impl Trees {
         if self.directory(&path.parent())?.marks && !self.exists(path)? {
             let _names = self.names.lock();
             self.unmark_directory(path)?;
-            self.forget_record(path)?;
+            self.forget_file(path)?;
         }
         Ok(())
     }
@@ -106,7 +107,7 @@ impl Trees {
                 let _names = self.names.lock();
                 let object = self.object(from)?;
                 // What is kept is kept under each name.
-                self.announce((from, object.host.ino), (to, None), false)?;
+                self.announce((from, &object.host), (to, None), false)?;
                 self.below.link(&self.in_upper(from), &self.in_upper(to), caller)?;
                 match self.linked(Place::Upper, &object.host, &object.record) {
                     Some(link) => self.count_links(&link, object.host.nlink, 1),
@@ -179,7 +180,9 @@ impl Trees {
             self.unshare(path, &object)?;
             remove(&*self.below, &self.in_upper(path))?;
         }
-        self.forget_record(path)?;
+        if object.filed {
+            self.forget_file(path)?;
+        }
         self.one_name_less(&object)?;
         if object.place == Place::Upper {
             return if in_lower { Ok(()) } else { self.unmark_directory(path) };
@@ -322,16 +325,18 @@ impl Trees {
         if let Some(replaced) = &replaced {
             self.unshare(to, replaced)?;
         }
-        let ino = |path: &AbsPath| Ok::<_, Errno>(self.stat_if_there(&self.in_upper(path))?.map(|stat| stat.ino));
-        let (source_ino, target_ino) = (ino(from)?.ok_or(Errno::ENOENT)?, ino(to)?);
+        let stat = |path: &AbsPath| self.stat_if_there(&self.in_upper(path));
+        let (source_now, target_now) = (stat(from)?.ok_or(Errno::ENOENT)?, stat(to)?);
         let in_lower = |path: &AbsPath| self.stat_lower(path).map(|stat| stat.is_some());
         let (from_in_lower, to_in_lower) = (in_lower(from)?, in_lower(to)?);
         // The marks of what is in a directory go with it. While they are on the way, only attributes that the host does not store are not seen.
         let carried = if source_is_directory { self.take_container(from)? } else { None };
         let carried_back = if exchange && target_is_directory { self.take_container(to)? } else { None };
-        self.announce((from, source_ino), (to, target_ino), to_in_lower && carried.is_some())?;
-        if exchange && let Some(target_ino) = target_ino {
-            self.announce((to, target_ino), (from, Some(source_ino)), from_in_lower && carried_back.is_some())?;
+        let opaque = to_in_lower && carried.is_some();
+        self.announce((from, &source_now), (to, target_now.map(|stat| stat.ino)), opaque)?;
+        if exchange && let Some(target_now) = &target_now {
+            let opaque = from_in_lower && carried_back.is_some();
+            self.announce((to, target_now), (from, Some(source_now.ino)), opaque)?;
         }
         // What A has hides what B has of the same name, but for directories. And what A has no more must stay hidden.
         if from_in_lower && (!exchange || target_is_directory) {

@@ -2,17 +2,19 @@
 
 use super::{
     Content, Kind, Side, Trees,
-    kept::is_for_few,
+    carried::stored_name,
     places::{Place, Presence, refuse_reserved},
     record::Record,
+    xattrs::is_for_few,
 };
 use nix::{
     fcntl::copy_file_range,
     unistd::{Whence, lseek},
 };
+use rustix::fs::{Timespec, Timestamps};
 use std::{fs::File, io, os::unix::fs::FileExt};
 use vu_api::{
-    AbsPath, AccessMode, Errno, FileType, OpenFlags, OpenHow, Opened, RenameFlags, Stat, TimeChange, XattrFlags,
+    AbsPath, AccessMode, Errno, FileType, OpenFlags, OpenHow, Opened, RenameFlags, Stat, Time, TimeChange, XattrFlags,
 };
 
 /// What B says when it does not let something be changed.
@@ -58,7 +60,7 @@ impl Trees {
             {
                 Ok(Side::Lower)
             }
-            (_, Place::Lower, Some(_)) => self.copy_up(path, content).map(|()| Side::Upper),
+            (_, Place::Lower, Some(stat)) => self.copy_up_seen(path, &stat, content).map(|()| Side::Upper),
             (_, Place::Lower | Place::Nowhere, None) => {
                 self.make_parents(path)?;
                 self.forget_leftovers(path).map(|()| Side::Upper)
@@ -119,8 +121,12 @@ impl Trees {
             Place::Nowhere => return Err(Errno::ENOENT),
             Place::Lower => {}
         }
-        let source = self.in_lower(path);
-        let stat = self.below.stat(&source)?;
+        let stat = self.below.stat(&self.in_lower(path))?;
+        self.copy_up_seen(path, &stat, content)
+    }
+
+    /// The same, of what B has and A was found not to have.
+    fn copy_up_seen(&self, path: &AbsPath, stat: &Stat, content: Content) -> Result<(), Errno> {
         self.make_parents(path)?;
         let several = stat.nlink > 1 && stat.file_type() != FileType::Directory;
         let link = several.then(|| self.link_name(stat.dev, stat.ino));
@@ -128,11 +134,12 @@ impl Trees {
             Some(link) => self.stat_if_there(link)?.is_some(),
             None => false,
         };
-        let copy = self.temporary()?;
-        let made = if copied { Ok(Record::default()) } else { self.copy(&source, &stat, &copy, content) }
-            .and_then(|record| self.put_in_place(path, &stat, &copy, record, link.as_ref()));
+        let name = self.temporary()?;
+        let source = self.in_lower(path);
+        let made = if copied { Ok(Copy::default()) } else { self.copy(&source, stat, &name, content) }
+            .and_then(|copy| self.put_in_place(path, stat, (&name, copy), link.as_ref()));
         if !copied && !matches!(made, Ok(true)) {
-            self.discard(&copy);
+            self.discard(&name);
         }
         made.map(drop)
     }
@@ -142,8 +149,7 @@ impl Trees {
         &self,
         path: &AbsPath,
         stat: &Stat,
-        copy: &AbsPath,
-        kept: Record,
+        (name, copy): (&AbsPath, Copy),
         link: Option<&AbsPath>,
     ) -> Result<bool, Errno> {
         let directory = self.in_upper(&path.parent());
@@ -158,17 +164,22 @@ impl Trees {
         let mut used = true;
         let named = match link {
             None => {
-                self.keep_copied(path, stat, copy, kept)?;
-                self.below.rename(copy, &self.in_upper(path), RenameFlags::NOREPLACE, &self.me)
+                self.keep_copied(path, copy)?;
+                self.below.rename(name, &self.in_upper(path), RenameFlags::NOREPLACE, &self.me)
             }
             // All names in B lead to the one copy from now on, and this one to it by itself.
             Some(link) => {
-                match self.below.rename(copy, link, RenameFlags::NOREPLACE, &self.me) {
-                    Ok(()) => self.keep_common(link, Record { links: Some(self.object(path)?.host.nlink), ..kept })?,
+                match self.below.rename(name, link, RenameFlags::NOREPLACE, &self.me) {
+                    Ok(()) => {
+                        let links = Some(self.object(path)?.host.nlink);
+                        self.keep_common(link, Record { links, dev: None, ino: None, object: None, ..copy.record })?;
+                    }
                     Err(Errno::ENOENT | Errno::EEXIST) => used = false,
                     Err(errno) => return Err(errno),
                 }
-                self.keep_copied(path, stat, link, Record::default())?;
+                let host = self.below.stat(link)?;
+                let carries = self.carried(link, (host.file_type(), host.ino))?.is_some();
+                self.keep_copied(path, Copy { record: origin(stat, host.ino), carries })?;
                 self.below.link(link, &self.in_upper(path), &self.me)
             }
         };
@@ -189,60 +200,73 @@ impl Trees {
         Ok(used)
     }
 
-    /// Notes of which object it is a copy, and what the host did not store, before it has its name.
-    fn keep_copied(&self, path: &AbsPath, stat: &Stat, copy: &AbsPath, kept: Record) -> Result<(), Errno> {
-        let before = self.record(path, Place::Lower, 0)?.unwrap_or_default();
+    /// Notes of which object it is a copy, and what the host did not store, before it has its name: in a file what it does not carry, or what one that is there
+    /// would hide.
+    fn keep_copied(&self, path: &AbsPath, copy: Copy) -> Result<(), Errno> {
+        let filed = self.filed(path)?;
+        if copy.carries && filed.is_empty() {
+            return self.expect_carriers(&path.parent());
+        }
+        let before = filed.into_iter().find(|record| record.belongs_to(None)).unwrap_or_default();
+        let kept = copy.record;
         let record = Record {
-            dev: Some(stat.dev),
-            ino: Some(stat.ino),
-            object: Some(self.below.stat(copy)?.ino),
             kind: before.kind.or(kept.kind),
             mode: before.mode.or(kept.mode),
             uid: before.uid.or(kept.uid),
             gid: before.gid.or(kept.gid),
             rdev: before.rdev.or(kept.rdev),
-            xattrs: kept.xattrs,
             others: before.others,
-            ..Record::default()
+            ..kept
         };
-        self.keep(path, record)
+        self.keep_in_file(path, record)
     }
 
     /// Makes a copy, and tells what the host does not store of it.
-    fn copy(&self, source: &AbsPath, stat: &Stat, copy: &AbsPath, content: Content) -> Result<Record, Errno> {
-        let mut kept = Record::default();
-        match stat.file_type() {
-            FileType::Regular => self.copy_file(source, stat, copy, content)?,
-            FileType::Directory => self.below.mkdir(copy, 0o700, &self.me)?,
-            FileType::Symlink => self.below.symlink(&self.below.read_link(source)?, copy, &self.me)?,
-            kind => match self.below.mknod(copy, kind.mode_bits() | 0o600, stat.rdev, &self.me) {
+    fn copy(&self, source: &AbsPath, stat: &Stat, name: &AbsPath, content: Content) -> Result<Copy, Errno> {
+        let mut kept = origin(stat, 0);
+        let file = match stat.file_type() {
+            FileType::Regular => Some(self.copy_file(source, stat, name, content)?),
+            FileType::Directory => {
+                self.below.mkdir(name, 0o700, &self.me)?;
+                None
+            }
+            FileType::Symlink => {
+                self.below.symlink(&self.below.read_link(source)?, name, &self.me)?;
+                None
+            }
+            kind => match self.below.mknod(name, kind.mode_bits() | 0o600, stat.rdev, &self.me) {
                 Err(Errno::EPERM) => {
-                    self.below.mknod(copy, FileType::Regular.mode_bits() | 0o600, 0, &self.me)?;
+                    self.below.mknod(name, FileType::Regular.mode_bits() | 0o600, 0, &self.me)?;
                     (kept.kind, kept.rdev) = (Some(kind), Some(stat.rdev));
+                    None
                 }
-                made => made?,
+                made => {
+                    made?;
+                    None
+                }
             },
-        }
-        self.copy_attributes(source, stat, copy, &mut kept)?;
+        };
+        let copy = self.copy_attributes(source, stat, (name, file.as_ref()), kept)?;
         if content == Content::Drop && stat.file_type() == FileType::Regular && stat.size > 0 {
             // Who truncates the copy finds it empty, which changes nothing of it.
-            self.below.utimens(copy, TimeChange::Omit, TimeChange::Now, &self.me)?;
+            self.below.utimens(name, TimeChange::Omit, TimeChange::Now, &self.me)?;
         }
-        Ok(kept)
+        Ok(copy)
     }
 
-    fn copy_file(&self, source: &AbsPath, stat: &Stat, copy: &AbsPath, content: Content) -> Result<(), Errno> {
+    fn copy_file(&self, source: &AbsPath, stat: &Stat, copy: &AbsPath, content: Content) -> Result<File, Errno> {
         let flags = OpenFlags::CREAT | OpenFlags::EXCL | OpenFlags::WRONLY;
         let to = self.open_file(copy, flags, 0o600)?;
         if content == Content::Drop {
-            return Ok(());
+            return Ok(to);
         }
         // Reading for the copy is not an access of B's file, where its owner may ask for that.
         let read = OpenFlags::empty();
         let from = self
             .open_file(source, read | OpenFlags::NOATIME, 0)
             .or_else(|errno| if errno == Errno::EPERM { self.open_file(source, read, 0) } else { Err(errno) })?;
-        Ok(copy_content(&from, &to, stat.size)?)
+        copy_content(&from, &to, stat.size)?;
+        Ok(to)
     }
 
     fn open_file(&self, name: &AbsPath, flags: OpenFlags, mode: u32) -> Result<File, Errno> {
@@ -252,10 +276,16 @@ impl Trees {
         }
     }
 
-    /// Owner, extended attributes, mode and times, in the order in which none undoes another.
-    fn copy_attributes(&self, source: &AbsPath, stat: &Stat, copy: &AbsPath, kept: &mut Record) -> Result<(), Errno> {
+    /// Owner, extended attributes, record, mode and times, in the order in which none undoes another. A file is open still, which is the shorter way to it.
+    fn copy_attributes(
+        &self,
+        source: &AbsPath,
+        stat: &Stat,
+        (name, file): (&AbsPath, Option<&File>),
+        mut kept: Record,
+    ) -> Result<Copy, Errno> {
         if !self.me.is(stat.uid, stat.gid) {
-            match self.below.chown(copy, Some(stat.uid), Some(stat.gid), &self.me) {
+            match self.below.chown(name, Some(stat.uid), Some(stat.gid), &self.me) {
                 Ok(()) => {}
                 Err(errno) if refused(errno) || errno == Errno::EINVAL => {
                     (kept.uid, kept.gid) = (Some(stat.uid), Some(stat.gid));
@@ -263,30 +293,60 @@ impl Trees {
                 Err(errno) => return Err(errno),
             }
         }
-        for name in self.below.list_xattr(source).unwrap_or_default() {
-            let Ok(value) = self.below.get_xattr(source, &name) else { continue };
-            match self.below.set_xattr(copy, &name, &value, XattrFlags::empty(), &self.me) {
+        for attribute in self.below.list_xattr(source).unwrap_or_default() {
+            let Ok(value) = self.below.get_xattr(source, &attribute) else { continue };
+            match self.below.set_xattr(name, &stored_name(&attribute), &value, XattrFlags::empty(), &self.me) {
                 Err(errno @ (Errno::ENOSPC | Errno::EDQUOT | Errno::EIO)) => return Err(errno),
-                Err(_) if is_for_few(&name) => drop(kept.xattrs.insert(name, value)),
+                Err(_) if is_for_few(&attribute) => drop(kept.xattrs.insert(attribute, value)),
                 // Security modules give their own.
                 Ok(()) | Err(_) => {}
             }
         }
-        if stat.file_type() != FileType::Symlink {
-            let mut mode = stat.permissions();
-            // A set-id bit of an owner that the host does not know would be one of ours.
-            if kept.uid.is_some() && stat.file_type() != FileType::Directory && mode & 0o6000 != 0 {
-                kept.mode = Some(mode);
-                mode &= 0o1777;
-            }
-            if stat.file_type() == FileType::Directory {
-                // Only a directory that its owner may write to can be moved (`vfs_rename`, fs/namei.c).
-                mode |= 0o200;
-            }
-            self.below.chmod(copy, mode, &self.me)?;
+        let mut mode = stat.permissions();
+        // A set-id bit of an owner that the host does not know would be one of ours.
+        if kept.uid.is_some() && stat.file_type() != FileType::Directory && mode & 0o6000 != 0 {
+            kept.mode = Some(mode);
+            mode &= 0o1777;
         }
-        self.below.utimens(copy, TimeChange::Set(stat.atime), TimeChange::Set(stat.mtime), &self.me)
+        if stat.file_type() == FileType::Directory {
+            // Only a directory that its owner may write to can be moved (`vfs_rename`, fs/namei.c).
+            mode |= 0o200;
+        }
+        let made = match file {
+            Some(file) => Stat::from(&file.metadata()?),
+            None => self.below.stat(name)?,
+        };
+        kept.object = Some(made.ino);
+        if stat.file_type() == FileType::Directory {
+            // Something is about to be made in it. Later it may not be writable.
+            self.mark_for_carriers(name)?;
+        }
+        let carries = self.reads_attributes(&made, mode) && self.carry(name, &made, &kept)?;
+        if let Some(file) = file {
+            let time = |time: Time| Timespec { tv_sec: time.secs, tv_nsec: time.nanos.into() };
+            rustix::fs::fchmod(file, rustix::fs::Mode::from_raw_mode(mode)).map_err(io::Error::from)?;
+            let times = Timestamps { last_access: time(stat.atime), last_modification: time(stat.mtime) };
+            rustix::fs::futimens(file, &times).map_err(io::Error::from)?;
+            return Ok(Copy { record: kept, carries });
+        }
+        if stat.file_type() != FileType::Symlink {
+            self.below.chmod(name, mode, &self.me)?;
+        }
+        self.below.utimens(name, TimeChange::Set(stat.atime), TimeChange::Set(stat.mtime), &self.me)?;
+        Ok(Copy { record: kept, carries })
     }
+}
+
+/// What is kept of a copy, and whether it carries that itself.
+#[derive(Default)]
+struct Copy {
+    record: Record,
+    carries: bool,
+}
+
+/// Of which object of B one of A is a copy.
+fn origin(stat: &Stat, object: u64) -> Record {
+    Record { dev: Some(stat.dev), ino: Some(stat.ino), object: Some(object), ..Record::default() }
 }
 
 pub(super) fn is_special(stat: &Stat) -> bool {

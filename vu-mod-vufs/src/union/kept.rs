@@ -1,7 +1,10 @@
 //! Attributes that the mount keeps: what the host does not store, the numbers of what was copied up, and how many names an object has that had several in B.
+//!
+//! An object of A carries its record where it can ([`carried`](super::carried)). Otherwise it stands in a file in `.-`, and the file prevails: so each change of a
+//! record is one step, whatever it was before.
 
 use super::{
-    Trees,
+    Side, Trees,
     copy::refused,
     places::{MARKS, Place},
     record::{self, Record},
@@ -11,7 +14,7 @@ use std::{
     io::{Read, Write},
     sync::atomic::Ordering,
 };
-use vu_api::{AbsPath, Caller, Errno, FileType, OpenFlags, OpenHow, Opened, RenameFlags, Stat, XattrFlags};
+use vu_api::{AbsPath, Caller, Errno, FileType, OpenFlags, OpenHow, Opened, RenameFlags, Stat};
 
 /// Ends the name of a record.
 const SUFFIX: u8 = 0x7f;
@@ -27,8 +30,13 @@ pub(super) struct Object {
     pub host: Stat,
     /// What is kept.
     pub record: Record,
-    /// The name of the object that holds the content, in the layer below.
+    /// The name of the object that holds the content, in the layer below, and the side on which that is.
     pub name: AbsPath,
+    pub side: Side,
+    /// Whether a file of records may stand under the name.
+    pub filed: bool,
+    /// Whether the attributes are others than those of the object that holds the content.
+    pub differs: bool,
 }
 
 impl Object {
@@ -47,23 +55,26 @@ impl Trees {
     /// `ENOENT`; others of stat(2).
     pub(super) fn object(&self, path: &AbsPath) -> Result<Object, Errno> {
         let (place, seen) = self.find_and_stat(path)?;
-        let name = match place {
+        let (name, mut side) = match place {
             Place::Nowhere => return Err(Errno::ENOENT),
-            Place::Upper => self.in_upper(path),
-            Place::Lower => self.in_lower(path),
+            Place::Upper => (self.in_upper(path), Side::Upper),
+            Place::Lower => (self.in_lower(path), Side::Lower),
         };
         let mut host = match seen {
             Some(stat) => stat,
             None => self.below.stat(&name)?,
         };
-        let mut record = self.record(path, place, host.ino)?.unwrap_or_default();
+        let (record, filed) = self.record_and_whether_filed(path, place, &host)?;
+        let mut record = record.unwrap_or_default();
+        let mut differs = false;
         let mut held = name;
         if let Some(link) = self.linked(place, &host, &record) {
+            differs = true;
             let own = (host.dev, host.ino);
             if place == Place::Lower
                 && let Some(stat) = self.stat_if_there(&link)?
             {
-                (held, host) = (link.clone(), stat);
+                (held, host, side) = (link.clone(), stat, Side::Upper);
                 (host.dev, host.ino) = own;
             }
             // The attributes of an object are those of all its names.
@@ -73,46 +84,71 @@ impl Trees {
             }
         } else if place == Place::Upper && host.file_type() == FileType::Directory && self.directory(path)?.lower {
             // How many directories are in it is not known; 1 says so to those who count (`ovl_getattr`, fs/overlayfs/inode.c).
-            host.nlink = 1;
+            (host.nlink, differs) = (1, true);
         }
         if record.is_empty() {
             record = Record::default();
         }
-        Ok(Object { place, host, record, name: held })
+        differs |= record != Record::default();
+        Ok(Object { place, host, record, name: held, side, filed, differs })
     }
 
     /// Whether the attributes of an object are others than the host's of the object that has its content.
     pub(super) fn keeps_attributes(&self, path: &AbsPath, place: Place) -> Result<bool, Errno> {
         let parent = if path.is_root() { path.clone() } else { path.parent() };
-        let marks = self.directory(&parent)?.marks;
+        let directory = self.directory(&parent)?;
         let elsewhere = match place {
             Place::Upper => &self.has_shared,
             Place::Lower | Place::Nowhere => &self.has_links,
         };
-        let may = marks || elsewhere.load(Ordering::Relaxed);
-        if !may {
-            return Ok(false);
-        }
-        let object = self.object(path)?;
-        Ok(object.record != Record::default() || object.stat() != self.below.stat(&object.name)?)
+        let may = directory.marks || directory.carriers || elsewhere.load(Ordering::Relaxed);
+        if may { self.object(path).map(|object| object.differs) } else { Ok(false) }
     }
 
-    /// The record of an object.
-    pub(super) fn record(&self, path: &AbsPath, place: Place, ino: u64) -> Result<Option<Record>, Errno> {
+    /// The record of an object, which has these attributes.
+    pub(super) fn record(&self, path: &AbsPath, place: Place, host: &Stat) -> Result<Option<Record>, Errno> {
+        self.record_and_whether_filed(path, place, host).map(|(record, _)| record)
+    }
+
+    fn record_and_whether_filed(
+        &self,
+        path: &AbsPath,
+        place: Place,
+        host: &Stat,
+    ) -> Result<(Option<Record>, bool), Errno> {
         if place == Place::Upper
-            && let Some(shared) = self.shared(ino)?
+            && let Some(shared) = self.shared(host.ino)?
         {
-            return Ok(Some(shared));
+            return Ok((Some(shared), true));
         }
-        if !path.is_root() && !self.directory(&path.parent())?.marks {
-            return Ok(None);
-        }
-        let belongs = |record: &Record| match (place, record.object) {
-            (_, None) => true,
-            (Place::Upper, Some(object)) => object == ino,
-            _ => false,
+        let records = self.filed(path)?;
+        let filed = !records.is_empty();
+        let object = (place == Place::Upper).then_some(host.ino);
+        let record = match records.into_iter().find(|record| record.belongs_to(object)) {
+            None if place == Place::Upper && self.may_carry(path)? => {
+                self.carried(&self.in_upper(path), (host.file_type(), host.ino))?
+            }
+            record => record,
         };
-        Ok(self.read_records(&self.mark(path))?.into_iter().find(belongs))
+        Ok((record, filed))
+    }
+
+    /// Whether something may be remembered of an object of this name.
+    fn may_be_marked(&self, path: &AbsPath) -> Result<bool, Errno> {
+        Ok(path.is_root() || self.directory(&path.parent())?.marks)
+    }
+
+    fn may_carry(&self, path: &AbsPath) -> Result<bool, Errno> {
+        if path.is_root() {
+            return Ok(true);
+        }
+        let directory = self.directory(&path.parent())?;
+        Ok(directory.marks || directory.carriers)
+    }
+
+    /// The records in the file of a name.
+    pub(super) fn filed(&self, path: &AbsPath) -> Result<Vec<Record>, Errno> {
+        if self.may_be_marked(path)? { self.read_records(&self.mark(path)) } else { Ok(Vec::new()) }
     }
 
     /// The record that all names of an object of A share, if it has one.
@@ -135,7 +171,7 @@ impl Trees {
             None => Ok(()),
             Some(record) => {
                 let name = self.shared_name(object.host.ino);
-                self.keep(path, record)?;
+                self.keep(path, record, Some(&object.host))?;
                 self.write_records(&name, &[])
             }
         }
@@ -154,15 +190,18 @@ impl Trees {
         Ok(record::parse(&text))
     }
 
-    /// Writes records in one step; none are taken away.
+    /// Writes records in one step; where there are none, the file is taken away.
     fn write_records(&self, mark: &AbsPath, records: &[Record]) -> Result<(), Errno> {
-        let name = record_name(mark);
-        if records.iter().all(Record::is_empty) {
-            return match self.below.unlink(&name, &self.me) {
-                Err(Errno::ENOENT | Errno::ENOTDIR) | Ok(()) => Ok(()),
-                Err(errno) => Err(errno),
-            };
+        if !records.is_empty() {
+            return self.write_file(mark, records);
         }
+        match self.below.unlink(&record_name(mark), &self.me) {
+            Err(Errno::ENOENT | Errno::ENOTDIR) | Ok(()) => Ok(()),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    fn write_file(&self, mark: &AbsPath, records: &[Record]) -> Result<(), Errno> {
         let temporary = self.temporary()?;
         let flags = OpenFlags::CREAT | OpenFlags::EXCL | OpenFlags::WRONLY;
         let Opened::Host(fd) = self.below.open(&temporary, &OpenHow { flags, mode: 0o644 }, &self.me)? else {
@@ -171,76 +210,151 @@ impl Trees {
         let written = File::from(fd)
             .write_all(record::format(records).as_bytes())
             .map_err(Errno::from)
-            .and_then(|()| self.below.rename(&temporary, &name, RenameFlags::empty(), &self.me));
+            .and_then(|()| self.below.rename(&temporary, &record_name(mark), RenameFlags::empty(), &self.me));
         if written.is_err() {
             self.discard(&temporary);
         }
         written
     }
 
-    /// Keeps a record of an object, those of others of that name are forgotten. `names` is held, or the name is nobody else's.
-    pub(super) fn keep(&self, path: &AbsPath, record: Record) -> Result<(), Errno> {
-        self.keep_all(path, &[record])
-    }
-
-    fn keep_all(&self, path: &AbsPath, records: &[Record]) -> Result<(), Errno> {
-        let parent = if path.is_root() { path.clone() } else { path.parent() };
-        if !records.iter().all(Record::is_empty) {
-            self.make_container(&parent)?;
-        } else if !self.directory(&parent)?.marks {
+    /// Keeps a record of an object, those of others of that name are forgotten; `host` has the attributes of A's object, if it is of that. `names` is held, or
+    /// the name is nobody else's.
+    pub(super) fn keep(&self, path: &AbsPath, record: Record, host: Option<&Stat>) -> Result<(), Errno> {
+        let Some(host) = host.filter(|_| !record.opaque) else { return self.keep_in_file(path, record) };
+        let name = self.in_upper(path);
+        if self.is_filed(path)? {
+            // What stands in a file stays there: others may look for it there.
+            let hides = record.is_empty() && self.carried(&name, (host.file_type(), host.ino))?.is_some();
+            return if hides { self.write_file(&self.mark(path), &[record]) } else { self.keep_in_file(path, record) };
+        }
+        if record.is_empty() {
+            if !self.may_carry(path)? {
+                return Ok(());
+            }
+        } else if !path.is_root() && self.can_carry(host) {
+            self.expect_carriers(&path.parent())?;
+        }
+        if self.carry(&name, host, &record)? {
             return Ok(());
         }
-        let opaque = records.iter().any(|record| record.opaque);
-        self.write_records(&self.mark(path), records)?;
+        // An empty one, too, hides what the object cannot be rid of.
+        self.make_container_for(path)?;
+        self.write_file(&self.mark(path), &[record])
+    }
+
+    /// Whether there is a file of records of a name.
+    fn is_filed(&self, path: &AbsPath) -> Result<bool, Errno> {
+        Ok(self.may_be_marked(path)? && self.stat_if_there(&record_name(&self.mark(path)))?.is_some())
+    }
+
+    /// Makes the directory in which the file of records of a name stands.
+    fn make_container_for(&self, path: &AbsPath) -> Result<(), Errno> {
+        if path.is_root() { self.make_container(path) } else { self.make_container(&path.parent()) }
+    }
+
+    /// The same, in the file of that name.
+    pub(super) fn keep_in_file(&self, path: &AbsPath, record: Record) -> Result<(), Errno> {
+        if record.is_empty() {
+            return self.forget_file(path);
+        }
+        self.make_container_for(path)?;
+        let opaque = record.opaque;
+        let records = [record];
+        self.write_records(&self.mark(path), &records)?;
         if opaque {
             self.cache.forget(path);
         }
         Ok(())
     }
 
-    /// Forgets what was kept of an object that is gone.
-    pub(super) fn forget_record(&self, path: &AbsPath) -> Result<(), Errno> {
-        self.keep_all(path, &[])
+    /// Takes the file of records of a name away.
+    pub(super) fn forget_file(&self, path: &AbsPath) -> Result<(), Errno> {
+        if self.is_filed(path)? { self.write_records(&self.mark(path), &[]) } else { Ok(()) }
     }
 
-    /// Before an object is renamed: its record is there under the new name, too, beside that of the object that has it now.
+    /// Before an object is renamed: its record is there under the new name, too, beside that of the object that has it now. What carries its record has it
+    /// there anyway, but must be asked there.
     pub(super) fn announce(
         &self,
-        from: (&AbsPath, u64),
+        from: (&AbsPath, &Stat),
         to: (&AbsPath, Option<u64>),
         opaque: bool,
     ) -> Result<(), Errno> {
-        let moved = self.record(from.0, Place::Upper, from.1)?.unwrap_or_default();
-        let moved = Record { object: Some(from.1), opaque, ..moved };
-        let mut records = vec![moved];
-        if let Some(ino) = to.1
-            && let Some(other) = self.record(to.0, Place::Upper, ino)?
-        {
-            records.push(Record { object: Some(ino), ..other });
+        let object = Some(from.1.ino);
+        let of_moved = |record: &Record| record.belongs_to(object);
+        let moved = match self.filed(from.0)?.into_iter().find(of_moved) {
+            None => {
+                let carried = self.record(from.0, Place::Upper, from.1)?;
+                if carried.is_some() {
+                    self.expect_carriers(&to.0.parent())?;
+                }
+                opaque.then(|| carried.unwrap_or_default())
+            }
+            filed => filed,
+        };
+        let there = self.filed(to.0)?;
+        let mut records: Vec<Record> = moved.into_iter().map(|record| Record { object, opaque, ..record }).collect();
+        if let Some(ino) = to.1 {
+            let other = there.iter().find(|record| record.belongs_to(Some(ino)));
+            records.extend(other.map(|record| Record { object: Some(ino), ..record.clone() }));
         }
-        if records.iter().all(Record::is_empty) { Ok(()) } else { self.keep_all(to.0, &records) }
-    }
-
-    /// Keeps only the record of the object that has the name now.
-    pub(super) fn settle(&self, path: &AbsPath) -> Result<(), Errno> {
-        if !self.directory(&path.parent())?.marks {
+        if records == there {
             return Ok(());
         }
-        let Some(stat) = self.stat_if_there(&self.in_upper(path))? else { return self.forget_record(path) };
-        let record = self.record(path, Place::Upper, stat.ino)?.unwrap_or_default();
-        self.keep(path, record)
+        let opaque = records.iter().any(|record| record.opaque);
+        self.make_container(&to.0.parent())?;
+        self.write_records(&self.mark(to.0), &records)?;
+        if opaque {
+            self.cache.forget(to.0);
+        }
+        Ok(())
+    }
+
+    /// Leaves only the record of the object that has the name now in the file of that name.
+    pub(super) fn settle(&self, path: &AbsPath) -> Result<(), Errno> {
+        let records = self.filed(path)?;
+        if records.is_empty() {
+            return Ok(());
+        }
+        let now = self.stat_if_there(&self.in_upper(path))?;
+        let belongs = |record: &&Record| now.is_some_and(|stat| record.belongs_to(Some(stat.ino)));
+        let own: Vec<Record> = records.iter().find(belongs).cloned().into_iter().collect();
+        if own == records { Ok(()) } else { self.write_records(&self.mark(path), &own) }
+    }
+
+    /// Before an object is made unreadable for its user: what it carries stands in a file from then on. `names` is not held.
+    fn unload(&self, path: &AbsPath) -> Result<(), Errno> {
+        let _names = self.names.lock();
+        let host = self.below.stat(&self.in_upper(path))?;
+        if self.shared(host.ino)?.is_some() || self.filed(path)?.iter().any(|record| record.belongs_to(Some(host.ino)))
+        {
+            return Ok(());
+        }
+        match self.record(path, Place::Upper, &host)? {
+            Some(record) if host.nlink > 1 && host.file_type() != FileType::Directory => self.share(&host, record),
+            Some(record) => self.keep_in_file(path, record),
+            None => Ok(()),
+        }
+    }
+
+    /// Writes the record that all names of an object of A share.
+    fn share(&self, host: &Stat, record: Record) -> Result<(), Errno> {
+        self.make_container(&AbsPath::root())?;
+        self.write_records(&self.shared_name(host.ino), &[Record { links: Some(host.nlink), ..record }])?;
+        self.has_shared.store(true, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Whether a directory of A hides what B has in the directory of that name, by its record.
     pub(super) fn is_opaque(&self, path: &AbsPath, ino: u64) -> Result<bool, Errno> {
-        let belongs = |record: &Record| record.object.is_none_or(|object| object == ino);
-        Ok(self.read_records(&self.mark(path))?.iter().any(|record| record.opaque && belongs(record)))
+        let records = self.read_records(&self.mark(path))?;
+        Ok(records.iter().any(|record| record.opaque && record.belongs_to(Some(ino))))
     }
 
     // ---- changes
 
     /// Changes attributes: first as the host stores them, then, where it does not, as they are kept.
-    fn change_record(&self, path: &AbsPath, change: impl FnOnce(&mut Record, &Stat)) -> Result<(), Errno> {
+    pub(super) fn change_record(&self, path: &AbsPath, change: impl FnOnce(&mut Record, &Stat)) -> Result<(), Errno> {
         let _names = self.names.lock();
         let object = self.object(path)?;
         let host = self.below.stat(&object.name)?;
@@ -255,13 +369,13 @@ impl Trees {
                 &link,
                 &[Record { links: common.links, object: None, dev: None, ino: None, ..record.clone() }],
             )?;
-        } else if several || object.place == Place::Upper && self.shared(host.ino)?.is_some() {
+        } else if object.place == Place::Upper && self.shared(host.ino)?.is_some()
+            || several && (object.filed || !self.carry(&object.name, &host, &record)?)
+        {
             // The other names, whichever they are, have records of what was so when they were given.
-            self.make_container(&AbsPath::root())?;
-            self.write_records(&self.shared_name(host.ino), &[Record { links: Some(host.nlink), ..record.clone() }])?;
-            self.has_shared.store(true, Ordering::Relaxed);
+            self.share(&host, record.clone())?;
         }
-        self.keep(path, record)
+        self.keep(path, record, (object.place == Place::Upper).then_some(&host))
     }
 
     pub(crate) fn chmod(&self, path: &AbsPath, mode: u32, caller: &dyn Caller) -> Result<(), Errno> {
@@ -276,9 +390,12 @@ impl Trees {
             open | if others { mode & 0o1777 } else { mode }
         };
         let mut kept = None;
-        self.changed(path, |fs, name, record| {
+        self.changed(path, |side, name, record| {
             kept.get_or_insert(record.mode.is_some() || stored(record) != mode);
-            match fs.chmod(name, stored(record), caller) {
+            if side == Side::Upper && stored(record) & 0o400 == 0 && !self.me.is_root() {
+                self.unload(path)?;
+            }
+            match self.below.chmod(name, stored(record), caller) {
                 Err(errno) if refused(errno) && errno != Errno::EROFS && self.may_keep() => {
                     kept = Some(true);
                     Ok(())
@@ -309,9 +426,9 @@ impl Trees {
             return self.change_record(path, note);
         }
         let mut kept = false;
-        self.changed(path, |fs, name, record| {
+        self.changed(path, |_, name, record| {
             let has = record.uid.is_some() || record.gid.is_some();
-            match fs.chown(name, uid, gid, caller) {
+            match self.below.chown(name, uid, gid, caller) {
                 Ok(()) if !has => Ok(()),
                 Err(errno) if !(has || refused(errno) || errno == Errno::EINVAL) => Err(errno),
                 Err(errno) if !self.may_keep() => Err(errno),
@@ -354,7 +471,7 @@ impl Trees {
     }
 
     /// Whether this mount keeps attributes: where everything happens on the host, so does that.
-    fn may_keep(&self) -> bool {
+    pub(super) fn may_keep(&self) -> bool {
         self.kind != super::Kind::Merge && !self.me.is_root()
     }
 
@@ -379,80 +496,10 @@ impl Trees {
         }
         self.make(path, |fs, name| {
             fs.mknod(name, FileType::Regular.mode_bits() | mode & 0o777, 0, caller)?;
-            let record =
-                Record { kind: Some(kind), rdev: Some(rdev), object: Some(fs.stat(name)?.ino), ..Record::default() };
-            self.keep(path, record)
+            let host = fs.stat(name)?;
+            let record = Record { kind: Some(kind), rdev: Some(rdev), object: Some(host.ino), ..Record::default() };
+            self.keep(path, record, Some(&host))
         })
-    }
-
-    pub(crate) fn get_xattr(&self, path: &AbsPath, name: &[u8]) -> Result<Vec<u8>, Errno> {
-        let object = self.object(path)?;
-        match object.record.xattrs.get(name) {
-            Some(value) => Ok(value.clone()),
-            None => self.below.get_xattr(&object.name, name),
-        }
-    }
-
-    pub(crate) fn list_xattr(&self, path: &AbsPath) -> Result<Vec<Vec<u8>>, Errno> {
-        let object = self.object(path)?;
-        let mut names = self.below.list_xattr(&object.name)?;
-        names.retain(|name| !object.record.xattrs.contains_key(name));
-        names.extend(object.record.xattrs.into_keys());
-        Ok(names)
-    }
-
-    pub(crate) fn set_xattr(
-        &self,
-        path: &AbsPath,
-        name: &[u8],
-        value: &[u8],
-        flags: XattrFlags,
-        caller: &dyn Caller,
-    ) -> Result<(), Errno> {
-        self.may_have(path, name)?;
-        // Of an object that cannot have a list for what is made in it (`set_posix_acl`, fs/posix_acl.c): that no right is missing.
-        if name == b"system.posix_acl_default" && self.stat(path)?.file_type() != FileType::Directory {
-            return Err(Errno::EACCES);
-        }
-        let mut kept = false;
-        self.changed(path, |fs, file, record| match record.xattrs.contains_key(name) {
-            true if flags.contains(XattrFlags::CREATE) => Err(Errno::EEXIST),
-            true => {
-                kept = true;
-                Ok(())
-            }
-            false => match fs.set_xattr(file, name, value, flags, caller) {
-                Err(errno) if self.may_keep() && is_kept(name, errno, caller) => {
-                    if flags.contains(XattrFlags::REPLACE) {
-                        return Err(Errno::ENODATA);
-                    }
-                    kept = true;
-                    Ok(())
-                }
-                done => done,
-            },
-        })?;
-        if !kept {
-            return Ok(());
-        }
-        self.change_record(path, |record, _| drop(record.xattrs.insert(name.to_vec(), value.to_vec())))
-    }
-
-    /// Only files and directories have attributes of users (`xattr_permission`, fs/xattr.c).
-    fn may_have(&self, path: &AbsPath, name: &[u8]) -> Result<(), Errno> {
-        let has = !name.starts_with(b"user.")
-            || matches!(self.stat(path)?.file_type(), FileType::Regular | FileType::Directory);
-        if has { Ok(()) } else { Err(Errno::EPERM) }
-    }
-
-    pub(crate) fn remove_xattr(&self, path: &AbsPath, name: &[u8], caller: &dyn Caller) -> Result<(), Errno> {
-        self.may_have(path, name)?;
-        let mut kept = false;
-        self.changed(path, |fs, file, record| {
-            kept = record.xattrs.contains_key(name);
-            if kept { Ok(()) } else { fs.remove_xattr(file, name, caller) }
-        })?;
-        if kept { self.change_record(path, |record, _| drop(record.xattrs.remove(name))) } else { Ok(()) }
     }
 
     // ---- objects with several names in B
@@ -493,20 +540,6 @@ impl Trees {
         self.has_links.store(true, Ordering::Relaxed);
         Ok(())
     }
-}
-
-/// Whether an attribute that the host refused is kept. Who has a virtual identity was judged by that; for all others the host's word counts (`xattr_permission`,
-/// fs/xattr.c), but for what it takes from no ordinary user, as with owners, and what the file system has no room for.
-fn is_kept(name: &[u8], errno: Errno, caller: &dyn Caller) -> bool {
-    let by_anybody = errno == Errno::EOPNOTSUPP || name.starts_with(b"security.");
-    is_for_few(name)
-        && (refused(errno) || errno == Errno::EOPNOTSUPP)
-        && (caller.is_virtual() || by_anybody && !name.starts_with(b"trusted."))
-}
-
-/// Attributes that not everybody may set, and so are kept where the host refuses them (xattr(7)).
-pub(super) fn is_for_few(name: &[u8]) -> bool {
-    [&b"security."[..], b"trusted.", b"user."].iter().any(|prefix| name.starts_with(prefix))
 }
 
 /// The permissions that the host's user needs to do what others may do with an object of this mode.

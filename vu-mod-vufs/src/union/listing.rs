@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use std::{
     collections::HashSet,
     ops::ControlFlow,
-    sync::{Arc, Weak},
+    sync::{Arc, Weak, atomic::Ordering},
 };
 use vu_api::{AbsPath, Caller, DirEntry, Errno, File, FileType, Filesystem, OpenFlags, OpenHow, Opened, Stat};
 
@@ -198,10 +198,12 @@ impl Trees {
                     return Ok(ControlFlow::Continue(()));
                 }
                 let recorded = !marks.is_empty() && marks.contains(&[&entry.name[..], &[0x7f]].concat());
-                let (ino, file_type) = match recorded.then(|| self.stat(&path.child(&entry.name))) {
-                    Some(Ok(stat)) => (stat.ino, stat.file_type()),
-                    _ => (entry.ino, entry.file_type),
-                };
+                let (ino, file_type) = match () {
+                    () if recorded || self.has_shared.load(Ordering::Relaxed) => self.seen_as(&path.child(&entry.name)),
+                    () if directory.marks || directory.carriers => self.carried_by(path, &entry),
+                    () => None,
+                }
+                .unwrap_or((entry.ino, entry.file_type));
                 let flow = visitor(&entry.name, ino, file_type)?;
                 enough = flow.is_break();
                 if directory.lower {
@@ -226,6 +228,21 @@ impl Trees {
             Err(Errno::ENOENT) if in_upper => Ok(()),
             read => read,
         }
+    }
+}
+
+impl Trees {
+    /// The inode number and type of an object as its record has them seen.
+    fn seen_as(&self, path: &AbsPath) -> Option<(u64, FileType)> {
+        self.stat(path).ok().map(|stat| (stat.ino, stat.file_type()))
+    }
+
+    /// The same of an object of A whose record can only be one that it carries.
+    fn carried_by(&self, directory: &AbsPath, entry: &DirEntry) -> Option<(u64, FileType)> {
+        let name = self.in_upper(directory).child(&entry.name);
+        let record = self.carried(&name, (entry.file_type, entry.ino)).ok()??;
+        let ino = record.dev.and(record.ino).unwrap_or(entry.ino);
+        Some((ino, record.kind.unwrap_or(entry.file_type)))
     }
 }
 

@@ -107,7 +107,7 @@ impl Trees {
 
     /// Makes the directory of marks of a directory, and those above it.
     pub(super) fn make_container(&self, path: &AbsPath) -> Result<(), Errno> {
-        if self.has_container(path)? {
+        if self.directory(path)?.marks {
             return Ok(());
         }
         if !path.is_root() {
@@ -130,9 +130,9 @@ impl Trees {
 
     /// A whiteout under a directory of A gives way to marks of what is in that: that it hides what B has is kept otherwise, before.
     fn make_opaque(&self, path: &AbsPath) -> Result<(), Errno> {
-        let ino = self.below.stat(&self.in_upper(path))?.ino;
-        let known = self.record(path, Place::Upper, ino)?.unwrap_or_default();
-        self.keep(path, Record { object: Some(ino), opaque: true, ..known })?;
+        let host = self.below.stat(&self.in_upper(path))?;
+        let known = self.record(path, Place::Upper, &host)?.unwrap_or_default();
+        self.keep(path, Record { object: Some(host.ino), opaque: true, ..known }, Some(&host))?;
         let temporary = self.temporary()?;
         self.below.mkdir(&temporary, CONTAINER_MODE, &self.me)?;
         let exchanged = self.below.rename(&temporary, &self.mark(path), RenameFlags::EXCHANGE, &self.me);

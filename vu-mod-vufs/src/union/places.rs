@@ -38,8 +38,10 @@ pub(super) struct Directory {
     pub upper: Presence,
     /// Whether B's entries are part of it. If A has no such directory it is not known whether B has.
     pub lower: bool,
-    /// Whether something is remembered of its entries.
+    /// Whether something is remembered of its entries in `.-`.
     pub marks: bool,
+    /// Whether something in it may carry a record.
+    pub carriers: bool,
 }
 
 impl Trees {
@@ -93,7 +95,8 @@ impl Trees {
         }
         let generation = self.cache.generation();
         let directory = if path.is_root() {
-            Directory { upper: Presence::Directory, lower: true, marks: self.has_container(path)? }
+            let (marks, carriers) = (self.has_container(path)?, self.has_carriers(&self.upper)?);
+            Directory { upper: Presence::Directory, lower: true, marks, carriers }
         } else {
             self.directory_in(path, self.directory(&path.parent())?)?
         };
@@ -135,7 +138,8 @@ impl Trees {
                     && self
                         .stat_if_there(&self.in_lower(path))?
                         .is_some_and(|stat| stat.file_type() == FileType::Directory));
-        Ok(Directory { upper, lower, marks })
+        let carriers = upper == Presence::Directory && self.has_carriers(&self.in_upper(path))?;
+        Ok(Directory { upper, lower, marks, carriers })
     }
 
     /// The attributes of an object of the layer below; `None` if it is not there.
@@ -213,6 +217,13 @@ impl Cache {
         known.directories.insert(path.as_bytes().to_vec(), (directory, Instant::now()));
     }
 
+    /// What is known of a directory is wrong, and of nothing below it.
+    pub(super) fn forget_one(&self, path: &AbsPath) {
+        let mut known = self.0.lock();
+        known.generation += 1;
+        known.directories.remove(path.as_bytes());
+    }
+
     /// An object or a mark of this name has come or gone: what is known of it, and of what is below it, may be wrong.
     pub(super) fn forget(&self, path: &AbsPath) {
         let mut known = self.0.lock();
@@ -241,7 +252,7 @@ mod tests {
     #[test]
     fn what_changed_is_forgotten_and_no_more() {
         let names = ["/", "/a", "/a-b", "/a/b", "/a/b/c", "/a/bc", "/a0", "/b"];
-        let directory = Directory { upper: Presence::Directory, lower: true, marks: false };
+        let directory = Directory { upper: Presence::Directory, lower: true, marks: false, carriers: false };
         for (changed, left) in [
             ("/a", &["/", "/a-b", "/a0", "/b"][..]),
             ("/a/b", &["/", "/a", "/a-b", "/a/bc", "/a0", "/b"]),

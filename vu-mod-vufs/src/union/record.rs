@@ -42,6 +42,11 @@ impl Record {
         *self == Record { object: self.object, ..Record::default() }
     }
 
+    /// Whether it is of A's object with this inode number, or of what B has.
+    pub fn belongs_to(&self, object: Option<u64>) -> bool {
+        self.object.is_none() || self.object == object
+    }
+
     /// The attributes as they are to be seen.
     pub fn apply(&self, stat: &mut Stat) {
         if let Some(kind) = self.kind {
@@ -119,7 +124,7 @@ fn device_text(device: u64) -> String {
 }
 
 /// Writes records.
-pub(super) fn format(records: &[Record]) -> String {
+pub(crate) fn format(records: &[Record]) -> String {
     let texts: Vec<String> = records.iter().map(format_one).collect();
     texts.join("\n")
 }

@@ -53,6 +53,7 @@ impl Union {
             whiteout: Default::default(),
             has_links: Default::default(),
             has_shared: Default::default(),
+            has_no_attributes: Default::default(),
             no_copy_for_attributes: attributes == Attributes::Kept,
         };
         trees.look_around();
@@ -201,7 +202,7 @@ impl Filesystem for Union {
     }
 
     fn utimens(&self, path: &AbsPath, atime: TimeChange, mtime: TimeChange, caller: &dyn Caller) -> Result<(), Errno> {
-        self.trees.changed(path, |fs, name, _| fs.utimens(name, atime, mtime, caller))
+        self.trees.changed(path, |_, name, _| self.trees.below.utimens(name, atime, mtime, caller))
     }
 
     fn truncate(&self, path: &AbsPath, size: u64, caller: &dyn Caller) -> Result<(), Errno> {

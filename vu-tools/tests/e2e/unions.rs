@@ -191,7 +191,7 @@ fn says(script: &str, expected: &str) {
 fn what_was_changed_is_in_a_and_what_was_not_is_not() {
     says(
         "echo x >> dir/lines; rm many/f1; chmod 600 zero; cat file > /dev/null; mkdir -p empty/e; vuumount $W; cd $D/up; find . | grep -v $'\\x7f' | sort; cat dir/lines; stat -c '%F %s' .-/many/f1 .-/many",
-        ".\n./.-\n./.-/dir\n./.-/many\n./.-/many/f1\n./dir\n./dir/lines\n./empty\n./empty/e\n./many\n./zero\none\ntwo\nthree\nx\nregular empty file 0\ndirectory 4096\n",
+        ".\n./.-\n./.-/many\n./.-/many/f1\n./dir\n./dir/lines\n./empty\n./empty/e\n./many\n./zero\none\ntwo\nthree\nx\nregular empty file 0\ndirectory 4096\n",
     );
 }
 
@@ -271,7 +271,7 @@ fn numbers_of_files_stay() {
     says(
         "n() { stat -c %d:%i \"$@\"; }; a=$(n file dir/lines zero dir many link); echo x >> file; rm hard; echo x > dir/lines; chmod 600 zero; touch dir/new many/new; touch -h -d 2001-01-01 link; b=$(n file dir/lines zero dir many link); [ \"$a\" = \"$b\" ] && echo same
         [ $(ls -i dir | awk '/lines/{print $1}') = $(stat -c %i dir/lines) ] && echo listed; python3 -c 'import os; f = open(\"dir/lines\"); print(os.fstat(f.fileno()).st_ino == os.stat(\"dir/lines\").st_ino)'
-        mv dir/lines moved; [ $(n moved) = $(echo $a | cut -d' ' -f2) ] && echo moved; cd $D; vuumount $W; vumount -t vufs -o cow $D/up $W; cd $W; [ $(n moved) = $(echo $a | cut -d' ' -f2) ] && echo again; cat $D/up/.-/moved$'\\x7f' | cut -d= -f1 | tr '\\n' ' '",
+        mv dir/lines moved; [ $(n moved) = $(echo $a | cut -d' ' -f2) ] && echo moved; cd $D; vuumount $W; vumount -t vufs -o cow $D/up $W; cd $W; [ $(n moved) = $(echo $a | cut -d' ' -f2) ] && echo again; getfattr --only-values -n user.vufs.record ../up/moved | cut -d= -f1 | tr '\\n' ' '",
         "same\nlisted\nTrue\nmoved\nagain\ndev ino object ",
     );
 }
@@ -353,7 +353,7 @@ fn a_killed_hypervisor_leaves_whole_files() {
         // Its end takes the shell with it.
         let _ = site.session(&format!("{MOUNT}(sleep 0.{round}3; kill -9 $(vuname -U)) & while :; do for f in many/f*; do echo new >> $f; mv $f x; cp x $f; rm x; done; rm -r dir; mkdir dir; done 2> /dev/null"));
         // It may have been killed between rm and mkdir.
-        let seen = site.session(&format!("{MOUNT}cat many/f* | grep -vxE 'new|[0-9]+'; ls many dir 2> /dev/null | sort | grep -vxE 'f[0-9]+|dir:|many:|lines|sub|up|'; for f in many/*; do stat -c %F $f; done | sort -u; echo done; find $D/up/.- -name '*tmp.*'"));
+        let seen = site.session(&format!("{MOUNT}cat many/f* | grep -vxE 'new|[0-9]+'; ls many dir 2> /dev/null | sort | grep -vxE 'f[0-9]+|dir:|many:|lines|sub|up|'; for f in many/*; do stat -c %F $f; done | sort -u; echo done; find $D/up -name '*tmp.*'"));
         let said = seen.ok();
         assert!(said.starts_with("regular") && said.ends_with("done\n"), "{said}");
     }
@@ -421,6 +421,65 @@ print(*sorted(f'{ascii(name)} {os.getxattr(\"zero\", name)}' for name in os.list
 END
         python3 $D/names.py set; cd $D; vuumount $W; vumount -t vufs -o cow $D/up $W; cd $W; python3 $D/names.py; mv zero dir; ln dir/zero .; python3 $D/names.py",
         &told.repeat(3),
+    );
+}
+
+#[test]
+fn what_an_object_carries_is_not_seen() {
+    let program = "cat > $D/seen.py << 'END'
+import os, sys
+for f in sys.argv[1:]:
+    for how in f, os.open(f, os.O_RDONLY | os.O_NONBLOCK):
+        names = sorted(name for name in os.listxattr(how) if name.startswith('user.'))
+        print(f, {name: os.getxattr(how, name) for name in names})
+try:
+    print(os.getxattr('file', 'user.vufs.record'))
+except OSError as error:
+    print(error.strerror)
+END
+";
+    // What the view gives such a name is its own; another union, whose upper directory is in the view, calls its attributes so.
+    let script = "echo x >> file; chmod 700 dir; mknod disk c 1 3; setfattr -n user.x -v 1 file; python3 $D/seen.py file dir disk
+        for f in file dir; do setfattr -n user.vufs.record -v mine $f; setfattr -n user.vufs.new -v 2 $f; done; python3 $D/seen.py file dir; setfattr -x user.vufs.record file; stat -c '%F %n' disk; setfattr -x user.vufs.new file; python3 $D/seen.py file | tail -1
+        cd $D; mkdir $W/inner $W/top; vumount -t vufs -o cow $W/inner $W/dir; cd $W/dir; a=$(stat -c %i lines); echo y >> lines; chown 3:4 lines sub; mknod null c 1 3; [ $(stat -c %u null) = $(id -u) ] || echo who; stat -c %u:%g:%F lines sub; [ $a = $(stat -c %i lines) ] && echo same; getfattr -d lines; python3 $D/seen.py sub | grep sub
+        cd $D; vuumount $W/dir; vumount -t vufs -o cow $W/inner $W/top; cd $W/top; stat -c %u:%g:%F lines sub; cd $D; vuumount $W/top; vuumount $W; vumount -t vufs -o cow $D/up $W; vumount -t vufs -o cow $W/inner $W/dir; cd $W/dir; stat -c %u:%g:%F lines sub; [ $a = $(stat -c %i lines) ] && echo same";
+    says(
+        &format!("{program}{script}"),
+        "file {'user.x': b'1'}
+file {'user.x': b'1'}
+dir {}
+dir {}
+disk {}
+disk {}
+No data available
+file {'user.vufs.new': b'2', 'user.vufs.record': b'mine', 'user.x': b'1'}
+file {'user.vufs.new': b'2', 'user.vufs.record': b'mine', 'user.x': b'1'}
+dir {'user.vufs.new': b'2', 'user.vufs.record': b'mine'}
+dir {'user.vufs.new': b'2', 'user.vufs.record': b'mine'}
+b'mine'
+character special file disk
+No data available
+3:4:regular file
+3:4:directory
+same
+sub {}
+sub {}
+3:4:regular file
+3:4:directory
+3:4:regular file
+3:4:directory
+same
+",
+    );
+}
+
+#[test]
+fn a_copy_of_the_upper_directory_keeps_what_its_objects_carry() {
+    let seen = "$D/work/file 1:2 640 regular file\n$D/work/dir 1:2 755 directory\n$D/work/script 3 755 regular file\n$D/work/null 0 644 character special file\nnew\n";
+    says(
+        "chown 1:2 file dir; chown 3 script; mknod null c 1 3; chown 0 null; cd $D; vuumount $W; cp -a up copied; mkdir unpacked; tar --xattrs -C up -c . | tar --xattrs -C unpacked -x
+        for up in copied unpacked; do vumount -t vufs -o cow $D/$up $W; stat -c '%n %u:%g %a %F' $W/file $W/dir; stat -c '%n %u %a %F' $W/script $W/null; [ $(stat -c %i $W/file) = $(stat -c %i $up/file) ] && echo new; vuumount $W; done",
+        &seen.repeat(2),
     );
 }
 
@@ -493,8 +552,8 @@ fn trees_of_the_original_are_read_and_written() {
         "cd $D; vuumount $W; mkdir -p up/.-/dir up/dir; : > up/.-/script; : > up/.-/empty; : > up/.-/dir/lines; : > up/null
         d=$'\\x7f'; printf 'mode=0600\\nuid=0\\ngid=7\\nnew=line\\nctime=12.5\\nno line\\n' > up/.-/zero$d; printf 'type=c\\nmode=0666\\nuid=0\\ngid=0\\nrdev=1,3\\ndev=8,1\\nctime=1\\n' > up/.-/null$d; printf 'mode=0711\\nuid=5\\n' > up/.-/dir$d
         vumount -t vufs -o cow up $W; cd $W; ls -d script empty dir/lines dir/up; stat -c '%n %a %u %F' zero null dir; stat -c %t,%T null
-        chmod 640 zero; chown 9 zero; echo x >> zero; mv zero moved; mkdir empty; ls empty; stat -c '%a %u %g' moved; rm null; mknod disk b 8 1; rm -r dir; mkdir dir; ls dir; cd $D/up/.-; find . | tr $d + | sort; grep -v -e ino= -e dev= -e object= moved$d",
-        "ls: cannot access 'script': No such file or directory\nls: cannot access 'empty': No such file or directory\nls: cannot access 'dir/lines': No such file or directory\ndir/up\nzero 600 0 regular empty file\nnull 666 0 character special file\ndir 711 5 directory\n1,3\n640 9 7\n.\n./dir\n./disk+\n./empty\n./moved+\n./script\n./zero\nmode=0640\nuid=9\ngid=7\nnew=line\nctime=12.5\nno line\n",
+        chmod 640 zero; chown 9 zero; echo x >> zero; mv zero moved; mkdir empty; ls empty; stat -c '%a %u %g' moved; rm null; mknod disk b 8 1; rm -r dir; mkdir dir; ls dir; cd $D/up/.-; find . | tr $d + | sort; grep -v -e ino= -e dev= -e object= moved$d; getfattr --only-values -n user.vufs.record ../disk | grep -v object=",
+        "ls: cannot access 'script': No such file or directory\nls: cannot access 'empty': No such file or directory\nls: cannot access 'dir/lines': No such file or directory\ndir/up\nzero 600 0 regular empty file\nnull 666 0 character special file\ndir 711 5 directory\n1,3\n640 9 7\n.\n./dir\n./empty\n./moved+\n./script\n./zero\nmode=0640\nuid=9\ngid=7\nnew=line\nctime=12.5\nno line\ntype=b\nrdev=8,1\n",
     );
 }
 
