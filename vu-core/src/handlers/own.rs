@@ -5,7 +5,7 @@ use crate::{
     handlers::{
         ownership::{adopt, made_with},
         rewrite::{Meant, errno_of_kernels, type_of},
-        stat::encode_stat64,
+        stat::{self, encode_stat64},
     },
     resolve::{Meaning, Place},
 };
@@ -24,10 +24,6 @@ pub(super) fn has_operation(name: &str) -> bool {
         "truncate"
             | "inotify_add_watch"
             | "name_to_handle_at"
-            | "getxattrat"
-            | "setxattrat"
-            | "listxattrat"
-            | "removexattrat"
             | "file_getattr"
             | "file_setattr"
             | "acct"
@@ -153,14 +149,43 @@ pub(super) fn operate(call: &Call<'_>, name: &str, meant: &[Meant]) -> Result<Ou
             present(first)?;
             fs.remove_xattr(&first.name, &xattr_name(call, after(1))?, task)?;
         }
+        "setxattrat" => {
+            present(first)?;
+            let XattrArgs { value, size, flags } = xattr_args(call, after(3))?;
+            let size = usize::try_from(size).unwrap_or(usize::MAX);
+            if size > XATTR_SIZE_MAX {
+                return Err(Errno::E2BIG);
+            }
+            let mut bytes = vec![0; size];
+            call.memory().read(value, &mut bytes)?;
+            let flags = XattrFlags::from_bits_retain(flags.cast_signed());
+            fs.set_xattr(&first.name, &xattr_name(call, after(2))?, &bytes, flags, task)?;
+        }
+        "removexattrat" => {
+            present(first)?;
+            fs.remove_xattr(&first.name, &xattr_name(call, after(2))?, task)?;
+        }
+        "getxattrat" => {
+            present(first)?;
+            let XattrArgs { value, size, flags } = xattr_args(call, after(3))?;
+            if flags != 0 {
+                return Err(Errno::EINVAL);
+            }
+            let bytes = stat::get_xattr(call, &first.name, &xattr_name(call, after(2))?)?;
+            return give(call, &bytes, value, usize::try_from(size).unwrap_or(usize::MAX));
+        }
+        "listxattrat" => {
+            present(first)?;
+            let names = stat::list_xattr(call, &first.name)?;
+            return give(call, &names, call.arg(after(2)), call.size(after(3)));
+        }
         "stat64" | "lstat64" | "fstatat64" => {
             present(first)?;
             call.write(call.arg(after(1)), &encode_stat64(&fs.stat(&first.name)?))?;
         }
         // No kernel object stands for it: nothing can watch it, refer to it by a handle, or account to it.
         "inotify_add_watch" | "name_to_handle_at" if !first.found => return Err(Errno::ENOENT),
-        "inotify_add_watch" | "name_to_handle_at" | "getxattrat" | "setxattrat" | "listxattrat" | "removexattrat"
-        | "file_getattr" | "file_setattr" => return Err(Errno::EOPNOTSUPP),
+        "inotify_add_watch" | "name_to_handle_at" | "file_getattr" | "file_setattr" => return Err(Errno::EOPNOTSUPP),
         _ => return Err(if call.abi == Abi::I386 { Errno::EOPNOTSUPP } else { Errno::EACCES }),
     }
     Ok(Outcome::Done(0))
@@ -221,6 +246,44 @@ fn rmdir(call: &Call<'_>, place: &Place) -> Result<(), Errno> {
         }
         _ => Err(Errno::ENOTDIR),
     }
+}
+
+/// `struct xattr_args` (`include/uapi/linux/xattr.h`).
+struct XattrArgs {
+    value: u64,
+    size: u32,
+    flags: u32,
+}
+
+/// The structure that one argument points to, and whose size is the next. A longer one may only have zeros behind (`copy_struct_from_user`).
+fn xattr_args(call: &Call<'_>, index: usize) -> Result<XattrArgs, Errno> {
+    const SIZE: usize = 16;
+    const LONGEST: usize = 4096;
+    let size = call.size(index + 1);
+    if size < SIZE {
+        return Err(Errno::EINVAL);
+    }
+    if size > LONGEST {
+        return Err(Errno::E2BIG);
+    }
+    let mut bytes = vec![0; size];
+    call.memory().read(call.arg(index), &mut bytes)?;
+    if bytes[SIZE..].iter().any(|&byte| byte != 0) {
+        return Err(Errno::E2BIG);
+    }
+    let word = |at: usize| bytes[at..].first_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes));
+    Ok(XattrArgs { value: u64::from(word(0)) | u64::from(word(4)) << 32, size: word(8), flags: word(12) })
+}
+
+/// Fills a buffer that is asked for with nothing in it to learn how long it must be.
+fn give(call: &Call<'_>, bytes: &[u8], buffer: u64, size: usize) -> Result<Outcome, Errno> {
+    if size != 0 {
+        if size < bytes.len() {
+            return Err(Errno::ERANGE);
+        }
+        call.write(buffer, bytes)?;
+    }
+    Ok(Outcome::Done(i64::try_from(bytes.len()).unwrap_or(i64::MAX)))
 }
 
 fn xattr_name(call: &Call<'_>, index: usize) -> Result<Vec<u8>, Errno> {

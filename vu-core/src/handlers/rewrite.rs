@@ -209,6 +209,8 @@ fn kernel_refuses(call: &Call<'_>, name: &str) -> bool {
         "mknod" => file_type(1),
         "mknodat" => file_type(2),
         "linkat" => has_other(4, libc::AT_EMPTY_PATH | libc::AT_SYMLINK_FOLLOW),
+        "setxattrat" | "getxattrat" => has_other(2, link_flags) || !(16..=4096).contains(&call.size(5)),
+        "listxattrat" | "removexattrat" => has_other(2, link_flags),
         "fchmodat2" => has_other(3, link_flags),
         "fchownat" => has_other(4, link_flags),
         "utimensat" => has_other(3, link_flags) || changes_no_time(call),
@@ -298,8 +300,15 @@ fn by_descriptor(
 ) -> Result<Option<Meant>, Errno> {
     let object = match purpose {
         Purpose::Change => call.changed_by_name(call.int(dirfd))?,
-        // An open file tells its own attributes, a placeholder does not.
-        _ => call.placeholder_name(call.int(dirfd)),
+        // An open file tells its own attributes, where no mount keeps some; a placeholder does not.
+        _ => match call.placeholder_name(call.int(dirfd)) {
+            None if reads_xattrs(name) && call.core.has_virtual_files() => {
+                let number = call.int(dirfd);
+                let fd = call.task.descriptor(number).ok();
+                fd.map_or(Ok(None), |fd| call.kept_name(number, fd.as_fd()))?
+            }
+            name => name,
+        },
     };
     let Some(object) = object else { return Ok(None) };
     let meaning = Meaning::Place(placed(call, name, Follow::Never, of_mount(object))?);
@@ -320,6 +329,10 @@ fn means_descriptor(call: &Call<'_>, name: &str) -> bool {
 /// Whether a descriptor that is meant by an empty path must be open, and not as a name only (`path_setxattrat`, `fs/xattr.c`; `file_setattr`, `fs/file_attr.c`).
 fn needs_open_file(name: &str) -> bool {
     matches!(name, "setxattrat" | "getxattrat" | "listxattrat" | "removexattrat" | "file_getattr" | "file_setattr")
+}
+
+fn reads_xattrs(name: &str) -> bool {
+    matches!(name, "getxattrat" | "listxattrat")
 }
 
 /// The same of what is changed by the magic link of a descriptor, as the C library does it where the kernel has no call of its own.
@@ -353,7 +366,7 @@ fn ends_in_dots(text: &[u8]) -> bool {
 
 /// Where the call is to happen: one that no operation of a file system corresponds to needs a name on the host.
 fn placed(call: &Call<'_>, name: &str, follow: Follow, place: Place) -> Result<Place, Errno> {
-    if name.ends_with("stat64") {
+    if name.ends_with("stat64") || reads_xattrs(name) {
         return call.for_attributes(place);
     }
     if name == "inotify_add_watch" {
