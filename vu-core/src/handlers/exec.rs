@@ -159,28 +159,31 @@ fn exec(call: &Call<'_>, request: &Request) -> Result<Outcome, Errno> {
 
 /// A program that is executed as an open file: `path` leads to it, `name` is what it is called in the view. `None` if the kernel finds its interpreters as the view does.
 fn open_file(call: &Call<'_>, request: &Request, path: &[u8], name: Option<AbsPath>) -> Result<Option<Outcome>, Errno> {
-    // What may not be read, or has no name that its interpreter could open it by, is left to the kernel.
+    // What may not be read is left to the kernel.
     let link = AbsPath::new(path).map_err(|_| Errno::ENOENT)?;
-    let name = name.or_else(|| host_name(sys::read_link_at(path).ok()?).ok());
-    let (Some(known), Some(name)) = (call.core.programs.interpreter(path), name) else { return Ok(None) };
+    let Some(known) = call.core.programs.interpreter(path) else { return Ok(None) };
     let interpreter = (*known).clone();
-    let location = Location::Host(link);
-    let place = Place {
-        name,
-        location,
-        found: true,
-        handle: None,
-        must_be_dir: false,
-        native: false,
-        opaque: false,
-        file_type: None,
-    };
     match interpreter.clone() {
         None => Ok(None),
-        Some(Interpreter::Loader(loader)) => match other_loader(call, &loader)? {
-            None => Ok(None),
-            Some(loader) => by_loader(call, request, &place, &loader).map(Some),
-        },
+        Some(Interpreter::Loader(loader)) => {
+            // A file without a name (a memfd, or what was removed) has none that another loader could open it by.
+            let Some(name) = name.or_else(|| host_name(sys::read_link_at(path).ok()?).ok()) else { return Ok(None) };
+            let place = Place {
+                name,
+                location: Location::Host(link),
+                found: true,
+                handle: None,
+                must_be_dir: false,
+                native: false,
+                opaque: false,
+                file_type: None,
+            };
+            match other_loader(call, &loader)? {
+                None => Ok(None),
+                Some(loader) => by_loader(call, request, &place, &loader).map(Some),
+            }
+        }
+        // The interpreter is told the path by which the script was executed, so that needs no name.
         Some(Interpreter::Script { .. }) => {
             if kernel_runs_script(call, interpreter.clone())? {
                 return Ok(None);

@@ -20,7 +20,7 @@ const ROOT: &str = r#"
 mkdir -p root/bin root/etc root/dev root/proc root/tmp root/root root/home/joe root/var
 chmod 1777 root/tmp; chmod 700 root/root; chown 1000:1000 root/home/joe
 cp $(type -P busybox) root/bin/busybox
-for applet in sh ls id cat mknod su passwd tar stat chown chmod mkdir rm test echo ps touch ln find env sed sleep tail; do ln -s busybox root/bin/$applet; done
+for applet in sh ls id cat mknod su passwd tar stat chown chmod mkdir rm test echo ps touch ln find env sed sleep tail readlink; do ln -s busybox root/bin/$applet; done
 mknod -m 666 root/dev/null c 1 3; mknod -m 600 root/dev/disk b 8 1
 printf '%s\n' root:x:0:0::/root:/bin/sh joe:x:1000:1000::/home/joe:/bin/sh > root/etc/passwd
 printf '%s\n' root:x:0: joe:x:1000: shadow:x:42:joe > root/etc/group
@@ -38,6 +38,36 @@ stat -c '%n %u:%g %a' /home/joe/f /etc/shadow /tmp/of-joe; ls /home/joe; touch /
 end
 chroot root /bin/sh /in 2>&1 | sed 's/^[^ ]*sh: //'"#,
         "uid=0(root) gid=0(root) groups=0(root)\ndevice\nuid=1000(joe) gid=1000(joe) groups=42(shadow),1000(joe)\njoe:*::0:::::\ncat: can't open '/root/public': Permission denied\ncan't create /etc/x: Permission denied\nls: can't open '/srv': Permission denied\ns\ncan't create /dev/disk: Permission denied\n/home/joe/f 1000:1000 644\n/etc/shadow 0:42 640\n/tmp/of-joe 1000:1000 644\nf\nrm: can't remove '/tmp/of-root': Operation not permitted\n",
+    );
+}
+
+/// As apk runs the scripts of packages: the file that is executed has no name, its interpreter is the root's.
+#[test]
+fn scripts_without_a_name() {
+    root_says(
+        r##"mount -t proc proc root/proc; ln -s /proc/self/fd root/dev/fd; ln -s busybox root/bin/ash
+cat > own << 'end'
+#!/bin/ash
+echo "$0 $1 $(readlink /proc/self/exe)"
+end
+chmod 755 own
+python3 -c 'import os
+def script(way):
+    if way == "removed":
+        fd = os.open("own", os.O_RDONLY)
+        os.unlink("own")
+        return fd
+    fd = os.memfd_create("script", 0)
+    os.write(fd, open("own", "rb").read())
+    return fd
+for way in "memfd", "by path", "removed":
+    if os.fork() == 0:
+        os.dup2(script(way), 9)
+        os.chroot("root")
+        os.chdir("/")
+        os.execve("/proc/self/fd/9" if way == "by path" else 9, ["s", "arg"], {"PATH": "/bin"})
+    os.wait()' 2>&1"##,
+        "/dev/fd/9 arg /bin/busybox\n/proc/self/fd/9 arg /bin/busybox\n/dev/fd/9 arg /bin/busybox\n",
     );
 }
 
