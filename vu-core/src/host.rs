@@ -8,7 +8,12 @@
 //!
 //! This is the only file of this crate with `unsafe` code: system calls, and nothing else.
 
-use crate::{clear::ClearPaths, sys::shorten, umask::Worn};
+use crate::{
+    clear::ClearPaths,
+    object_request::{ObjectRequest, ROOM},
+    sys::{open_at_once, shorten},
+    umask::Worn,
+};
 use smallvec::SmallVec;
 use std::{
     marker::PhantomData,
@@ -294,6 +299,25 @@ impl Filesystem for HostFs {
         // SAFETY: file and name are C strings.
         done(unsafe { libc::removexattr(file.as_ptr(), name.as_ptr()) })
     }
+}
+
+/// Makes a request of ioctl(2) on the directory or regular file of this name, in no time and in the caller's name. It takes its argument from the beginning of
+/// `data` and gives its answer there.
+///
+/// # Errors
+/// Those of openat2(2), of [`Caller::host_credentials`], and of the request.
+pub fn request(
+    path: &AbsPath,
+    request: ObjectRequest,
+    data: &mut [u8; ROOM],
+    caller: &dyn Caller,
+) -> Result<i64, Errno> {
+    let object = open_at_once(path.as_bytes(), libc::O_RDONLY, 0)?;
+    let _identity = Identity::of(caller)?;
+    let number = libc::c_ulong::from(request.number());
+    // SAFETY: the requests there are take and give no more than ROOM bytes.
+    let result = unsafe { libc::ioctl(object.as_raw_fd(), number, data.as_mut_ptr()) };
+    done(result).map(|()| result.into())
 }
 
 /// The attributes of the object behind a descriptor, an `O_PATH` one included.

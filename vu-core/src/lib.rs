@@ -21,6 +21,7 @@ pub mod log;
 mod modules;
 pub mod mount;
 pub mod mount_list;
+pub mod object_request;
 pub mod permission;
 mod proc_status;
 pub mod program;

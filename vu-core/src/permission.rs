@@ -254,6 +254,14 @@ impl Judge<'_> {
         if self.is_mighty() { Ok(()) } else { may_chown(&self.layer.stat(path)?, uid, gid, &self.who) }
     }
 
+    /// What only the owner may change, the flags of `chattr` (`vfs_fileattr_set`, `fs/file_attr.c`).
+    ///
+    /// # Errors
+    /// `EPERM`; those of stat(2).
+    pub fn owns(&self, path: &AbsPath) -> Result<(), Errno> {
+        if self.is_mighty() { Ok(()) } else { owns(&self.layer.stat(path)?, &self.who) }
+    }
+
     /// utimensat(2).
     ///
     /// # Errors

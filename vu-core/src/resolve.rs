@@ -401,7 +401,7 @@ impl Call<'_> {
             *self.begins.borrow_mut() = Some((arg.dirfd, base));
             return false;
         }
-        let elsewhere = need.opens() && sys::tag(dir.as_fd()) != Ok(0);
+        let elsewhere = need.opens() && !self.opened_natively(dir.as_fd());
         if one_name && !elsewhere {
             return true;
         }
@@ -544,15 +544,31 @@ impl Call<'_> {
     #[must_use]
     pub fn name_of(&self, fd: BorrowedFd<'_>, host: &AbsPath) -> Option<AbsPath> {
         let route = match sys::tag(fd) {
-            Ok(0) => self.opened_from_cwd(fd, host),
+            Ok(0) => self.untagged_route(fd).or_else(|| self.opened_from_cwd(fd, host)),
             Ok(tag) => self.core.routes.find(tag, host),
             // O_PATH: the description has no room for a tag.
             Err(_) => sys::fstat(fd)
                 .ok()
-                .and_then(|stat| self.task.process.path_route((stat.st_dev, stat.st_ino)))
+                .and_then(|stat| self.task.process.path_routes.find((stat.st_dev, stat.st_ino)))
                 .or_else(|| self.opened_from_cwd(fd, host)),
         };
         self.name_by(&*route?, host)
+    }
+
+    /// The route of what had its tag taken off.
+    fn untagged_route(&self, fd: BorrowedFd<'_>) -> Option<Arc<Route>> {
+        let routes = &self.task.process.untagged_routes;
+        if routes.is_empty() {
+            return None;
+        }
+        let stat = sys::fstat(fd).ok()?;
+        routes.find((stat.st_dev, stat.st_ino))
+    }
+
+    /// Whether kernel and view agree about what was opened as this descriptor.
+    #[must_use]
+    pub fn opened_natively(&self, fd: BorrowedFd<'_>) -> bool {
+        sys::tag(fd) == Ok(0) && self.untagged_route(fd).is_none()
     }
 
     /// A file that the kernel opened by itself has no tag. If its process works inside a mount, and the file lies there, it was most likely

@@ -3,7 +3,7 @@
 //! With `/` bound to `/mnt`, `/etc` and `/mnt/etc` are the same host directory, and a descriptor of it is a descriptor of that host directory in
 //! both cases, so that listing, fstat, locks and all the rest run in the kernel. Which of both names it was opened under matters for `..`, for mounts below it and
 //! for its name; so it is kept in the open file description itself: the signal number of `F_SETSIG`, which means nothing for directories and regular
-//! files unless a program asks for a lease or for news of a directory (then it is taken off: `handlers/fds.rs`), is the *tag* of the route. Like all of a description it is shared by dup, fork and SCM_RIGHTS and survives exec; nothing needs to be followed or
+//! files unless a program asks for a lease or for news of a directory (then it is taken off, and the process remembers the object: `handlers/fds.rs`), is the *tag* of the route. Like all of a description it is shared by dup, fork and SCM_RIGHTS and survives exec; nothing needs to be followed or
 //! forgotten. No tag is the route of the host: the name in the view is the host's.
 
 use parking_lot::RwLock;

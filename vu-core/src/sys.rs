@@ -2,6 +2,7 @@
 //!
 //! With `host.rs` the only file of this crate with `unsafe`.
 
+use crate::umask::Worn;
 use std::{
     ffi::{CStr, CString},
     mem::{self, MaybeUninit},
@@ -511,13 +512,37 @@ pub fn is_path_only(fd: BorrowedFd<'_>) -> bool {
     unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) & libc::O_PATH != 0 }
 }
 
-/// Sets it.
+/// Whether what is open was made without a name (`O_TMPFILE`).
+#[must_use]
+pub fn was_made_unnamed(fd: BorrowedFd<'_>) -> bool {
+    // SAFETY: plain numbers.
+    let flags = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) };
+    flags >= 0 && flags & libc::O_TMPFILE == libc::O_TMPFILE
+}
+
+/// Sets the tag of a description.
 ///
 /// # Errors
 /// `EBADF` for an `O_PATH` descriptor.
 pub fn set_tag(fd: BorrowedFd<'_>, tag: i32) -> Result<(), Errno> {
     // SAFETY: plain numbers.
     check(unsafe { libc::fcntl(fd.as_raw_fd(), F_SETSIG, tag) }.into()).map(drop)
+}
+
+/// bind(2) to an address whose path begins in a directory: that is this thread's working directory meanwhile, which is its own while it wears a umask.
+///
+/// # Errors
+/// Those of openat(2), fchdir(2) and bind(2).
+pub fn bind_in(_own: &Worn, dir: BorrowedFd<'_>, socket: BorrowedFd<'_>, address: &[u8]) -> Result<(), Errno> {
+    let length = libc::socklen_t::try_from(address.len()).map_err(|_| Errno::EINVAL)?;
+    let here = open(b".", libc::O_PATH)?;
+    // SAFETY: plain numbers.
+    check(unsafe { libc::fchdir(dir.as_raw_fd()) }.into())?;
+    // SAFETY: the address has the length that is told.
+    let bound = check(unsafe { libc::bind(socket.as_raw_fd(), address.as_ptr().cast(), length) }.into());
+    // SAFETY: plain numbers.
+    check(unsafe { libc::fchdir(here.as_raw_fd()) }.into())?;
+    bound.map(drop)
 }
 
 /// Adds to a ruleset that these accesses are allowed below a directory (landlock_add_rule(2)).

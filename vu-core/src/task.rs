@@ -63,11 +63,49 @@ pub struct Process {
     /// The name in the view of the program it executes, if the host's differs.
     executable: Mutex<Option<AbsPath>>,
     /// The routes of directories opened with `O_PATH`, whose descriptions have no room for a tag, by device and inode number; oldest first.
-    path_routes: Mutex<Vec<(Object, Arc<Route>)>>,
+    pub path_routes: ObjectRoutes,
+    /// The same of what had its tag taken off, for the signal number of a lease or of news of a directory is the program's.
+    pub untagged_routes: ObjectRoutes,
     /// Whether the calls that carry message headers are intercepted in it.
     watches_messages: AtomicBool,
-    /// The same of the program it is about to execute.
+    /// What is known of the program that it is about to execute.
     next_executable: Mutex<Next>,
+}
+
+/// The routes of some objects, by device and inode number; oldest first.
+#[derive(Default)]
+pub struct ObjectRoutes(Mutex<Vec<(Object, Arc<Route>)>>);
+
+impl ObjectRoutes {
+    /// Of more the oldest are forgotten, and go by the name on the host.
+    const MOST: usize = 64;
+
+    /// Notes by which route an object was opened.
+    pub fn note(&self, object: Object, route: Arc<Route>) {
+        let mut routes = self.0.lock();
+        routes.retain(|(known, _)| *known != object);
+        if routes.len() == Self::MOST {
+            routes.remove(0);
+        }
+        routes.push((object, route));
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.lock().is_empty()
+    }
+
+    /// The route of an object, if it is known.
+    #[must_use]
+    pub fn find(&self, object: Object) -> Option<Arc<Route>> {
+        self.0.lock().iter().find(|(known, _)| *known == object).map(|(_, route)| route.clone())
+    }
+
+    fn copy(&self, other: &ObjectRoutes) {
+        let routes = other.0.lock().clone();
+        *self.0.lock() = routes;
+    }
 }
 
 /// Whether a task can do what the hypervisor can, found out when it is asked for.
@@ -390,7 +428,8 @@ impl Process {
             id,
             pidfd: Keep::default(),
             executable: Mutex::default(),
-            path_routes: Mutex::default(),
+            path_routes: ObjectRoutes::default(),
+            untagged_routes: ObjectRoutes::default(),
             watches_messages: AtomicBool::new(false),
             next_executable: Mutex::default(),
         }
@@ -409,23 +448,6 @@ impl Process {
     #[must_use]
     pub fn executable(&self) -> Option<AbsPath> {
         self.executable.lock().clone()
-    }
-
-    /// Notes by which route an object was opened with `O_PATH`. Only the last few are kept; what is forgotten goes by the host's name.
-    pub fn note_path_route(&self, object: Object, route: Route) {
-        const MOST: usize = 64;
-        let mut routes = self.path_routes.lock();
-        routes.retain(|(known, _)| *known != object);
-        if routes.len() == MOST {
-            routes.remove(0);
-        }
-        routes.push((object, Arc::new(route)));
-    }
-
-    /// That route, if it is known.
-    #[must_use]
-    pub fn path_route(&self, object: Object) -> Option<Arc<Route>> {
-        self.path_routes.lock().iter().find(|(known, _)| *known == object).map(|(_, route)| route.clone())
     }
 
     /// Sets the name of the program that the process is about to execute, if it will differ from the host's, and what the program is to find about itself.
@@ -564,7 +586,8 @@ impl Tasks {
         } else {
             let process = Process::new(birth.process);
             *process.executable.lock() = parent.process.executable();
-            process.path_routes.lock().clone_from(&parent.process.path_routes.lock());
+            process.path_routes.copy(&parent.process.path_routes);
+            process.untagged_routes.copy(&parent.process.untagged_routes);
             process.watches_messages.store(parent.process.watches_messages.load(Ordering::Relaxed), Ordering::Relaxed);
             Arc::new(process)
         };

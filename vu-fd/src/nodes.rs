@@ -363,7 +363,10 @@ mod tests {
             assert!(find(&nodes, &fd).is_some());
             OFlag::from_bits_retain(fcntl(&fd, FcntlArg::F_GETFL).unwrap())
         };
-        assert!(flags_of(OpenFlags::PATH).contains(OFlag::O_PATH));
+        for shown in [OpenFlags::empty(), OpenFlags::DIRECTORY, OpenFlags::NOFOLLOW] {
+            let expected = OFlag::O_PATH | OFlag::from_bits_retain(shown.bits());
+            assert_eq!(flags_of(OpenFlags::PATH | shown), expected);
+        }
         assert!(flags_of(OpenFlags::NONBLOCK).contains(OFlag::O_NONBLOCK));
         assert!(!flags_of(OpenFlags::empty()).intersects(OFlag::O_PATH | OFlag::O_NONBLOCK | OFlag::O_ACCMODE));
         let host = fs::OpenOptions::new().read(true).custom_flags(OFlag::O_APPEND.bits()).open("/").unwrap();

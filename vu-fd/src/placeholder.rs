@@ -1,7 +1,7 @@
 //! Making removed directories on a tmpfs.
 
 use nix::{
-    fcntl::{AT_FDCWD, OFlag, open, openat},
+    fcntl::{OFlag, open, openat},
     sys::{
         stat::{Mode, fchmod, fstat, mkdirat},
         statfs::{TMPFS_MAGIC, fstatfs},
@@ -72,8 +72,10 @@ impl Store {
         if !by_path {
             return Ok((fd, ino));
         }
-        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        Ok((openat(AT_FDCWD, link_to(&fd).as_str(), flags, Mode::empty()).map_err(errno)?, ino))
+        // What it shows beside O_PATH. A directory leads to itself also when it has no name any more.
+        let shown = flags.intersection(OpenFlags::DIRECTORY | OpenFlags::NOFOLLOW);
+        let flags = OFlag::O_PATH | OFlag::O_CLOEXEC | OFlag::from_bits_retain(shown.bits());
+        Ok((openat(&fd, ".", flags, Mode::empty()).map_err(errno)?, ino))
     }
 
     /// The directory has a name only while this function runs: a hypervisor that is killed leaves nothing behind.

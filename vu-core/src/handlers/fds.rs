@@ -16,7 +16,7 @@ use vu_fd::Node;
 use vu_trace::{Abi, Memory};
 
 /// What is behind a descriptor, with a copy of it.
-enum Behind {
+pub(super) enum Behind {
     /// A virtual file; what is open is its placeholder.
     Node(Arc<Node>, OwnedFd),
     /// The host's.
@@ -25,7 +25,7 @@ enum Behind {
     Unknown,
 }
 
-fn behind(call: &Call<'_>, number: i32) -> Behind {
+pub(super) fn behind(call: &Call<'_>, number: i32) -> Behind {
     if !call.core.has_virtual_files() {
         return Behind::Unknown;
     }
@@ -210,34 +210,21 @@ fn list(call: &Call<'_>, node: &Node, fd: &OwnedFd, form: impl Form) -> Result<O
     Ok(Outcome::Done(i64::try_from(buffer.len()).unwrap_or(i64::MAX)))
 }
 
-/// ioctl(2). What every descriptor knows (`FIOCLEX`, `FIONBIO`, …) is the kernel's.
-pub fn ioctl(call: &mut Call<'_>) -> Result<Outcome, Errno> {
-    let request = call.uint(1);
-    let every = [libc::FIOCLEX, libc::FIONCLEX, libc::FIONBIO, libc::FIOASYNC];
-    if every.contains(&libc::c_ulong::from(request)) {
-        return Ok(Outcome::Host);
-    }
-    match behind(call, call.int(0)) {
-        Behind::Node(node, fd) if !sys::is_path_only(fd.as_fd()) => {
-            node.file.ioctl(request, call.arg(2)).map(Outcome::Done)
-        }
-        _ => Ok(Outcome::HostMaySleep),
-    }
-}
-
 /// fcntl(2), for a lease or for news of a directory: the signal that tells of it is to be the one that the program chose. Where the kernel keeps that, the tag
-/// of a route may stand (`route.rs`); without it, the description goes by its name on the host. Who asks for the signal has chosen none while a tag stands there.
+/// of a route may stand (`route.rs`); that is then kept by the process. Who asks for the signal has chosen none while a tag stands there.
 pub fn fcntl(call: &mut Call<'_>) -> Result<Outcome, Errno> {
     let number = call.int(0);
     if let Ok(fd) = call.task.descriptor(number)
         && let Ok(tag) = sys::tag(fd.as_fd())
         && tag != 0
         && let Ok(host) = host_name(sys::read_link(call.task.proc()?, &format!("fd/{number}"))?)
-        && call.core.routes.find(tag, &host).is_some()
+        && let Some(route) = call.core.routes.find(tag, &host)
     {
         if call.int(1) == sys::F_GETSIG {
             return Ok(Outcome::Done(0));
         }
+        let stat = sys::fstat(fd.as_fd())?;
+        call.task.process.untagged_routes.note((stat.st_dev, stat.st_ino), route);
         sys::set_tag(fd.as_fd(), 0)?;
     }
     Ok(Outcome::Host)

@@ -2,7 +2,7 @@
 //!
 //! They are intercepted only in processes that have made an AF_UNIX socket for datagrams: on all other sockets no path can stand there.
 
-use super::sockets::{Told, no_socket, short_name, tells_names, unix_address, unix_path};
+use super::sockets::{Told, name_to_reach, no_socket, tells_names, unix_address, unix_path};
 use crate::{
     call::{Call, Outcome},
     debug::Tag,
@@ -140,7 +140,7 @@ fn exchanged(call: &Call<'_>, header: u64) -> Result<Option<(Argument, Option<Ow
     };
     let name = place.host().ok_or_else(|| no_socket(&place))?;
     call.debug(Tag::Network, format_args!("a message to the socket {}: the host's {name}", place.name));
-    let (name, held) = short_name(name)?;
+    let (name, held) = name_to_reach(name)?;
     let (address, length) = unix_address(&name);
     let mut record = vec![0; size];
     memory.read(header, &mut record)?;

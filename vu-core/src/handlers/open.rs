@@ -421,7 +421,7 @@ fn rewritten(call: &Call<'_>, request: &Request, place: &Place, host: &AbsPath) 
                 && sys::set_tag(fd.as_fd(), tag).is_err()
                 && let Ok(stat) = sys::fstat(fd.as_fd())
             {
-                task.process.note_path_route((stat.st_dev, stat.st_ino), route);
+                task.process.path_routes.note((stat.st_dev, stat.st_ino), Arc::new(route));
             }
         }
         result
@@ -454,10 +454,18 @@ fn open_own(call: &Call<'_>, request: &Request, place: &Place) -> Result<Outcome
 
 fn reopened(call: &Call<'_>, request: &Request, fd: OwnedFd) -> Result<Outcome, Errno> {
     let mut args: [Argument; 6] = Default::default();
-    args[request.path_index] = call.path_argument(&own_descriptor(&fd))?;
-    // By its magic link, which is to be followed; what was to be made has been made.
-    let done = OpenFlags::NOFOLLOW | OpenFlags::CREAT | OpenFlags::EXCL | OpenFlags::TRUNC;
-    let flags = request.how.flags - done;
+    let mut link = own_descriptor(&fd);
+    // What was to be made has been made.
+    let mut flags = request.how.flags - (OpenFlags::CREAT | OpenFlags::EXCL | OpenFlags::TRUNC);
+    if flags.contains(OpenFlags::NOFOLLOW) {
+        // The magic link is to be followed. A directory can be named so that it is although the flag stays, which is seen.
+        if sys::file_type(fd.as_fd()) == Ok(FileType::Directory) {
+            link.extend_from_slice(b"/.");
+        } else {
+            flags -= OpenFlags::NOFOLLOW;
+        }
+    }
+    args[request.path_index] = call.path_argument(&link)?;
     if table::name(call.abi, call.syscall.nr) == Some("openat2") {
         args[2] = how_argument(flags, 0);
     } else if table::name(call.abi, call.syscall.nr) != Some("creat") {

@@ -29,6 +29,7 @@ pub(super) fn has_operation(name: &str) -> bool {
             | "acct"
             | "swapon"
             | "swapoff"
+            | "quotactl"
     )
 }
 

@@ -168,7 +168,7 @@ impl Call<'_> {
     /// Those of [`Filesystem::locate`].
     pub(super) fn kept_name(&self, number: i32, fd: BorrowedFd<'_>) -> Result<Option<AbsPath>, Errno> {
         // What has no route is open where kernel and view agree.
-        if sys::tag(fd) == Ok(0) {
+        if self.opened_natively(fd) {
             return Ok(None);
         }
         let Some((name, host)) = self.name_and_host(number) else { return Ok(None) };
@@ -187,6 +187,11 @@ impl Call<'_> {
         let host = host_name(link).ok()?;
         let name = self.descriptor_name(&self.task, number).unwrap_or_else(|| host.clone());
         Some((name, host))
+    }
+
+    /// Whether a descriptor is open on the host's object of this name.
+    pub(super) fn is_open_at(&self, number: i32, there: &AbsPath) -> bool {
+        self.name_and_host(number).is_some_and(|(_, host)| host == *there)
     }
 
     /// The place that tells by inotify(7) what happens in a directory: that where names are made.

@@ -5,7 +5,7 @@
 
 use crate::{
     call::{Call, Outcome},
-    handlers::{direct, own, ownership::adopt, stat::magic_name},
+    handlers::{direct, link, own, ownership::adopt, stat::magic_name},
     layer::Layer,
     resolve::{Meaning, Need, PathArg, Place},
     sys, table,
@@ -118,6 +118,12 @@ pub fn paths(call: &mut Call<'_>) -> Result<Outcome, Errno> {
             meaning,
         });
     }
+    if name.starts_with("link")
+        && link::unnamed(&meant)
+        && let Some(from) = meant.first_mut()
+    {
+        link::by_name(call, from)?;
+    }
     if let [from, to] = &meant[..]
         && is_link_or_rename(name)
     {
@@ -139,9 +145,9 @@ pub fn paths(call: &mut Call<'_>) -> Result<Outcome, Errno> {
         return Ok(Outcome::Host);
     }
     let mut made = None;
-    if name.starts_with("link") && unnamed(&meant) {
+    if name.starts_with("link") && link::unnamed(&meant) {
         let [from, to] = &mut meant[..] else { return Ok(Outcome::Host) };
-        made = into_mount(call, from, to)?;
+        made = link::into_mount(call, from, to)?;
     }
     if meant.iter().any(|m| matches!(&m.meaning, Meaning::Place(place) if place.location == Location::Own)) {
         return own::operate(call, name, &meant);
@@ -259,37 +265,6 @@ fn on_the_way(call: &Call<'_>, name: &str, meant: &[Meant]) -> Option<Errno> {
     }
 }
 
-/// Whether a link is to be made to an open file rather than to a name: `linkat(fd, "", …, AT_EMPTY_PATH)`, or by its magic link.
-fn unnamed(meant: &[Meant]) -> bool {
-    meant.first().is_some_and(|from| match &from.meaning {
-        Meaning::Kernel => from.text.is_empty(),
-        Meaning::Place(place) => place.opaque,
-    })
-}
-
-/// A link to an open file, made by the tracee itself in a directory that the mount prepares. Only one that has no name yet (`O_TMPFILE`) was surely
-/// made there; another could be an object that the mount does not change. Tells the name it gets.
-fn into_mount(call: &Call<'_>, from: &Meant, to: &mut Meant) -> Result<Option<AbsPath>, Errno> {
-    let Meaning::Place(place) = &to.meaning else { return Ok(None) };
-    if place.location != Location::Own || place.found {
-        return Ok(None);
-    }
-    if let Some(judge) = call.layer.judge(&place.name, &*call.task) {
-        judge.may_make(&place.name)?;
-    }
-    let made = place.name.clone();
-    let file = match &from.meaning {
-        Meaning::Place(Place { location: Location::Host(link), .. }) => sys::open(link.as_bytes(), libc::O_PATH)?,
-        _ => call.task.descriptor(from.dirfd.map_or(libc::AT_FDCWD, |at| call.int(at)))?,
-    };
-    if sys::fstat(file.as_fd())?.st_nlink > 0 {
-        return Err(Errno::EXDEV);
-    }
-    let place = Place { name: place.name.clone(), location: Location::Own, handle: None, ..*place };
-    to.meaning = Meaning::Place(call.for_writing(place, Purpose::Write)?);
-    Ok(Some(made))
-}
-
 /// What a call on a descriptor alone means, if the kernel would take another object.
 fn by_descriptor(
     call: &Call<'_>,
@@ -345,7 +320,7 @@ fn changed_by_link(call: &Call<'_>, place: &Place) -> Result<Option<AbsPath>, Er
 }
 
 /// An object that its mount changes itself.
-fn of_mount(name: AbsPath) -> Place {
+pub(super) fn of_mount(name: AbsPath) -> Place {
     Place {
         name,
         location: Location::Own,
@@ -411,8 +386,11 @@ fn is_mount_point(call: &Call<'_>, place: &Place) -> bool {
 /// Two names of one file system: both of the same mount, or both of the host.
 fn one_file_system(call: &Call<'_>, from: &Meant, to: &Meant) -> bool {
     // A file without a name (an O_TMPFILE's descriptor in /proc) has no mount that could be compared.
-    let opaque = matches!(&from.meaning, Meaning::Place(place) if place.opaque);
-    if opaque || from.text.is_empty() || matches!((&from.meaning, &to.meaning), (Meaning::Kernel, Meaning::Kernel)) {
+    let nameless = match &from.meaning {
+        Meaning::Kernel => from.text.is_empty(),
+        Meaning::Place(place) => place.opaque,
+    };
+    if nameless || matches!((&from.meaning, &to.meaning), (Meaning::Kernel, Meaning::Kernel)) {
         return true;
     }
     let mount_of = |m| name_of(call, m).map(|name| call.layer.mount_for(&name).map(|(mount, _)| mount.epoch));

@@ -9,6 +9,7 @@ use crate::{
     socket_names::SocketNames,
     sys::{self, At, End, Final},
     table,
+    umask::Worn,
 };
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use vu_api::{AbsPath, AccessMode, Errno, Family, Opened, Purpose};
@@ -272,7 +273,8 @@ fn address(call: &Call<'_>, index: usize, follow: Follow, sleeps: bool) -> Resul
         return Err(if binds { Errno::EPERM } else { no_socket(&place) });
     };
     call.debug(Tag::Network, format_args!("the socket {}: the host's {name}", place.name));
-    let (name, held) = short_name(name)?;
+    let short = if binds { short_name(name)? } else { Some(name_to_reach(name)?) };
+    let Some((name, held)) = short else { return bind_for(call, &place.name, name, path) };
     let bound = binds.then(|| {
         call.core.socket_named();
         (call.core.socket_names.clone(), name.clone())
@@ -316,14 +318,48 @@ pub(super) fn unix_address(name: &[u8]) -> (Vec<u8>, u32) {
     (bytes, length)
 }
 
-/// The name as it fits into an address: by way of a descriptor of its directory if it is too long. That is to be held until the call was made.
-pub(super) fn short_name(name: &AbsPath) -> Result<(Vec<u8>, Option<OwnedFd>), Errno> {
+/// A name that fits into an address, and a descriptor that it leads by, to be held until the call was made.
+type Short = (Vec<u8>, Option<OwnedFd>);
+
+/// The name of a socket as it fits into an address: by way of a descriptor of it if it is too long.
+pub(super) fn name_to_reach(name: &AbsPath) -> Result<Short, Errno> {
     if name.as_bytes().len() < NAME_ROOM {
         return Ok((name.as_bytes().to_vec(), None));
     }
-    let last = name.file_name().ok_or(Errno::ECONNREFUSED)?;
+    let socket = sys::look_at(At::Root, name.as_bytes(), Final::Itself)?;
+    Ok((format!("/proc/{}/fd/{}", std::process::id(), socket.as_raw_fd()).into_bytes(), Some(socket)))
+}
+
+/// The same for one that is to be made: by way of its directory. `None` if its last component alone leaves no room for that.
+fn short_name(name: &AbsPath) -> Result<Option<Short>, Errno> {
+    if name.as_bytes().len() < NAME_ROOM {
+        return Ok(Some((name.as_bytes().to_vec(), None)));
+    }
+    let last = name.file_name().ok_or(Errno::EADDRINUSE)?;
     let parent = sys::look_at(At::Root, name.parent().as_bytes(), Final::Refuse)?;
     let mut short = format!("/proc/{}/fd/{}/", std::process::id(), parent.as_raw_fd()).into_bytes();
     short.extend_from_slice(last);
-    if short.len() < NAME_ROOM { Ok((short, Some(parent))) } else { Err(Errno::ENAMETOOLONG) }
+    Ok((short.len() < NAME_ROOM).then_some((short, Some(parent))))
+}
+
+/// bind(2) in the tracee's place, in the directory of the name on the host.
+///
+/// # Errors
+/// `ENAMETOOLONG` if its longest component leaves no room for a directory, and the tracee's rights are not the hypervisor's; those of bind(2).
+fn bind_for(call: &Call<'_>, seen: &AbsPath, host: &AbsPath, given: Vec<u8>) -> Result<Outcome, Errno> {
+    let last = host.file_name().filter(|last| last.len() <= NAME_ROOM).ok_or(Errno::ENAMETOOLONG)?;
+    let alike = sys::everybodys_ids().is_some() && call.task.same_credentials();
+    let umask = if alike { Worn::new(call.task.umask()?) } else { None };
+    let umask = umask.ok_or(Errno::ENAMETOOLONG)?;
+    let parent = sys::look_at(At::Root, host.parent().as_bytes(), Final::Refuse)?;
+    let socket = call.task.descriptor(call.int(0))?;
+    call.still_waits()?;
+    // The end of the room is an end of the name, too.
+    sys::bind_in(&umask, parent.as_fd(), socket.as_fd(), &[&UNIX[..], last].concat())?;
+    if last != given {
+        call.core.socket_named();
+        call.core.socket_names.note(last.to_vec(), given);
+    }
+    adopt(&call.task, &Layer::top(call.task.view()), seen, None);
+    Ok(Outcome::Done(0))
 }

@@ -327,17 +327,23 @@ fn task_and_link<'a>(call: &Call<'_>, link: &'a AbsPath) -> Option<(Arc<Task>, V
     Some((call.core.tasks.get(Tid(tid))?, names))
 }
 
+/// The task and the descriptor of it that a magic link leads to.
+pub(super) fn magic_descriptor(call: &Call<'_>, link: &AbsPath) -> Option<(Arc<Task>, i32)> {
+    let (task, names) = task_and_link(call, link)?;
+    match &names[..] {
+        [b"fd", fd] => Some((task, number(fd)?)),
+        _ => None,
+    }
+}
+
 fn number(text: &[u8]) -> Option<i32> {
     std::str::from_utf8(text).ok()?.parse().ok()
 }
 
 /// What the magic link of a file that was removed reads as in the view. It is no name of anything.
 fn removed_name(call: &Call<'_>, link: &AbsPath) -> Option<AbsPath> {
-    let (task, names) = task_and_link(call, link)?;
-    match &names[..] {
-        [b"fd", fd] => call.removed_name(&task, number(fd)?),
-        _ => None,
-    }
+    let (task, number) = magic_descriptor(call, link)?;
+    call.removed_name(&task, number)
 }
 
 /// What a magic link of `/proc` reads as in the view, if not as on the host.

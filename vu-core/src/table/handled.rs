@@ -8,7 +8,9 @@ use super::{
     Row,
     Tier::{Attribute, Base, Descriptor, Message, SocketName},
 };
-use crate::handlers::{control, dirs, exec, fds, landlock, messages, mounts, open, process, rewrite, sockets, stat};
+use crate::handlers::{
+    control, dirs, exec, fds, handles, ioctls, landlock, messages, mounts, open, process, quota, rewrite, sockets, stat,
+};
 use vu_api::control::CONTROL_SYSCALL;
 use vu_trace::filter::When;
 
@@ -70,6 +72,12 @@ pub(super) const NAMES: &[Row] = &[
     Row::path(303, "name_to_handle_at", &[DirFd, PathNoFollow, Pointer, Pointer, AtFlags], rewrite::paths)
         .i386(341)
         .partial("the mount id is that of the host's mount"),
+    Row::path(304, "open_by_handle_at", &[Fd, Pointer, OpenFlags], handles::open_by_handle_at)
+        .i386(342)
+        .partial("a handle leads to a file without a path, past every mount: EPERM, which Linux says without CAP_DAC_READ_SEARCH"),
+    Row::path(179, "quotactl", &[Hex, Path, Id, Pointer], quota::quotactl)
+        .i386(131)
+        .partial("Q_QUOTAON names a quota file of the host: EPERM, which Linux says without CAP_SYS_ADMIN"),
     Row::path(163, "acct", &[ChangedPath], rewrite::paths).i386(51),
     Row::path(167, "swapon", &[ChangedPath, Hex], rewrite::paths).i386(87),
     Row::path(168, "swapoff", &[ChangedPath], rewrite::paths).i386(115),
@@ -173,7 +181,7 @@ pub(super) const DESCRIPTORS: &[Row] = &[
     Row::each(Descriptor, 5, "fstat", &[Fd, Pointer], fds::fstat),
     Row::each(Descriptor, 78, "getdents", &[Fd, Pointer, Size], fds::getdents),
     Row::each(Descriptor, 217, "getdents64", &[Fd, Pointer, Size], fds::getdents64).i386(220),
-    Row::each(Descriptor, 16, "ioctl", &[Fd, Hex, Hex], fds::ioctl).i386(54).may_sleep(),
+    Row::each(Descriptor, 16, "ioctl", &[Fd, Hex, Hex], ioctls::ioctl).i386(54).may_sleep(),
     Row::each(Descriptor, 74, "fsync", &[Fd], fds::fsync).i386(118),
     Row::each(Descriptor, 75, "fdatasync", &[Fd], fds::fsync).i386(148),
     Row::each(Descriptor, 138, "fstatfs", &[Fd, Pointer], fds::fstatfs),

@@ -30,26 +30,10 @@ pub(super) const ROWS: &[Row] = &[
     Row::refused(PathTier, 301, "fanotify_mark", Errno::EPERM, FANOTIFY).i386(339),
     Row::refused(
         PathTier,
-        304,
-        "open_by_handle_at",
-        Errno::EPERM,
-        "a handle leads to a file without a path, past every mount; EPERM is what Linux says without CAP_DAC_READ_SEARCH",
-    )
-    .i386(342),
-    Row::refused(
-        PathTier,
         155,
         "pivot_root",
         Errno::EPERM,
         "it would exchange the host's tree below the view; EPERM is what Linux says without CAP_SYS_ADMIN",
     )
     .i386(217),
-    Row::refused(
-        PathTier,
-        179,
-        "quotactl",
-        Errno::ENOSYS,
-        "it takes paths of devices and quota files of the host; ENOSYS is what a kernel without quotas says",
-    )
-    .i386(131),
 ];

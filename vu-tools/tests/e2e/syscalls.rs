@@ -129,6 +129,12 @@ fn what_descriptors_addresses_and_rules_name() {
     differential_with("sh", &format!("cd \"$W\" && \"$P{}\"", program.display()), Compare::Output);
 }
 
+#[test]
+fn what_is_asked_of_an_object_by_its_descriptor() {
+    let program = helper("objects", Flavour::Dynamic);
+    differential_with("sh", &format!("cd \"$W\" && \"$P{}\"", program.display()), Compare::Output);
+}
+
 /// Names of AF_UNIX sockets in addresses and message headers, and descriptors that are passed.
 fn messages(flavour: Flavour) {
     let program = helper("messages", flavour);
@@ -146,7 +152,7 @@ fn sockets_of_32_bit_programs_have_the_names_of_the_view() {
     messages(Flavour::I386);
 }
 
-/// `F_GETFL`. With `O_NOFOLLOW`, an `O_PATH` descriptor of a union's directory is left out: its opener reopens it by a link.
+/// `F_GETFL`.
 #[test]
 fn flags_of_open_directories() {
     differential_with(
@@ -154,7 +160,7 @@ fn flags_of_open_directories() {
         r#"/usr/bin/python3 -c '
 import fcntl, os
 for name in ".", os.environ["W"], "/usr":
-    for flags in (0, os.O_NOFOLLOW, os.O_DIRECTORY | os.O_NONBLOCK, os.O_PATH, os.O_PATH | os.O_DIRECTORY, os.O_DIRECTORY | os.O_CLOEXEC,
+    for flags in (0, os.O_NOFOLLOW, os.O_DIRECTORY | os.O_NONBLOCK, os.O_PATH, os.O_PATH | os.O_DIRECTORY, os.O_PATH | os.O_NOFOLLOW, os.O_DIRECTORY | os.O_CLOEXEC,
                   os.O_SYNC, os.O_DSYNC, os.O_APPEND, os.O_ASYNC, os.O_DIRECT, os.O_APPEND | os.O_NOFOLLOW | os.O_SYNC):
         try:
             fd = os.open(name, flags)

@@ -56,6 +56,11 @@ fn what_a_descriptor_an_address_or_a_rule_names() {
 }
 
 #[test]
+fn what_is_asked_of_an_object() {
+    as_in_a_directory(helper("objects", Flavour::Dynamic).to_str().unwrap());
+}
+
+#[test]
 fn removing() {
     as_in_a_directory(
         "mkdir gone; cd gone; rmdir ../gone; ls -a; stat -c '%F %h' . ./; [ -d . ] && echo there; mkdir x; touch y; ls ./x; cd .; echo $?; cd ..; ls -d gone; mkdir dir/g; cd dir/g; rm -r ../../dir; ls; stat -c %F .; echo *; find .; echo $?",
