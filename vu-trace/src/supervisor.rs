@@ -2,7 +2,7 @@
 //!
 //! One thread a listener, blocked in the request that receives: the kernel then hands the core from the caller to it and back, which neither a
 //! poll before each request nor a second thread on the same listener allows (two idle threads cost 20 %, four 80 %). Only while
-//! callers wait for one another there is a second one ([`pair`](crate::pair)).
+//! callers wait for one another there are more ([`team`](crate::team)).
 //!
 //! There is a listener for each process that was running when the filter became necessary, and these may be thousands: beyond a number, listeners are
 //! served by a few threads together, which wait for all of them in epoll(7).
@@ -13,10 +13,10 @@ use crate::{
     execs::Execs,
     memory,
     notify::Notification,
-    pair::{Pair, Part, Role},
     ptrace::Tid,
     relief::{self, Caller, Relief},
     rewrite::Answered,
+    team::{Part, Team},
     verdict::{Hypervisor, Intercepted, Interception, Verdict},
 };
 use ahash::{AHashMap, AHashSet};
@@ -106,8 +106,8 @@ impl<H: Hypervisor> Supervisors<H> {
         let free = shared.own_threads.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |free| free.checked_sub(1));
         if free.is_ok() {
             let (own, served) = (shared.clone(), listener.clone());
-            let pair = Arc::new(Pair::new());
-            if spawn(move || own.run(&served, &pair, Role::First)) {
+            let team = Arc::new(Team::new());
+            if spawn(move || own.run(&served, &team, 0)) {
                 return Ok(());
             }
             shared.own_threads.fetch_add(1, Ordering::SeqCst);
@@ -139,26 +139,26 @@ fn spawn(run: impl FnOnce() + Send + 'static) -> bool {
 
 impl<H: Hypervisor> Shared<H> {
     /// Serves a listener as long as it is used, and as long as nobody has to take over.
-    fn run(self: &Arc<Self>, listener: &Arc<Listener>, pair: &Arc<Pair>, role: Role) {
-        let (shared, served, its_pair) = (self.clone(), listener.clone(), pair.clone());
+    fn run(self: &Arc<Self>, listener: &Arc<Listener>, team: &Arc<Team>, index: usize) {
+        let (shared, served, its_team) = (self.clone(), listener.clone(), team.clone());
         let post = self.relief.post(move |post, since| {
-            let (shared, served, pair) = (shared.clone(), served.clone(), its_pair.clone());
+            let (shared, served, team) = (shared.clone(), served.clone(), its_team.clone());
             spawn(move || {
                 if shared.relief.takes_over(&post, since) {
                     drop(post);
-                    shared.run(&served, &pair, role);
+                    shared.run(&served, &team, index);
                 }
             });
         });
-        let mut part = Part::new(pair, role);
+        let mut part = Part::new(team, index);
         while part.ready() {
             let since = Instant::now();
             let received = listener.receive();
             part.returned();
             match received {
                 Received::Call(notification) => {
-                    if part.received(notification.tid, since.elapsed()) {
-                        self.start_second(listener, pair);
+                    if let Some(another) = part.received(notification.tid, since.elapsed()) {
+                        self.start_another(listener, team, another);
                     }
                     self.relief.begins(&post, Some(caller(listener, &notification)));
                     self.decide(listener, &notification);
@@ -170,16 +170,16 @@ impl<H: Hypervisor> Shared<H> {
                 Received::Ended => break,
             }
         }
-        if role == Role::First {
-            pair.end();
+        if index == 0 {
+            team.end();
             self.own_threads.fetch_add(1, Ordering::SeqCst);
         }
     }
 
-    fn start_second(self: &Arc<Self>, listener: &Arc<Listener>, pair: &Arc<Pair>) {
-        let (shared, served, its_pair) = (self.clone(), listener.clone(), pair.clone());
-        if !spawn(move || shared.run(&served, &its_pair, Role::Second)) {
-            pair.give_up();
+    fn start_another(self: &Arc<Self>, listener: &Arc<Listener>, team: &Arc<Team>, index: usize) {
+        let (shared, served, its_team) = (self.clone(), listener.clone(), team.clone());
+        if !spawn(move || shared.run(&served, &its_team, index)) {
+            team.give_up(index);
         }
     }
 
