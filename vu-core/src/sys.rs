@@ -673,6 +673,13 @@ pub fn bytes<T: Plain>(value: &T) -> &[u8] {
     unsafe { std::slice::from_raw_parts(std::ptr::from_ref(value).cast(), size_of::<T>()) }
 }
 
+/// The id of a file system in the form of statfs(2): two words.
+#[must_use]
+pub fn fsid(id: u64) -> libc::fsid_t {
+    // SAFETY: a C struct of two integers.
+    unsafe { mem::transmute::<u64, libc::fsid_t>(id) }
+}
+
 /// An all-zero one.
 #[must_use]
 pub fn zeroed<T: Plain>() -> T {

@@ -2,7 +2,10 @@
 
 use crate::{
     call::{Call, Outcome},
-    handlers::stat::{self, encode_stat, encode_stat64, encode_statfs, encode_statx},
+    handlers::{
+        layouts,
+        stat::{self, encode_stat, encode_statfs, encode_statx},
+    },
     sys::{self, Plain},
     table,
     task::host_name,
@@ -86,8 +89,9 @@ pub fn fstat(call: &mut Call<'_>) -> Result<Outcome, Errno> {
 /// The attributes of a descriptor, into the buffer at argument `buffer`.
 pub(super) fn stat_of(call: &Call<'_>, number: i32, buffer: usize) -> Result<Outcome, Errno> {
     match attributes(call, number)? {
-        Some(stat) if table::name(call.abi, call.syscall.nr) == Some("fstat64") => {
-            call.write(call.arg(buffer), &encode_stat64(&stat))?;
+        Some(stat) if call.abi == Abi::I386 => {
+            let name = table::name(call.abi, call.syscall.nr).unwrap_or_default();
+            call.write(call.arg(buffer), &layouts::encode_stat(name, &stat)?)?;
             Ok(Outcome::Done(0))
         }
         Some(stat) => tell(call, buffer, &encode_stat(&stat)),
@@ -108,7 +112,7 @@ fn attributes(call: &Call<'_>, number: i32) -> Result<Option<Stat>, Errno> {
     match behind(call, number) {
         Behind::Node(node, _) => node.file.stat().map(Some),
         // The oldest form for 32 bits has no room for all of them; the kernel tells its own.
-        Behind::Host(_) if call.abi == Abi::I386 && table::name(call.abi, call.syscall.nr) == Some("fstat") => Ok(None),
+        Behind::Host(_) if table::name(call.abi, call.syscall.nr) == Some("oldfstat") => Ok(None),
         Behind::Host(fd) if number >= 0 => call.kept_attributes(number, fd.as_fd()),
         Behind::Host(_) | Behind::Unknown => Ok(None),
     }
@@ -117,7 +121,14 @@ fn attributes(call: &Call<'_>, number: i32) -> Result<Option<Stat>, Errno> {
 /// fstatfs(2).
 pub fn fstatfs(call: &mut Call<'_>) -> Result<Outcome, Errno> {
     match behind(call, call.int(0)) {
-        Behind::Node(node, _) => tell(call, 1, &encode_statfs(&call.layer.statfs(&named(&node)?)?)),
+        Behind::Node(node, _) => {
+            let stat = call.layer.statfs(&named(&node)?)?;
+            if call.abi == Abi::I386 {
+                layouts::tell_statfs(call, table::name(call.abi, call.syscall.nr).unwrap_or_default(), &stat)?;
+                return Ok(Outcome::Done(0));
+            }
+            tell(call, 1, &encode_statfs(&stat))
+        }
         Behind::Host(_) | Behind::Unknown => Ok(Outcome::Host),
     }
 }

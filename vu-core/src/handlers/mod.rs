@@ -12,6 +12,7 @@ pub mod handles;
 pub mod identity;
 pub mod ioctls;
 pub mod landlock;
+mod layouts;
 mod link;
 pub mod messages;
 pub mod mounts;

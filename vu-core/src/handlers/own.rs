@@ -3,9 +3,10 @@
 use crate::{
     call::{Call, Outcome},
     handlers::{
+        layouts,
         ownership::{adopt, made_with},
         rewrite::{Meant, errno_of_kernels, type_of},
-        stat::{self, encode_stat64},
+        stat,
     },
     resolve::{Meaning, Place},
 };
@@ -180,9 +181,13 @@ pub(super) fn operate(call: &Call<'_>, name: &str, meant: &[Meant]) -> Result<Ou
             let names = stat::list_xattr(call, &first.name)?;
             return give(call, &names, call.arg(after(2)), call.size(after(3)));
         }
-        "stat64" | "lstat64" | "fstatat64" => {
+        "stat" | "lstat" | "stat64" | "lstat64" | "fstatat64" if call.abi == Abi::I386 => {
             present(first)?;
-            call.write(call.arg(after(1)), &encode_stat64(&fs.stat(&first.name)?))?;
+            call.write(call.arg(after(1)), &layouts::encode_stat(name, &fs.stat(&first.name)?)?)?;
+        }
+        "statfs" | "statfs64" if call.abi == Abi::I386 => {
+            present(first)?;
+            layouts::tell_statfs(call, name, &fs.statfs(&first.name)?)?;
         }
         // No kernel object stands for it: nothing can watch it, refer to it by a handle, or account to it.
         "inotify_add_watch" | "name_to_handle_at" if !first.found => return Err(Errno::ENOENT),

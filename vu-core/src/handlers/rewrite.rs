@@ -5,7 +5,7 @@
 
 use crate::{
     call::{Call, Outcome},
-    handlers::{direct, link, own, ownership::adopt, stat::magic_name},
+    handlers::{direct, layouts, link, own, ownership::adopt, stat::magic_name},
     layer::Layer,
     resolve::{Meaning, Need, PathArg, Place},
     sys, table,
@@ -214,6 +214,7 @@ fn kernel_refuses(call: &Call<'_>, name: &str) -> bool {
         }
         "mknod" => file_type(1),
         "mknodat" => file_type(2),
+        "statfs64" => call.size(1) != layouts::STATFS64,
         "linkat" => has_other(4, libc::AT_EMPTY_PATH | libc::AT_SYMLINK_FOLLOW),
         "setxattrat" | "getxattrat" => has_other(2, link_flags) || !(16..=4096).contains(&call.size(5)),
         "listxattrat" | "removexattrat" => has_other(2, link_flags),
@@ -341,7 +342,7 @@ fn ends_in_dots(text: &[u8]) -> bool {
 
 /// Where the call is to happen: one that no operation of a file system corresponds to needs a name on the host.
 fn placed(call: &Call<'_>, name: &str, follow: Follow, place: Place) -> Result<Place, Errno> {
-    if name.ends_with("stat64") || reads_xattrs(name) {
+    if name.ends_with("stat64") || call.abi == Abi::I386 && matches!(name, "stat" | "lstat") || reads_xattrs(name) {
         return call.for_attributes(place);
     }
     if name == "inotify_add_watch" {

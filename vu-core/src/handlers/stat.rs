@@ -505,29 +505,6 @@ pub fn encode_stat(from: &Stat) -> libc::stat {
     to
 }
 
-/// The form in which programs of 32 bits know them: `struct stat64`, `arch/x86/include/uapi/asm/stat.h`.
-#[must_use]
-pub fn encode_stat64(from: &Stat) -> Vec<u8> {
-    let mut to = Vec::with_capacity(96);
-    let seconds = |time: vu_api::Time| crate::call::low(time.secs.cast_unsigned());
-    to.extend(from.dev.to_le_bytes());
-    to.extend([0; 4]);
-    for word in [crate::call::low(from.ino), from.mode, crate::call::low(from.nlink), from.uid, from.gid] {
-        to.extend(word.to_le_bytes());
-    }
-    to.extend(from.rdev.to_le_bytes());
-    to.extend([0; 4]);
-    to.extend(from.size.to_le_bytes());
-    to.extend(from.blksize.to_le_bytes());
-    to.extend(from.blocks.to_le_bytes());
-    for time in [from.atime, from.mtime, from.ctime] {
-        to.extend(seconds(time).to_le_bytes());
-        to.extend(time.nanos.to_le_bytes());
-    }
-    to.extend(from.ino.to_le_bytes());
-    to
-}
-
 /// The kernel's form of the extended attributes of a virtual object.
 #[must_use]
 pub fn encode_statx(from: &Stat) -> libc::statx {
@@ -580,6 +557,7 @@ pub fn encode_statfs(from: &StatFs) -> libc::statfs64 {
     to.f_bavail = from.bavail;
     to.f_files = from.files;
     to.f_ffree = from.ffree;
+    to.f_fsid = sys::fsid(from.fsid);
     to.f_namelen = from.namelen;
     to.f_frsize = from.frsize;
     to.f_flags = from.flags;

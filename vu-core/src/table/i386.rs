@@ -1,8 +1,8 @@
 //! Calls that only the 32-bit entry has, or whose arguments differ there, as far as they concern paths and virtual files
 //! (`arch/x86/entry/syscalls/syscall_32.tbl`).
 //!
-//! Where a structure is laid out otherwise than on x86_64 (`struct stat`, `struct statfs`), the kernel fills it: such a call is never answered, only its
-//! path is replaced.
+//! Where a structure is laid out otherwise than on x86_64 (`struct stat`, `struct statfs`), the kernel fills it where it can, and only the path is replaced; for
+//! what a mount keeps itself it is filled in `handlers/layouts.rs`.
 
 use super::{
     Arg::*,
@@ -34,14 +34,14 @@ pub(super) const ROWS: &[Row] = &[
         .only_i386()
         .may_sleep(),
     Row::each(Descriptor, 28, "oldfstat", &[Fd, Pointer], fds::fstat).only_i386().partial(OTHER_LAYOUT),
-    Row::each(Descriptor, 108, "fstat", &[Fd, Pointer], fds::fstat).only_i386().partial(OTHER_LAYOUT),
+    Row::each(Descriptor, 108, "fstat", &[Fd, Pointer], fds::fstat).only_i386(),
     Row::each(Descriptor, 197, "fstat64", &[Fd, Pointer], fds::fstat).only_i386(),
     Row::each(Descriptor, 89, "readdir", &[Fd, Pointer, Size], fds::getdents)
         .only_i386()
         .partial("EINVAL for a virtual directory"),
     Row::each(Descriptor, 141, "getdents", &[Fd, Pointer, Size], fds::getdents).only_i386(),
-    Row::each(Descriptor, 100, "fstatfs", &[Fd, Pointer], fds::fstatfs).only_i386().partial(OTHER_LAYOUT),
-    Row::each(Descriptor, 269, "fstatfs64", &[Fd, Size, Pointer], fds::fstatfs).only_i386().partial(OTHER_LAYOUT),
+    Row::each(Descriptor, 100, "fstatfs", &[Fd, Pointer], fds::fstatfs).only_i386(),
+    Row::each(Descriptor, 269, "fstatfs64", &[Fd, Size, Pointer], fds::fstatfs).only_i386(),
     Row::each(Attribute, 207, "fchown32", &[Fd, Id, Id], fds::fchown).only_i386(),
     Row::each(Descriptor, 194, "ftruncate64", &[Fd, Hex, Hex], fds::ftruncate).only_i386(),
 ];

@@ -56,6 +56,16 @@ fn what_a_descriptor_an_address_or_a_rule_names() {
 }
 
 #[test]
+fn what_32_bit_programs_are_told() {
+    let program = helper("attributes", Flavour::I386);
+    let program = program.display();
+    as_in_a_directory(&format!("{program} file dir dir/sub link empty missing file/ dangling dir/lines/x"));
+    as_in_a_directory(&format!(
+        "chmod 604 dir/lines; mkdir made; echo x > made/x; touch -d @1.5 made/x made; rmdir empty; {program} dir/lines dir/ made made/x empty"
+    ));
+}
+
+#[test]
 fn what_is_asked_of_an_object() {
     as_in_a_directory(helper("objects", Flavour::Dynamic).to_str().unwrap());
 }
