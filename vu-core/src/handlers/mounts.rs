@@ -154,16 +154,17 @@ fn by_the_host(call: &Call<'_>) -> Result<Outcome, Errno> {
         }
         Ok::<_, Errno>(())
     };
-    match call.meaning(&at_cwd(call.read_path(1)?, Follow::Last), Need::Object)? {
+    match call.meaning(&at_cwd(call.read_path(1)?, Follow::Last), Need::Name)? {
         Meaning::Kernel => {}
         Meaning::Place(place) => {
             let place = if place.native { place } else { place.existing()? };
-            if place.host().is_none() && flags.intersects(PROPAGATION) {
+            let own = is_own(call, &place);
+            if own && flags.intersects(PROPAGATION) {
                 // The view's mounts have none; the host's that lie below it may.
                 args[1] = call.path_argument(place.name.as_bytes())?;
                 return Ok(call.rewrite(args));
             }
-            if place.host().is_none() {
+            if own {
                 // Nothing that the kernel could mount on, and nothing of this user's.
                 return Err(Errno::EPERM);
             }
@@ -175,12 +176,20 @@ fn by_the_host(call: &Call<'_>) -> Result<Outcome, Errno> {
         _ => call.read_path(0)?,
     };
     if (source.starts_with(b"/") || flags.intersects(MountFlags::BIND | MountFlags::MOVE))
-        && let Ok(Meaning::Place(place)) = call.meaning(&at_cwd(source, Follow::Last), Need::Object)
+        && let Ok(Meaning::Place(place)) = call.meaning(&at_cwd(source, Follow::Last), Need::Name)
         && place.found
     {
+        if flags.contains(MountFlags::BIND) && place.file_type(call)? == FileType::Directory && is_own(call, &place) {
+            return Err(Errno::EPERM);
+        }
         exchange(0, &place)?;
     }
     Ok(if same { Outcome::Host } else { call.rewrite(args) })
+}
+
+/// Whether a mount of the view keeps what is there itself: nobody would see what the kernel mounts on a part of a union.
+fn is_own(call: &Call<'_>, place: &Place) -> bool {
+    place.host().is_none() || place.found && matches!(call.layer.locate(&place.name, Purpose::List), Ok(Location::Own))
 }
 
 /// umount2(2), and i386's umount(2).

@@ -576,6 +576,20 @@ fn trees_of_the_original_are_read_and_written() {
 const WHOLE: [&str; 4] =
     ["echo more >> dir/lines", "mv file dir/sub/inner", "chmod 700 dir/sub", "mkdir made; rm zero; mv made zero"];
 
+/// Nobody would see what the kernel mounted in a private namespace on a directory of B, or what it showed of one elsewhere.
+#[test]
+fn nothing_of_the_hosts_is_mounted_there() {
+    let site = Site::new();
+    let script = format!(
+        "{MOUNT}mkdir own $D/outside $D/there; touch $D/outside/seen; case $(id -u) in 0) as=-m ;; *) as=-rm ;; esac
+        unshare $as sh -c 'for d in dir own .; do mount -t tmpfs none $d 2> /dev/null; echo $?; mount --bind empty $d 2> /dev/null; echo $?; done
+            touch dir/made; mount --bind dir $D 2> /dev/null; echo $?; mount --bind $D/outside $D/there; echo $?; ls $D/there'
+        ls dir/made own; vuumount $W; ls $W/dir/made"
+    );
+    let said = site.session(&script);
+    assert_eq!(said.stdout(), "32\n32\n32\n32\n32\n32\n32\n0\nseen\ndir/made\n\nown:\n", "{}", said.stderr());
+}
+
 #[test]
 fn killed_before_any_step() {
     let tell = "LC_ALL=C; find . -exec stat -c '%n %F %a' {} + | sort; find . -type f -exec md5sum {} + | sort; find $D/up/.- -name '*tmp.*' 2> /dev/null";
