@@ -38,7 +38,7 @@ fn strace_attaches() {
         strace -e trace=read,exit_group -e signal=none -o trace -p $job 2> log & tracer=$!
         until grep -qs attached log; do sleep 0.02; done; echo go > fifo
         wait $job; echo $?; wait $tracer; echo $?; grep -c 'go' trace; tail -2 trace | normal
-        sleep 30 & job=$!; strace -o trace -p $job 2> second & tracer=$!
+        sleep 600 & job=$!; strace -o trace -p $job 2> second & tracer=$!
         until grep -qs attached second; do sleep 0.02; done; kill -INT $tracer; wait $tracer; echo $?; kill -0 $job && kill $job; wait $job; echo $?"#,
     );
 }
