@@ -360,6 +360,15 @@ impl Call<'_> {
         }
     }
 
+    /// As [`place`](Self::place), of what must be there.
+    ///
+    /// # Errors
+    /// The same; what is wrong with the way there, or `ENOENT`.
+    pub fn object(&self, arg: &PathArg) -> Result<Place, Errno> {
+        let place = self.place(arg)?;
+        if place.found { Ok(place) } else { Err(self.layer.stat(&place.name).err().unwrap_or(Errno::ENOENT)) }
+    }
+
     /// The first look. False only means that it is not known.
     fn kernel_is_right(&self, arg: &PathArg, need: Need) -> bool {
         let table = self.view.table();

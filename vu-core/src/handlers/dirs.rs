@@ -156,9 +156,11 @@ pub fn getcwd(call: &mut Call<'_>) -> Result<Outcome, Errno> {
 /// chroot(2): the root is the view's to keep, and changing it takes no privilege.
 pub fn chroot(call: &mut Call<'_>) -> Result<Outcome, Errno> {
     let path = call.read_path(0)?;
-    let place = call.place(&PathArg::at_cwd(path, Follow::Last))?.existing()?;
+    let place = call.object(&PathArg::at_cwd(path, Follow::Last))?;
     directory(call, &place)?;
     may_enter(call, &place)?;
+    // That it may be searched is asked first, of who may change the root, too (`ksys_chroot`, `fs/open.c`).
+    call.layer.access(&place.name, AccessMode::EXECUTE, &*call.task)?;
     // Everybody may in their own view; who has become somebody else may do what that one may.
     if call.task.judged().is_some_and(|who| !who.has(capability::SYS_CHROOT)) {
         return Err(Errno::EPERM);

@@ -403,7 +403,7 @@ fn by_interpreter(call: &Call<'_>, request: &Request, program: Program) -> Resul
     let mut interpreter = program.interpreter;
     for _ in 0..MAX_DEPTH {
         let Some(Interpreter::Script { path, argument }) = interpreter else { break };
-        let place = call.place(&PathArg::at_cwd(path.clone(), Follow::Last))?.existing()?;
+        let place = call.object(&PathArg::at_cwd(path.clone(), Follow::Last))?;
         let next = Program::open(call, &place)?;
         let mut words = vec![path.clone()];
         words.extend(argument);

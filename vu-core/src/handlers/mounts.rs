@@ -28,7 +28,7 @@ pub fn mount(call: &mut Call<'_>) -> Result<Outcome, Errno> {
     }
     let fs_type = string(2)?;
     if call.view.claims(&fs_type).is_none() {
-        let object = |path| call.place(&at_cwd(path, Follow::Last))?.existing();
+        let object = |path| call.object(&at_cwd(path, Follow::Last));
         let (given, data) = match call.arg(3) & libc::MS_BIND {
             0 => (string(0)?, string(4)?),
             _ => Default::default(),
@@ -99,7 +99,7 @@ fn again(call: &Call<'_>) -> Result<Outcome, Errno> {
         return Ok(Outcome::Host);
     }
     let flags = MountFlags::from_bits_retain(call.arg(3));
-    let object = |path| call.place(&at_cwd(path, Follow::Last))?.existing();
+    let object = |path| call.object(&at_cwd(path, Follow::Last));
     let target = object(call.read_path(1)?)?;
     let done = if flags.contains(MountFlags::REMOUNT) {
         let data = match call.arg(4) {

@@ -135,6 +135,24 @@ fn what_is_asked_of_an_object_by_its_descriptor() {
     differential_with("sh", &format!("cd \"$W\" && \"$P{}\"", program.display()), Compare::Output);
 }
 
+/// What is wrong with the directory is said before who may change the root.
+#[test]
+fn what_is_no_root() {
+    differential_with(
+        "sh",
+        r#"cd "$W"; mkdir shut; chmod 222 shut; /usr/bin/python3 -c '
+import os
+for name in "shut", "shut/.", "shut/none", "missing", "file", "file/none", "":
+    try:
+        os.chroot(name)
+        print(name)
+    except OSError as error:
+        print(name, error.strerror)
+'; chmod 755 shut"#,
+        Compare::Output,
+    );
+}
+
 /// Names of AF_UNIX sockets in addresses and message headers, and descriptors that are passed.
 fn messages(flavour: Flavour) {
     let program = helper("messages", flavour);
