@@ -207,8 +207,16 @@ impl Filesystem for HostFs {
     fn chmod(&self, path: &AbsPath, mode: u32, caller: &dyn Caller) -> Result<(), Errno> {
         let object = handle(path)?;
         let _identity = Identity::of(caller)?;
+        let mode = mode & 0o7777;
+        // SAFETY: "" is a C string; the other arguments are integers.
+        let changed =
+            done(unsafe { libc::syscall(SYS_FCHMODAT2, object.as_raw_fd(), c"".as_ptr(), mode, libc::AT_EMPTY_PATH) });
+        if !unknown(changed) {
+            return changed;
+        }
+        // Before Linux 6.6.
         // SAFETY: the name is a C string.
-        done(unsafe { libc::chmod(proc_name(&object).as_ptr(), mode & 0o7777) })
+        done(unsafe { libc::chmod(proc_name(&object).as_ptr(), mode) })
     }
 
     fn chown(&self, path: &AbsPath, uid: Option<u32>, gid: Option<u32>, caller: &dyn Caller) -> Result<(), Errno> {
@@ -259,21 +267,36 @@ impl Filesystem for HostFs {
     }
 
     fn get_xattr(&self, path: &AbsPath, name: &[u8]) -> Result<Vec<u8>, Errno> {
-        let object = handle(path)?;
-        let (file, name) = (proc_name(&object), CBytes::new(name)?);
+        let name = CBytes::new(name)?;
+        if let Some(file) = self.clear(path) {
+            return xattr_bytes(|buffer| {
+                // SAFETY: file and name are C strings; the buffer has the length that is passed.
+                unsafe { libc::lgetxattr(file.as_ptr(), name.as_ptr(), buffer.as_mut_ptr().cast(), buffer.len()) }
+            });
+        }
+        let object = self.handle(path)?;
+        let file = proc_name(&object);
         xattr_bytes(|buffer| {
-            // SAFETY: file and name are C strings; the buffer has the length that is passed.
+            // SAFETY: as above.
             unsafe { libc::getxattr(file.as_ptr(), name.as_ptr(), buffer.as_mut_ptr().cast(), buffer.len()) }
         })
     }
 
     fn list_xattr(&self, path: &AbsPath) -> Result<Vec<Vec<u8>>, Errno> {
-        let object = handle(path)?;
-        let file = proc_name(&object);
-        let names = xattr_bytes(|buffer| {
-            // SAFETY: `file` is a C string; the buffer has the length that is passed.
-            unsafe { libc::listxattr(file.as_ptr(), buffer.as_mut_ptr().cast(), buffer.len()) }
-        })?;
+        let names = match self.clear(path) {
+            Some(file) => xattr_bytes(|buffer| {
+                // SAFETY: `file` is a C string; the buffer has the length that is passed.
+                unsafe { libc::llistxattr(file.as_ptr(), buffer.as_mut_ptr().cast(), buffer.len()) }
+            }),
+            None => {
+                let object = self.handle(path)?;
+                let file = proc_name(&object);
+                xattr_bytes(|buffer| {
+                    // SAFETY: as above.
+                    unsafe { libc::listxattr(file.as_ptr(), buffer.as_mut_ptr().cast(), buffer.len()) }
+                })
+            }
+        }?;
         Ok(names.split(|&byte| byte == 0).filter(|name| !name.is_empty()).map(<[u8]>::to_vec).collect())
     }
 
@@ -285,8 +308,34 @@ impl Filesystem for HostFs {
         flags: XattrFlags,
         caller: &dyn Caller,
     ) -> Result<(), Errno> {
+        let name = CBytes::new(name)?;
+        {
+            let (dir, file) = entry(path)?;
+            let _identity = Identity::of(caller)?;
+            let args = XattrArgs {
+                value: value.as_ptr().addr() as u64,
+                size: u32::try_from(value.len()).map_err(|_| Errno::E2BIG)?,
+                flags: flags.bits().cast_unsigned(),
+            };
+            // SAFETY: file and name are C strings; `args` is the structure that is read, of the size that is passed, and holds a value of the length that it tells.
+            let set = done(unsafe {
+                libc::syscall(
+                    SYS_SETXATTRAT,
+                    dir.as_raw_fd(),
+                    file.as_ptr(),
+                    libc::AT_SYMLINK_NOFOLLOW,
+                    name.as_ptr(),
+                    &raw const args,
+                    size_of::<XattrArgs>(),
+                )
+            });
+            if !unknown(set) {
+                return set;
+            }
+        }
+        // Before Linux 6.13.
         let object = handle(path)?;
-        let (file, name) = (proc_name(&object), CBytes::new(name)?);
+        let file = proc_name(&object);
         let _identity = Identity::of(caller)?;
         // SAFETY: file and name are C strings; the value has the length that is passed.
         done(unsafe { libc::setxattr(file.as_ptr(), name.as_ptr(), value.as_ptr().cast(), value.len(), flags.bits()) })
@@ -318,6 +367,23 @@ pub fn request(
     // SAFETY: the requests there are take and give no more than ROOM bytes.
     let result = unsafe { libc::ioctl(object.as_raw_fd(), number, data.as_mut_ptr()) };
     done(result).map(|()| result.into())
+}
+
+/// Calls that the C library may not know yet (`include/uapi/asm-generic/unistd.h`).
+const SYS_FCHMODAT2: i64 = 452;
+const SYS_SETXATTRAT: i64 = 463;
+
+/// Whether a call may not be known to the kernel; the profiles of some containers say `EPERM` of what they do not know.
+fn unknown(result: Result<(), Errno>) -> bool {
+    matches!(result, Err(Errno::ENOSYS | Errno::EPERM))
+}
+
+/// `struct xattr_args` (`include/uapi/linux/xattr.h`).
+#[repr(C, align(8))]
+struct XattrArgs {
+    value: u64,
+    size: u32,
+    flags: u32,
 }
 
 /// The attributes of the object behind a descriptor, an `O_PATH` one included.
