@@ -4,7 +4,8 @@
 //! new file costs more than everything else that copying up does. Text as in the files of records, so that `getfattr` shows it.
 //!
 //! Not everything can carry it: only files and directories have attributes of users, not every file system has, and who may not read or write an object may
-//! not read or set its attributes either (xattr(7)). Then the record stands in a file ([`kept`](super::kept)), which prevails.
+//! not read or set its attributes either (xattr(7)). Then the record stands in a file ([`kept`](super::kept)), which prevails; and so does, besides, what other readers of the
+//! format look for there ([`Record::is_for_others`]).
 
 use super::{
     Trees,

@@ -321,7 +321,7 @@ impl Trees {
             // Something is about to be made in it. Later it may not be writable.
             self.mark_for_carriers(name)?;
         }
-        let carries = self.reads_attributes(&made, mode) && self.carry(name, &made, &kept)?;
+        let carries = self.reads_attributes(&made, mode) && self.carry(name, &made, &kept)? && !kept.is_for_others();
         if let Some(file) = file {
             let time = |time: Time| Timespec { tv_sec: time.secs, tv_nsec: time.nanos.into() };
             rustix::fs::fchmod(file, rustix::fs::Mode::from_raw_mode(mode)).map_err(io::Error::from)?;

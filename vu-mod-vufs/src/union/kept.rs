@@ -223,8 +223,9 @@ impl Trees {
         let Some(host) = host.filter(|_| !record.opaque) else { return self.keep_in_file(path, record) };
         let name = self.in_upper(path);
         if self.is_filed(path)? {
-            // What stands in a file stays there: others may look for it there.
-            let hides = record.is_empty() && self.carried(&name, (host.file_type(), host.ino))?.is_some();
+            // What stands in a file stays there: others may look for it there. It prevails, and comes last; a copy of the object has what that carries.
+            let carries = self.carry(&name, host, &record)?;
+            let hides = record.is_empty() && !carries;
             return if hides { self.write_file(&self.mark(path), &[record]) } else { self.keep_in_file(path, record) };
         }
         if record.is_empty() {
@@ -234,7 +235,7 @@ impl Trees {
         } else if !path.is_root() && self.can_carry(host) {
             self.expect_carriers(&path.parent())?;
         }
-        if self.carry(&name, host, &record)? {
+        if self.carry(&name, host, &record)? && !record.is_for_others() {
             return Ok(());
         }
         // An empty one, too, hides what the object cannot be rid of.
@@ -370,7 +371,7 @@ impl Trees {
                 &[Record { links: common.links, object: None, dev: None, ino: None, ..record.clone() }],
             )?;
         } else if object.place == Place::Upper && self.shared(host.ino)?.is_some()
-            || several && (object.filed || !self.carry(&object.name, &host, &record)?)
+            || several && (!self.carry(&object.name, &host, &record)? || object.filed || record.is_for_others())
         {
             // The other names, whichever they are, have records of what was so when they were given.
             self.share(&host, record.clone())?;

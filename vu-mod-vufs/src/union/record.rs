@@ -42,6 +42,11 @@ impl Record {
         *self == Record { object: self.object, ..Record::default() }
     }
 
+    /// Whether it says what other readers of the format understand, too: these look for it in a file.
+    pub fn is_for_others(&self) -> bool {
+        self.kind.is_some() || self.mode.is_some() || self.uid.is_some() || self.gid.is_some() || self.rdev.is_some()
+    }
+
     /// Whether it is of A's object with this inode number, or of what B has.
     pub fn belongs_to(&self, object: Option<u64>) -> bool {
         self.object.is_none() || self.object == object
