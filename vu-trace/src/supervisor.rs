@@ -232,8 +232,11 @@ impl<H: Hypervisor> Shared<H> {
         let by = Interception::Notification { listener, id };
         match self.hypervisor.intercepted(&Intercepted { tid, abi, nr, args, by }) {
             Verdict::Continue => listener.let_run(id),
-            // Perhaps nothing is wrong with the call, but it could not be read.
-            Verdict::Return(result) if result == Errno::EPERM.as_result() && memory::unreadable(tid, instruction) => {
+            // Perhaps nothing is wrong with the call, but it could not be read, nor what `/proc` tells of the caller.
+            Verdict::Return(result)
+                if [Errno::EPERM, Errno::EACCES].map(Errno::as_result).contains(&result)
+                    && memory::unreadable(tid, instruction) =>
+            {
                 instead(Answered::Expose);
             }
             Verdict::Return(result) => listener.answer(id, result),

@@ -129,6 +129,38 @@ fn what_descriptors_addresses_and_rules_name() {
     differential_with("sh", &format!("cd \"$W\" && \"$P{}\"", program.display()), Compare::Output);
 }
 
+/// Of a process that forbids to be looked at (`PR_SET_DUMPABLE`), as sftp-server(8) and ssh-agent(1) do, neither the memory nor `/proc/PID` can be read.
+#[test]
+fn calls_of_who_may_not_be_looked_at() {
+    let program = r#"import ctypes, os, socket
+prctl = ctypes.CDLL(None).prctl
+mine = os.open(".", os.O_RDONLY)
+def bind():
+    socket.socket(socket.AF_UNIX).bind("socket")
+first = [os.getcwd, lambda: os.stat("file"), lambda: os.open("file", os.O_RDWR), lambda: os.listdir("."), lambda: os.chdir(".."), lambda: os.fchdir(mine),
+    lambda: os.mkdir("new"), lambda: os.rename("new", "newer"), lambda: os.rmdir("newer"), lambda: os.readlink("/proc/self/cwd"), lambda: os.listdir(mine),
+    lambda: os.statvfs("."), lambda: os.utime("file", (1, 2)), bind, lambda: os.unlink("socket"), lambda: os.stat("file", dir_fd=mine), lambda: os.fstat(mine),
+    lambda: os.execv("/bin/true", ["true"]), lambda: os.execv("./missing", ["missing"]), lambda: os.open("/root/.none", 0)]
+for number, call in enumerate(first):
+    child = os.fork()
+    if child == 0:
+        prctl(4, 0)
+        try:
+            call()
+            name = os.path.relpath(os.getcwd(), os.environ["W"])
+        except OSError as error:
+            name = error.strerror
+        print(number, name, flush=True)
+        os._exit(0)
+    print(number, os.waitpid(child, 0)[1], flush=True)
+"#;
+    differential_with(
+        "bash",
+        &format!("cd \"$W\"; cat > first.py << 'END'\n{program}\nEND\npython3 first.py 2>&1"),
+        Compare::Output,
+    );
+}
+
 #[test]
 fn what_is_asked_of_an_object_by_its_descriptor() {
     let program = helper("objects", Flavour::Dynamic);
