@@ -98,37 +98,54 @@ static void basic(void) {
 }
 
 /* ---- verdicts that take long, and hold up nobody else */
-static void meet(int times) {
-    for (int i = 0; i < times; i++) CHECK(access("/virt/meet", F_OK) == 0);
+enum { EARLY = 80 };
+static int gates[EARLY][2], met[2];
+
+static void meet(void) { CHECK(access("/virt/meet", F_OK) == 0); }
+
+/* A process that meets somebody three times, each time when it is told to. */
+static pid_t meets(int number) {
+    char byte;
+    CHECK(pipe(gates[number]) == 0);
+    pid_t child = fork();
+    if (child) return child;
+    for (int i = 0; i < 3; i++) {
+        CHECK(read(gates[number][0], &byte, 1) == 1);
+        meet();
+        CHECK(write(met[1], "m", 1) == 1);
+    }
+    _exit(0);
+}
+
+/* Has all of them meet. Nobody does so again before all have: one that is left with others to meet would wait for good. */
+static void all_meet(const pid_t *who, int count) {
+    char byte;
+    for (int i = 0; i < 3; i++) {
+        for (int n = 0; n < count; n++) CHECK(write(gates[n][1], "b", 1) == 1);
+        for (int n = 0; n < count; n++) CHECK(read(met[0], &byte, 1) == 1);
+    }
+    for (int n = 0; n < count; n++) {
+        reap(who[n]);
+        CHECK(close(gates[n][0]) == 0 && close(gates[n][1]) == 0);
+    }
 }
 
 static void long_verdicts(void) {
+    pid_t early[EARLY], some[6];
+    CHECK(pipe(met) == 0);
     /* Before the mount, so that each has a listener of its own; more than are served by a thread each. */
-    enum { EARLY = 80 };
-    pid_t early[EARLY];
-    int begin[2];
-    char byte;
-    CHECK(pipe(begin) == 0);
-    for (int i = 0; i < EARLY; i++)
-        if (!(early[i] = fork())) {
-            CHECK(read(begin[0], &byte, 1) == 1);
-            meet(3);
-            _exit(0);
-        }
+    for (int i = 0; i < EARLY; i++) early[i] = meets(i);
     CHECK(control(MOUNT) == 0);
+    all_meet(early, EARLY);
     /* These share one listener. */
     for (int i = 0; i < 5; i++) {
         pid_t child = fork();
-        if (!child) { meet(1); _exit(0); }
-        meet(1);
+        if (!child) { meet(); _exit(0); }
+        meet();
         reap(child);
     }
-    pid_t some[6];
-    for (int i = 0; i < 6; i++)
-        if (!(some[i] = fork())) { meet(3); _exit(0); }
-    for (int i = 0; i < 6; i++) reap(some[i]);
-    for (int i = 0; i < EARLY; i++) CHECK(write(begin[1], "b", 1) == 1);
-    for (int i = 0; i < EARLY; i++) reap(early[i]);
+    for (int i = 0; i < 6; i++) some[i] = meets(i);
+    all_meet(some, 6);
     CHECK(in_force());
 }
 
@@ -189,7 +206,7 @@ static void wait_for_good(void) {
 
 static void no_verdicts(void) {
     static const int ends[] = {SIGINT, SIGKILL, SIGTERM, SIGHUP};
-    enum { ENDS = sizeof ends / sizeof *ends, EARLY = 80 };
+    enum { ENDS = sizeof ends / sizeof *ends };
     /* These have a listener each, of which most are served together. */
     pid_t early[EARLY];
     int begin[EARLY][2];
