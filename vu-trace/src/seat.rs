@@ -47,7 +47,7 @@ pub(crate) struct Seat {
 impl Seat {
     /// Of the calling thread, which is free at first.
     pub(crate) fn new() -> Seat {
-        let several = (0..CpuSet::count()).filter(|&core| ALLOWED.is_set(core) == Ok(true)).nth(1).is_some();
+        let several = allowed_from(0).nth(1).is_some();
         let account = File::open("/proc/thread-self/schedstat").ok().filter(|_| several);
         Seat { account, bound: false, stops: 0, delay: 0, pause: 0, next_pause: PAUSE }
     }
@@ -97,6 +97,12 @@ impl Seat {
         let length = self.account.as_ref()?.read_at(&mut text, 0).ok()?;
         str::from_utf8(text.get(..length)?).ok()?.split_ascii_whitespace().nth(1)?.parse().ok()
     }
+}
+
+/// The cores on which the hypervisor may run, from this one on and round.
+pub(crate) fn allowed_from(first: usize) -> impl Iterator<Item = usize> {
+    let count = CpuSet::count();
+    (0..count).map(move |step| (first + step) % count).filter(|&core| ALLOWED.is_set(core) == Ok(true))
 }
 
 /// Has the calling thread run on this core only; false if it may not.

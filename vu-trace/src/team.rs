@@ -11,7 +11,7 @@
 //! next call, and wait themselves until it has that.
 
 use crate::{ptrace::Tid, seat};
-use nix::sched::{CpuSet, sched_getcpu};
+use nix::sched::sched_getcpu;
 use parking_lot::{Condvar, Mutex};
 use std::{
     sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
@@ -248,9 +248,7 @@ impl<'a> Part<'a> {
 
 /// The cores on which this thread may run, its own first.
 fn cores() -> Vec<usize> {
-    let count = CpuSet::count();
-    let own = sched_getcpu().unwrap_or(0);
-    (0..count).map(|step| (own + step) % count).filter(|&core| seat::ALLOWED.is_set(core).unwrap_or(false)).collect()
+    seat::allowed_from(sched_getcpu().unwrap_or(0)).collect()
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use crate::{
     handlers::{
         layouts,
         stat::{self, encode_stat, encode_statfs, encode_statx},
+        xattrs,
     },
     sys::{self, Plain},
     table,
@@ -16,7 +17,7 @@ use std::{
 };
 use vu_api::{AbsPath, DirEntry, Errno, Filesystem, Stat, XattrFlags};
 use vu_fd::Node;
-use vu_trace::{Abi, Memory};
+use vu_trace::Abi;
 
 /// What is behind a descriptor, with a copy of it.
 pub(super) enum Behind {
@@ -262,34 +263,16 @@ pub fn ftruncate(call: &mut Call<'_>) -> Result<Outcome, Errno> {
     with(call, |_, _| Err(Errno::EINVAL))
 }
 
-fn xattr_name(call: &Call<'_>) -> Result<Vec<u8>, Errno> {
-    const XATTR_NAME_MAX: usize = 256;
-    match call.memory().read_string(call.arg(1), XATTR_NAME_MAX) {
-        Ok(name) if !name.is_empty() => Ok(name),
-        Ok(_) | Err(Errno::ENAMETOOLONG) => Err(Errno::ERANGE),
-        Err(errno) => Err(errno),
-    }
-}
-
-fn give(call: &Call<'_>, bytes: &[u8], buffer: usize) -> Result<Outcome, Errno> {
-    let size = call.size(buffer + 1);
-    if size != 0 {
-        if size < bytes.len() {
-            return Err(Errno::ERANGE);
-        }
-        call.write(call.arg(buffer), bytes)?;
-    }
-    Ok(Outcome::Done(i64::try_from(bytes.len()).unwrap_or(i64::MAX)))
-}
-
 /// fgetxattr(2).
 pub fn fgetxattr(call: &mut Call<'_>) -> Result<Outcome, Errno> {
-    with_attributes(call, |name| give(call, &stat::get_xattr(call, name, &xattr_name(call)?)?, 2))
+    with_attributes(call, |name| {
+        xattrs::give(call, &stat::get_xattr(call, name, &xattrs::name(call, 1)?)?, call.arg(2), call.size(3))
+    })
 }
 
 /// flistxattr(2).
 pub fn flistxattr(call: &mut Call<'_>) -> Result<Outcome, Errno> {
-    with_attributes(call, |name| give(call, &stat::list_xattr(call, name)?, 1))
+    with_attributes(call, |name| xattrs::give(call, &stat::list_xattr(call, name)?, call.arg(1), call.size(2)))
 }
 
 /// Asks the mount of a descriptor's file about it, if attributes of it are the mount's to tell.
@@ -309,20 +292,15 @@ fn with_attributes(call: &Call<'_>, ask: impl FnOnce(&AbsPath) -> Result<Outcome
 
 /// fsetxattr(2).
 pub fn fsetxattr(call: &mut Call<'_>) -> Result<Outcome, Errno> {
-    const XATTR_SIZE_MAX: usize = 65536;
     change(call, |file| {
-        if call.size(3) > XATTR_SIZE_MAX {
-            return Err(Errno::E2BIG);
-        }
-        let mut value = vec![0; call.size(3)];
-        call.memory().read(call.arg(2), &mut value)?;
+        let value = xattrs::value(call, call.arg(2), call.size(3))?;
         let flags = XattrFlags::from_bits_retain(call.int(4));
-        let name = xattr_name(call)?;
+        let name = xattrs::name(call, 1)?;
         call.layer.set_xattr(file, &name, &value, flags, &*call.task)
     })
 }
 
 /// fremovexattr(2).
 pub fn fremovexattr(call: &mut Call<'_>) -> Result<Outcome, Errno> {
-    change(call, |file| call.layer.remove_xattr(file, &xattr_name(call)?, &*call.task))
+    change(call, |file| call.layer.remove_xattr(file, &xattrs::name(call, 1)?, &*call.task))
 }

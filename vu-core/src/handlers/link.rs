@@ -13,12 +13,17 @@ use crate::{
 use std::os::fd::{AsFd, OwnedFd};
 use vu_api::{AbsPath, Errno, Filesystem, Location, Purpose};
 
-/// Whether it is an open file that a link is to be made to.
-pub(super) fn unnamed(meant: &[Meant]) -> bool {
-    meant.first().is_some_and(|from| match &from.meaning {
+/// Whether it is an open file rather than a name.
+pub(super) fn is_unnamed(from: &Meant) -> bool {
+    match &from.meaning {
         Meaning::Kernel => from.text.is_empty(),
         Meaning::Place(place) => place.opaque,
-    })
+    }
+}
+
+/// Whether it is an open file that a link is to be made to.
+pub(super) fn unnamed(meant: &[Meant]) -> bool {
+    meant.first().is_some_and(is_unnamed)
 }
 
 /// The open file.

@@ -26,3 +26,4 @@ pub mod rewrite;
 pub mod sockets;
 mod stand_ins;
 pub mod stat;
+mod xattrs;

@@ -6,17 +6,12 @@ use crate::{
         layouts,
         ownership::{adopt, made_with},
         rewrite::{Meant, errno_of_kernels, type_of},
-        stat,
+        stat, xattrs,
     },
     resolve::{Meaning, Place},
 };
 use vu_api::{Errno, FileType, Filesystem, RenameFlags, Time, TimeChange, XattrFlags};
 use vu_trace::{Abi, Memory};
-
-/// The longest value and list of extended attributes (`XATTR_SIZE_MAX`, `include/uapi/linux/limits.h`).
-const XATTR_SIZE_MAX: usize = 65536;
-/// The longest name of one, its NUL included.
-const XATTR_NAME_MAX: usize = 256;
 
 /// Whether what the call asks for is an operation of file systems.
 pub(super) fn has_operation(name: &str) -> bool {
@@ -138,34 +133,24 @@ pub(super) fn operate(call: &Call<'_>, name: &str, meant: &[Meant]) -> Result<Ou
         }
         "setxattr" | "lsetxattr" => {
             present(first)?;
-            let size = call.size(after(3));
-            if size > XATTR_SIZE_MAX {
-                return Err(Errno::E2BIG);
-            }
-            let mut value = vec![0; size];
-            call.memory().read(call.arg(after(2)), &mut value)?;
+            let value = xattrs::value(call, call.arg(after(2)), call.size(after(3)))?;
             let flags = XattrFlags::from_bits_retain(call.int(after(4)));
-            fs.set_xattr(&first.name, &xattr_name(call, after(1))?, &value, flags, task)?;
+            fs.set_xattr(&first.name, &xattrs::name(call, after(1))?, &value, flags, task)?;
         }
         "removexattr" | "lremovexattr" => {
             present(first)?;
-            fs.remove_xattr(&first.name, &xattr_name(call, after(1))?, task)?;
+            fs.remove_xattr(&first.name, &xattrs::name(call, after(1))?, task)?;
         }
         "setxattrat" => {
             present(first)?;
             let XattrArgs { value, size, flags } = xattr_args(call, after(3))?;
-            let size = usize::try_from(size).unwrap_or(usize::MAX);
-            if size > XATTR_SIZE_MAX {
-                return Err(Errno::E2BIG);
-            }
-            let mut bytes = vec![0; size];
-            call.memory().read(value, &mut bytes)?;
+            let value = xattrs::value(call, value, size)?;
             let flags = XattrFlags::from_bits_retain(flags.cast_signed());
-            fs.set_xattr(&first.name, &xattr_name(call, after(2))?, &bytes, flags, task)?;
+            fs.set_xattr(&first.name, &xattrs::name(call, after(2))?, &value, flags, task)?;
         }
         "removexattrat" => {
             present(first)?;
-            fs.remove_xattr(&first.name, &xattr_name(call, after(2))?, task)?;
+            fs.remove_xattr(&first.name, &xattrs::name(call, after(2))?, task)?;
         }
         "getxattrat" => {
             present(first)?;
@@ -173,13 +158,13 @@ pub(super) fn operate(call: &Call<'_>, name: &str, meant: &[Meant]) -> Result<Ou
             if flags != 0 {
                 return Err(Errno::EINVAL);
             }
-            let bytes = stat::get_xattr(call, &first.name, &xattr_name(call, after(2))?)?;
-            return give(call, &bytes, value, usize::try_from(size).unwrap_or(usize::MAX));
+            let bytes = stat::get_xattr(call, &first.name, &xattrs::name(call, after(2))?)?;
+            return xattrs::give(call, &bytes, value, size);
         }
         "listxattrat" => {
             present(first)?;
             let names = stat::list_xattr(call, &first.name)?;
-            return give(call, &names, call.arg(after(2)), call.size(after(3)));
+            return xattrs::give(call, &names, call.arg(after(2)), call.size(after(3)));
         }
         "stat" | "lstat" | "stat64" | "lstat64" | "fstatat64" if call.abi == Abi::I386 => {
             present(first)?;
@@ -257,7 +242,7 @@ fn rmdir(call: &Call<'_>, place: &Place) -> Result<(), Errno> {
 /// `struct xattr_args` (`include/uapi/linux/xattr.h`).
 struct XattrArgs {
     value: u64,
-    size: u32,
+    size: usize,
     flags: u32,
 }
 
@@ -278,24 +263,8 @@ fn xattr_args(call: &Call<'_>, index: usize) -> Result<XattrArgs, Errno> {
         return Err(Errno::E2BIG);
     }
     let word = |at: usize| bytes[at..].first_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes));
-    Ok(XattrArgs { value: u64::from(word(0)) | u64::from(word(4)) << 32, size: word(8), flags: word(12) })
-}
-
-/// Fills a buffer that is asked for with nothing in it to learn how long it must be.
-fn give(call: &Call<'_>, bytes: &[u8], buffer: u64, size: usize) -> Result<Outcome, Errno> {
-    if size != 0 {
-        if size < bytes.len() {
-            return Err(Errno::ERANGE);
-        }
-        call.write(buffer, bytes)?;
-    }
-    Ok(Outcome::Done(i64::try_from(bytes.len()).unwrap_or(i64::MAX)))
-}
-
-fn xattr_name(call: &Call<'_>, index: usize) -> Result<Vec<u8>, Errno> {
-    let name = call.memory().read_string(call.arg(index), XATTR_NAME_MAX);
-    let name = name.map_err(|errno| if errno == Errno::ENAMETOOLONG { Errno::ERANGE } else { errno })?;
-    if name.is_empty() { Err(Errno::ERANGE) } else { Ok(name) }
+    let size = usize::try_from(word(8)).unwrap_or(usize::MAX);
+    Ok(XattrArgs { value: u64::from(word(0)) | u64::from(word(4)) << 32, size, flags: word(12) })
 }
 
 /// The two times of utime(2) (seconds), utimes(2) (microseconds) or utimensat(2) (nanoseconds); NULL is now.

@@ -387,11 +387,7 @@ fn is_mount_point(call: &Call<'_>, place: &Place) -> bool {
 /// Two names of one file system: both of the same mount, or both of the host.
 fn one_file_system(call: &Call<'_>, from: &Meant, to: &Meant) -> bool {
     // A file without a name (an O_TMPFILE's descriptor in /proc) has no mount that could be compared.
-    let nameless = match &from.meaning {
-        Meaning::Kernel => from.text.is_empty(),
-        Meaning::Place(place) => place.opaque,
-    };
-    if nameless || matches!((&from.meaning, &to.meaning), (Meaning::Kernel, Meaning::Kernel)) {
+    if link::is_unnamed(from) || matches!((&from.meaning, &to.meaning), (Meaning::Kernel, Meaning::Kernel)) {
         return true;
     }
     let mount_of = |m| name_of(call, m).map(|name| call.layer.mount_for(&name).map(|(mount, _)| mount.epoch));

@@ -2,7 +2,7 @@
 
 use crate::{
     call::{Call, Outcome},
-    handlers::rewrite,
+    handlers::{rewrite, xattrs},
     identity,
     resolve::{Meaning, Need, PathArg, Place},
     sys,
@@ -14,7 +14,7 @@ use vu_api::{
     AbsPath, AccessMode, Caller, Errno, FileType, Filesystem, Location, MountFlags, Stat, StatFs, capability,
 };
 use vu_path::Follow;
-use vu_trace::{Abi, Memory, Tid};
+use vu_trace::{Abi, Tid};
 
 /// The flags that the kernel takes (`vfs_statx`, `fs/stat.c`); others it refuses before it looks at the path.
 const STAT_FLAGS: i32 =
@@ -409,9 +409,11 @@ pub fn lgetxattr(call: &mut Call<'_>) -> Result<Outcome, Errno> {
 }
 
 fn look_for_attribute(call: &mut Call<'_>, follow: Follow) -> Result<Outcome, Errno> {
-    let looked = look(call, libc::AT_FDCWD, 0, follow, |call, place| attribute(call, place, 1, &attribute_name(call)?));
+    let looked =
+        look(call, libc::AT_FDCWD, 0, follow, |call, place| attribute(call, place, 1, &xattrs::name(call, 1)?));
     if looked.is_err() {
-        attribute_name(call)?;
+        // Judged before the path is looked at.
+        xattrs::name(call, 1)?;
     }
     looked
 }
@@ -426,41 +428,21 @@ pub fn llistxattr(call: &mut Call<'_>) -> Result<Outcome, Errno> {
     look(call, libc::AT_FDCWD, 0, Follow::Never, |call, place| attribute(call, place, 0, b""))
 }
 
-/// Judged before the path is looked at (`import_xattr_name`, `fs/xattr.c`).
-fn attribute_name(call: &Call<'_>) -> Result<Vec<u8>, Errno> {
-    /// `XATTR_NAME_MAX` and a NUL (`include/uapi/linux/limits.h`).
-    const NAME_MAX: usize = 256;
-    match call.memory().read_string(call.arg(1), NAME_MAX) {
-        Ok(name) if !name.is_empty() => Ok(name),
-        Ok(_) | Err(Errno::ENAMETOOLONG) => Err(Errno::ERANGE),
-        Err(errno) => Err(errno),
-    }
-}
-
 /// The attribute whose name is argument `name`, or the list of all for 0; buffer and size follow.
 fn attribute(call: &Call<'_>, place: &Place, name: usize, wanted: &[u8]) -> Result<Outcome, Errno> {
-    /// `XATTR_SIZE_MAX` (`include/uapi/linux/limits.h`).
-    const SIZE_MAX: usize = 65536;
-    let size = call.size(name + 2);
-    let (length, value) = match place.host() {
-        Some(host) => {
-            if place.must_be_dir && place.file_type(call)? != vu_api::FileType::Directory {
-                return Err(Errno::ENOTDIR);
-            }
-            sys::xattr(host.as_bytes(), wanted, size.min(SIZE_MAX))?
-        }
-        None => {
-            let value = match name {
-                0 => list_xattr(call, &place.name)?,
-                _ => get_xattr(call, &place.name, wanted)?,
-            };
-            if size != 0 && size < value.len() {
-                return Err(Errno::ERANGE);
-            }
-            (value.len(), if size == 0 { Vec::new() } else { value })
-        }
+    let (buffer, size) = (call.arg(name + 1), call.size(name + 2));
+    let Some(host) = place.host() else {
+        let value = match name {
+            0 => list_xattr(call, &place.name)?,
+            _ => get_xattr(call, &place.name, wanted)?,
+        };
+        return xattrs::give(call, &value, buffer, size);
     };
-    call.write(call.arg(name + 1), &value)?;
+    if place.must_be_dir && place.file_type(call)? != vu_api::FileType::Directory {
+        return Err(Errno::ENOTDIR);
+    }
+    let (length, value) = sys::xattr(host.as_bytes(), wanted, size.min(xattrs::SIZE_MAX))?;
+    call.write(buffer, &value)?;
     Ok(Outcome::Done(i64::try_from(length).unwrap_or(i64::MAX)))
 }
 

@@ -1,7 +1,7 @@
 //! Attributes that the mount keeps: what the host does not store, the numbers of what was copied up, and how many names an object has that had several in B.
 //!
-//! An object of A carries its record where it can ([`carried`](super::carried)). Otherwise it stands in a file in `.-`, and the file prevails: so each change of a
-//! record is one step, whatever it was before.
+//! An object of A carries its record where it can ([`carried`](super::carried)). What it cannot carry, and what other readers of the format look for, stands in a file in
+//! `.-`, which prevails: so each change of a record counts from one step on, whatever it was before.
 
 use super::{
     Side, Trees,
@@ -223,10 +223,10 @@ impl Trees {
         let Some(host) = host.filter(|_| !record.opaque) else { return self.keep_in_file(path, record) };
         let name = self.in_upper(path);
         if self.is_filed(path)? {
-            // What stands in a file stays there: others may look for it there. It prevails, and comes last; a copy of the object has what that carries.
+            // The file prevails, and comes last; a copy of the object has what that carries.
             let carries = self.carry(&name, host, &record)?;
             let hides = record.is_empty() && !carries;
-            return if hides { self.write_file(&self.mark(path), &[record]) } else { self.keep_in_file(path, record) };
+            return if hides { self.file(path, &[record]) } else { self.keep_in_file(path, record) };
         }
         if record.is_empty() {
             if !self.may_carry(path)? {
@@ -239,8 +239,7 @@ impl Trees {
             return Ok(());
         }
         // An empty one, too, hides what the object cannot be rid of.
-        self.make_container_for(path)?;
-        self.write_file(&self.mark(path), &[record])
+        self.file(path, &[record])
     }
 
     /// Whether there is a file of records of a name.
@@ -248,21 +247,17 @@ impl Trees {
         Ok(self.may_be_marked(path)? && self.stat_if_there(&record_name(&self.mark(path)))?.is_some())
     }
 
-    /// Makes the directory in which the file of records of a name stands.
-    fn make_container_for(&self, path: &AbsPath) -> Result<(), Errno> {
-        if path.is_root() { self.make_container(path) } else { self.make_container(&path.parent()) }
-    }
-
     /// The same, in the file of that name.
     pub(super) fn keep_in_file(&self, path: &AbsPath, record: Record) -> Result<(), Errno> {
-        if record.is_empty() {
-            return self.forget_file(path);
-        }
-        self.make_container_for(path)?;
-        let opaque = record.opaque;
-        let records = [record];
-        self.write_records(&self.mark(path), &records)?;
-        if opaque {
+        if record.is_empty() { self.forget_file(path) } else { self.file(path, &[record]) }
+    }
+
+    /// Writes the file of records of a name.
+    fn file(&self, path: &AbsPath, records: &[Record]) -> Result<(), Errno> {
+        // The directory in which it stands.
+        self.make_container(&if path.is_root() { path.clone() } else { path.parent() })?;
+        self.write_records(&self.mark(path), records)?;
+        if records.iter().any(|record| record.opaque) {
             self.cache.forget(path);
         }
         Ok(())
@@ -299,16 +294,7 @@ impl Trees {
             let other = there.iter().find(|record| record.belongs_to(Some(ino)));
             records.extend(other.map(|record| Record { object: Some(ino), ..record.clone() }));
         }
-        if records == there {
-            return Ok(());
-        }
-        let opaque = records.iter().any(|record| record.opaque);
-        self.make_container(&to.0.parent())?;
-        self.write_records(&self.mark(to.0), &records)?;
-        if opaque {
-            self.cache.forget(to.0);
-        }
-        Ok(())
+        if records == there { Ok(()) } else { self.file(to.0, &records) }
     }
 
     /// Leaves only the record of the object that has the name now in the file of that name.
@@ -371,7 +357,7 @@ impl Trees {
                 &[Record { links: common.links, object: None, dev: None, ino: None, ..record.clone() }],
             )?;
         } else if object.place == Place::Upper && self.shared(host.ino)?.is_some()
-            || several && (!self.carry(&object.name, &host, &record)? || object.filed || record.is_for_others())
+            || several && (object.filed || record.is_for_others() || !self.carry(&object.name, &host, &record)?)
         {
             // The other names, whichever they are, have records of what was so when they were given.
             self.share(&host, record.clone())?;

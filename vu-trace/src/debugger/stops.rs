@@ -165,11 +165,12 @@ impl<H: Hypervisor> Tracer<H> {
         if debuggee.mode != Resume::ToSyscall {
             return self.go_on(stopped);
         }
-        if let Some(result) = self.answer_early_wait(tid, stopped.abi(&regs), &regs) {
+        let mut interrupted = crate::inject::RESTARTS.contains(&regs.result());
+        if interrupted && let Some(result) = self.answer_early_wait(tid, stopped.abi(&regs), &regs) {
             regs.set_result(result);
             stopped.set_registers(&regs)?;
+            interrupted = false;
         }
-        let interrupted = crate::inject::RESTARTS.contains(&regs.result());
         if interrupted && self.required.len() > 0 {
             let abi = stopped.abi(&regs);
             if regs.result() == -crate::tracer::ERESTARTSYS

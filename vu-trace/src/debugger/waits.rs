@@ -184,7 +184,7 @@ impl<H: Hypervisor> Tracer<H> {
     /// At the exit of a wait that had begun before the waits of its process were seen, and was interrupted: what there is to tell meanwhile, as the kernel would have
     /// told, instead of a second entry behind the `SIGCHLD`.
     pub(super) fn answer_early_wait(&mut self, tid: Tid, abi: Abi, regs: &Registers) -> Option<i64> {
-        if !is_wait(abi, regs.syscall()) || !RESTARTS.contains(&regs.result()) {
+        if !is_wait(abi, regs.syscall()) {
             return None;
         }
         let request = Request::decode(tid, regs.syscall(), regs.args(abi))?;
