@@ -128,26 +128,29 @@ impl Trees {
         if self.stat(path)?.file_type() != FileType::Directory {
             return Err(Errno::ENOTDIR);
         }
-        self.expect_empty(path)?;
+        // Who watches a directory (inotify(7)) is not told of a look at it that nobody but the mount takes.
+        if !self.host_knows_whether_empty(path)? {
+            self.expect_empty(path)?;
+        }
         self.remove(path, caller, |fs, name| fs.rmdir(name, caller))?;
         self.listings.removed(path);
         self.cache.forget(path);
         Ok(())
     }
 
-    /// That a directory is empty, before it is removed or replaced. One that may not be listed may be removed all the same if it is empty: where nothing but
-    /// A's directory has part in it, the host will know.
+    /// That a directory is empty, before it is removed or replaced. One that may not be listed may be removed all the same if it is empty.
     fn expect_empty(&self, path: &AbsPath) -> Result<(), Errno> {
         match self.emptiness(path) {
             Ok(Emptiness::Empty) => Ok(()),
             Ok(Emptiness::NotEmpty) => Err(Errno::ENOTEMPTY),
-            Err(Errno::EACCES)
-                if self.kind != Kind::Merge && self.stat_lower(path)?.is_none() && !self.has_container(path)? =>
-            {
-                Ok(())
-            }
+            Err(Errno::EACCES) if self.host_knows_whether_empty(path)? => Ok(()),
             Err(errno) => Err(errno),
         }
+    }
+
+    /// Whether a directory is empty if, and only if, the host removes it: nothing but A's has a part in it.
+    fn host_knows_whether_empty(&self, path: &AbsPath) -> Result<bool, Errno> {
+        Ok(self.kind != Kind::Merge && self.stat_lower(path)?.is_none() && !self.has_container(path)?)
     }
 
     /// Takes a name away: first what B has is hidden, then A's object goes. Where both have one, the second step is the one that counts.

@@ -534,6 +534,16 @@ fd = libc.inotify_init1(os.O_NONBLOCK)
 # Closed after writing, moved from, moved to, created, deleted.
 for place in '.', 'dir', 'dir/sub', 'empty':
     assert libc.inotify_add_watch(fd, os.fsencode(place), 0x3c8) > 0
+# All that happens to what is removed, and to what is not for it is not empty; in which order the two directories tell of it depends on who has it open.
+own = libc.inotify_init1(os.O_NONBLOCK)
+for made in 'own', 'full':
+    os.mkdir(made)
+    open('full/inner', 'w').close() if made == 'full' else None
+    assert libc.inotify_add_watch(own, os.fsencode(made), 0xfff) > 0
+    try:
+        os.rmdir(made)
+    except OSError as error:
+        print(made, error.strerror)
 open('dir/sub/inner', 'a').write('x')
 open('new', 'w').close()
 os.mkdir('empty/made')
@@ -541,7 +551,7 @@ open('dir/one', 'w').write('x')
 os.rename('dir/one', 'dir/two')
 os.unlink('dir/two')
 os.rmdir('empty/made')
-data = os.read(fd, 65536)
+data = os.read(own, 65536) + os.read(fd, 65536)
 while data:
     watch, mask, _, length = struct.unpack_from('iIII', data)
     name = os.fsdecode(data[16:16 + length].rstrip(b'\\0'))
