@@ -1,0 +1,209 @@
+//! What the hypervisor publishes to the agents of a view, in memory that they can read and only it can write.
+//!
+//! A *proof* says that the kernel, asked for a name in a directory by this text, finds what the view means. It is published as a [`Key`]: a
+//! hash of the text, of where it begins, and of the board's *seed*. With a new seed all proofs are void at once, without anything being written but that number.
+
+use std::{
+    io,
+    os::fd::{AsFd, BorrowedFd},
+    ptr::NonNull,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+/// Where things stand on a board, in bytes. The agent's code has the same numbers.
+pub(crate) mod layout {
+    pub const ENABLED: usize = 0;
+    pub const SEED: usize = 8;
+    pub const COOKIE: usize = 16;
+    pub const BIND_COUNT: usize = 24;
+    pub const BINDS: usize = 64;
+    /// Two lengths (4 bytes each) and two texts.
+    pub const BIND_SIZE: usize = 512;
+    pub const BIND_POINT: usize = 8;
+    pub const BIND_SOURCE: usize = 256;
+    pub const NAMES: usize = 4096;
+    pub const NAMES_SIZE: usize = 8192;
+    pub const KEYS: usize = NAMES + NAMES_SIZE;
+    pub const KEY_COUNT: usize = 8192;
+    /// The highest bits of a key are its place.
+    pub const KEY_SHIFT: u32 = 64 - KEY_COUNT.ilog2();
+    pub const SIZE: usize = KEYS + 8 * KEY_COUNT;
+}
+
+/// The size of a board in bytes: whole pages.
+pub const SIZE: usize = layout::SIZE;
+/// How many binds it tells of.
+pub const MOST_BINDS: usize = 4;
+/// How long the mount point and the source of one may be.
+pub const LONGEST_BIND: usize = layout::BIND_SOURCE - layout::BIND_POINT - 8;
+
+/// The multiplier of the hashes, which are those of FNV-1a (draft-eastlake-fnv) with another number: 2⁶⁴ divided by the golden ratio.
+pub(crate) const PRIME: u64 = 0x9e37_79b9_7f4a_7c15;
+/// What a hash of a name begins with.
+pub(crate) const NAME_BASIS: u64 = 0xcbf2_9ce4_8422_2325;
+
+/// Where a path begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// At the root, and it is looked up as it stands.
+    Root,
+    /// At a working directory: device and inode number.
+    Directory(u64, u64),
+    /// At the root, in the bind of this index: it is looked up with the bind's source in place of its mount point.
+    Bind(usize),
+}
+
+/// A proof.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Key(u64);
+
+impl Key {
+    /// Of the text of a path up to its last slash, without that.
+    #[must_use]
+    pub fn new(seed: u64, start: Start, directory: &[u8]) -> Key {
+        let start = match start {
+            Start::Root => 0,
+            Start::Bind(index) => index as u64 + 1,
+            Start::Directory(device, inode) => (device.wrapping_mul(PRIME) ^ inode).wrapping_mul(PRIME),
+        };
+        Key((hash(seed, directory) ^ start).wrapping_mul(PRIME) | 1)
+    }
+
+    fn place(self) -> usize {
+        // Less than the number of places, by the shift.
+        usize::try_from(self.0 >> layout::KEY_SHIFT).unwrap_or(0)
+    }
+}
+
+fn hash(basis: u64, text: &[u8]) -> u64 {
+    text.iter().fold(basis, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(PRIME))
+}
+
+/// The two bits that stand for a name.
+fn bits(name: &[u8]) -> [usize; 2] {
+    let hash = hash(NAME_BASIS, name);
+    [48, 32].map(|shift| usize::try_from(hash >> shift & 0xffff).unwrap_or(0))
+}
+
+/// A bind, for paths that lie in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bind {
+    /// Its mount point, absolute and canonical, no longer than [`LONGEST_BIND`].
+    pub point: Vec<u8>,
+    /// What stands in its place on the host: absolute and canonical, as long at most; empty for the root.
+    pub source: Vec<u8>,
+}
+
+impl Bind {
+    /// Whether a board can tell of it.
+    #[must_use]
+    pub fn fits(&self) -> bool {
+        (1..=LONGEST_BIND).contains(&self.point.len()) && self.source.len() <= LONGEST_BIND
+    }
+}
+
+/// A board. One writer at a time (the hypervisor sees to that), any number of readers in other processes.
+#[derive(Debug)]
+pub struct Board {
+    words: NonNull<AtomicU64>,
+}
+
+// SAFETY: the memory is the board's own until it is dropped, and is accessed by atomic operations alone.
+unsafe impl Send for Board {}
+// SAFETY: the same.
+unsafe impl Sync for Board {}
+
+impl Board {
+    /// Of a file, from `offset` on, which is a multiple of the size of a page.
+    ///
+    /// # Errors
+    /// Those of mmap(2).
+    pub fn new(file: BorrowedFd<'_>, offset: usize) -> io::Result<Board> {
+        use nix::sys::mman::{MapFlags, ProtFlags, mmap};
+        let invalid = || io::Error::from(io::ErrorKind::InvalidInput);
+        let length = std::num::NonZeroUsize::new(SIZE).ok_or_else(invalid)?;
+        let at = i64::try_from(offset).map_err(|_| invalid())?;
+        let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        // SAFETY: a new mapping, at a place of the kernel's choice; the image keeps the file as long as it is at least (it is sealed).
+        let memory = unsafe { mmap(None, length, access, MapFlags::MAP_SHARED, file.as_fd(), at) }?;
+        Ok(Board { words: memory.cast() })
+    }
+
+    /// The word at a place in bytes, a multiple of 8.
+    fn word(&self, at: usize) -> &AtomicU64 {
+        let index = (at / 8).min(SIZE / 8 - 1);
+        // SAFETY: within the mapping, which lives as long as `self` does; aligned, for mappings begin with a page.
+        unsafe { self.words.add(index).as_ref() }
+    }
+
+    fn set(&self, at: usize, value: u64) {
+        self.word(at).store(value, Ordering::Release);
+    }
+
+    /// Gives all of its bytes from `at` on.
+    fn write(&self, at: usize, bytes: &[u8]) {
+        for (index, chunk) in bytes.chunks(8).enumerate() {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.set(at + 8 * index, u64::from_ne_bytes(word));
+        }
+    }
+
+    /// Tells the agents with which number their calls pass the filter.
+    pub fn set_cookie(&self, cookie: u64) {
+        self.set(layout::COOKIE, cookie);
+    }
+
+    /// Voids all proofs. To be called with a number that was not a seed before.
+    pub fn set_seed(&self, seed: u64) {
+        self.set(layout::SEED, seed);
+    }
+
+    /// Switches all agents off that read it.
+    pub fn disable(&self) {
+        self.set(layout::ENABLED, 0);
+    }
+
+    /// Tells of a new state of the mounts: the last names of all mount points and whatever else is never to be asked of the kernel directly, and the binds in which paths may
+    /// lie. Proofs of the former state are void, and agents may look.
+    pub fn enable<'a>(&self, seed: u64, names: impl Iterator<Item = &'a [u8]>, binds: &[Bind]) {
+        // In this order: who began with the old state finds a new seed at the end.
+        self.set_seed(seed);
+        let mut words = vec![0u64; layout::NAMES_SIZE / 8];
+        for bit in names.flat_map(bits) {
+            words[bit / 64] |= 1 << (bit % 64);
+        }
+        for (index, word) in words.into_iter().enumerate() {
+            self.set(layout::NAMES + 8 * index, word);
+        }
+        let binds: Vec<&Bind> = binds.iter().take(MOST_BINDS).take_while(|bind| bind.fits()).collect();
+        for (index, bind) in binds.iter().enumerate() {
+            let at = layout::BINDS + layout::BIND_SIZE * index;
+            let lengths = [bind.point.len(), bind.source.len()].map(|length| length as u64);
+            self.set(at, lengths[0] | lengths[1] << 32);
+            self.write(at + layout::BIND_POINT, &bind.point);
+            self.write(at + layout::BIND_SOURCE, &bind.source);
+        }
+        self.set(layout::BIND_COUNT, binds.len() as u64);
+        self.set(layout::ENABLED, 1);
+    }
+
+    /// Publishes a proof. One of two places; what was there is forgotten.
+    pub fn publish(&self, key: Key) {
+        let place = |place: usize| layout::KEYS + 8 * place;
+        let (first, second) = (place(key.place()), place(key.place() ^ 1));
+        let known = self.word(first).load(Ordering::Relaxed);
+        if known == key.0 || self.word(second).load(Ordering::Relaxed) == key.0 {
+            return;
+        }
+        self.set(second, known);
+        self.set(first, key.0);
+    }
+}
+
+impl Drop for Board {
+    fn drop(&mut self) {
+        // SAFETY: the mapping of `new`, to which no reference is left.
+        let _ = unsafe { nix::sys::mman::munmap(self.words.cast(), SIZE) };
+    }
+}

@@ -1,0 +1,429 @@
+//! The code page.
+//!
+//! It is assembled into the hypervisor and copied from there; everything in it is relative to its own place. Behind it lies the [`Board`](crate::Board).
+//!
+//! Each place of the C library that made a path call jumps to a *stub* of its own at the end of the page, which sets `eax` to the number, `rcx` to the address of
+//! the place's `syscall` instruction and `r11d` to the [kind](Kind) of the call, and goes to the entry. (A system call destroys `rcx` and
+//! `r11` anyway.) From there, there are two ways back: to that instruction with all registers as they were, which makes the call as if nothing had been there; or behind it
+//! with the result.
+
+use std::arch::global_asm;
+
+/// The size of the page.
+pub const SIZE: usize = 4096;
+
+/// Where the signature stands, by which the tracer knows the page.
+pub const SIGNATURE: usize = 0;
+/// How long that is.
+pub const SIGNATURE_SIZE: usize = 16;
+
+/// What a call's arguments are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kind(u32);
+
+impl Kind {
+    /// A directory's descriptor stands before the path.
+    pub const AT: Kind = Kind(1);
+    /// A symbolic link at the end is followed.
+    pub const FOLLOWS: Kind = Kind(2);
+    /// It is, unless `AT_SYMLINK_NOFOLLOW` is in the fourth argument.
+    pub const FLAGS_FOURTH: Kind = Kind(4);
+    /// Unless it is in the third.
+    pub const FLAGS_THIRD: Kind = Kind(8);
+    /// It reads a symbolic link: those of `/proc` read otherwise in the view.
+    pub const LINK: Kind = Kind(16);
+    /// The path is all there is, and a link at the end is not followed.
+    pub const PLAIN: Kind = Kind(0);
+
+    const fn and(self, other: Kind) -> Kind {
+        Kind(self.0 | other.0)
+    }
+
+    /// The kind of a system call; `None` for those that are none of the agent's business. None of them waits, makes anything or changes anything.
+    #[must_use]
+    pub fn of(nr: i64) -> Option<Kind> {
+        Some(match nr {
+            libc::SYS_stat | libc::SYS_access | libc::SYS_getxattr | libc::SYS_listxattr => Kind::FOLLOWS,
+            libc::SYS_lstat | libc::SYS_lgetxattr | libc::SYS_llistxattr => Kind::PLAIN,
+            libc::SYS_readlink => Kind::LINK,
+            libc::SYS_readlinkat => Kind::AT.and(Kind::LINK),
+            libc::SYS_newfstatat | libc::SYS_faccessat2 => Kind::AT.and(Kind::FLAGS_FOURTH),
+            libc::SYS_faccessat => Kind::AT.and(Kind::FOLLOWS),
+            libc::SYS_statx => Kind::AT.and(Kind::FLAGS_THIRD),
+            _ => return None,
+        })
+    }
+
+    /// All calls that have one.
+    pub const CALLS: [i64; 13] = [
+        libc::SYS_stat,
+        libc::SYS_lstat,
+        libc::SYS_newfstatat,
+        libc::SYS_statx,
+        libc::SYS_access,
+        libc::SYS_faccessat,
+        libc::SYS_faccessat2,
+        libc::SYS_readlink,
+        libc::SYS_readlinkat,
+        libc::SYS_getxattr,
+        libc::SYS_lgetxattr,
+        libc::SYS_listxattr,
+        libc::SYS_llistxattr,
+    ];
+
+    /// As the stub passes it.
+    #[must_use]
+    pub fn bits(self) -> u32 {
+        self.0
+    }
+}
+
+// Register use from `body` on: rbx the path, r12 the directory's descriptor, r13d the kind, r14d whether a link at the end is followed, rbp the board.
+// The frame: a struct stat (144 bytes), the registers, the number, the place of the call, the seed, and a path of a bind. 128 bytes above it are the red zone.
+global_asm!(
+    ".pushsection .rodata.vu_agent, \"a\", @progbits",
+    ".p2align 4",
+    "vu_agent_code:",
+    ".skip 16",
+    "vu_agent_entry:",
+    "lea rsp, [rsp - 128 - 528]",
+    "mov [rsp + 144], rdi",
+    "mov [rsp + 152], rsi",
+    "mov [rsp + 160], rdx",
+    "mov [rsp + 168], r10",
+    "mov [rsp + 176], r8",
+    "mov [rsp + 184], r9",
+    "mov [rsp + 192], rbx",
+    "mov [rsp + 200], rbp",
+    "mov [rsp + 208], r12",
+    "mov [rsp + 216], r13",
+    "mov [rsp + 224], r14",
+    "mov [rsp + 232], r15",
+    "mov [rsp + 240], rax",
+    "mov [rsp + 248], rcx",
+    "vu_agent_body:",
+    // Whether this process is to have it at all; the displacement is the image's.
+    ".byte 0x80, 0x3d",
+    "vu_agent_off_switch:",
+    ".long 0",
+    ".byte 0",
+    "jne vu_agent_slow",
+    "lea rbp, [rip + vu_agent_code + {size}]",
+    "cmp qword ptr [rbp + {enabled}], 0",
+    "je vu_agent_slow",
+    "mov r13d, r11d",
+    "mov rbx, rdi",
+    "mov r12, -100",
+    "test r13d, 1",
+    "jz 2f",
+    "mov rbx, rsi",
+    "movsxd r12, edi",
+    "2:",
+    "mov r14d, r13d",
+    "and r14d, 2",
+    "test r13d, 4 | 8",
+    "jz 4f",
+    "mov eax, r10d",
+    "test r13d, 8",
+    "jz 3f",
+    "mov eax, edx",
+    "3:",
+    // AT_SYMLINK_NOFOLLOW, AT_EACCESS, AT_NO_AUTOMOUNT, AT_STATX_SYNC_TYPE
+    "test eax, ~(0x100 | 0x200 | 0x800 | 0x6000)",
+    "jnz vu_agent_of_descriptor",
+    "test eax, 0x100",
+    "jnz 4f",
+    "mov r14d, 2",
+    "4:",
+    // Two hashes over the path: rdi of all before the last slash (r10), rdx of the last name. r8 is where that begins.
+    "mov rdi, [rbp + {seed}]",
+    "mov [rsp + 256], rdi",
+    "movabs r9, {prime}",
+    "movabs r11, {basis}",
+    "xor r8d, r8d",
+    "mov rsi, rbx",
+    "mov rdx, r11",
+    "lea r15, [rbx + 1024]",
+    "5:",
+    "movzx eax, byte ptr [rsi]",
+    "inc rsi",
+    "cmp al, 0x2f",
+    "je 6f",
+    "test al, al",
+    "jz 7f",
+    "xor rdi, rax",
+    "imul rdi, r9",
+    "xor rdx, rax",
+    "imul rdx, r9",
+    "cmp rsi, r15",
+    "jb 5b",
+    "jmp vu_agent_slow",
+    "6:",
+    "mov r10, rdi",
+    "mov r8, rsi",
+    "xor rdi, rax",
+    "imul rdi, r9",
+    "mov rdx, r11",
+    "cmp rsi, r15",
+    "jb 5b",
+    "jmp vu_agent_slow",
+    "7:",
+    // A last name that is none ("", ".", "..") is another matter.
+    "mov rax, r8",
+    "test rax, rax",
+    "cmovz rax, rbx",
+    "dec rsi",
+    "sub rsi, rax",
+    "jz vu_agent_slow",
+    "cmp rsi, 2",
+    "ja 8f",
+    "cmp byte ptr [rax], 0x2e",
+    "jne 8f",
+    "cmp rsi, 1",
+    "je vu_agent_slow",
+    "cmp byte ptr [rax + 1], 0x2e",
+    "je vu_agent_slow",
+    "8:",
+    // Perhaps the name of a mount point.
+    "mov rsi, rdx",
+    "shr rsi, 48",
+    "bt qword ptr [rbp + {names}], rsi",
+    "jnc 9f",
+    "shr rdx, 32",
+    "movzx edx, dx",
+    "bt qword ptr [rbp + {names}], rdx",
+    "jc vu_agent_slow",
+    "9:",
+    "test r8, r8",
+    "jz vu_agent_one_name",
+    "cmp byte ptr [rbx], 0x2f",
+    "je 20f",
+    "cmp r12d, -100",
+    "jne vu_agent_slow",
+    // Which directory the path begins at: the kernel knows.
+    "mov r15, r10",
+    "mov rdi, -100",
+    "lea rsi, [rip + vu_agent_dot]",
+    "mov rdx, rsp",
+    "xor r10d, r10d",
+    "mov r9, [rbp + {cookie}]",
+    "mov eax, {newfstatat}",
+    "syscall",
+    "test rax, rax",
+    "jnz vu_agent_slow",
+    "movabs r9, {prime}",
+    "mov rdi, [rsp]",
+    "imul rdi, r9",
+    "xor rdi, [rsp + 8]",
+    "imul rdi, r9",
+    "mov r10, r15",
+    "jmp 21f",
+    "vu_agent_one_name:",
+    "test r13d, 16",
+    "jnz vu_agent_slow",
+    "cmp r12d, -100",
+    "je vu_agent_known",
+    // Numbers are descriptors and processes in /proc.
+    "movzx eax, byte ptr [rbx]",
+    "sub eax, 0x30",
+    "cmp eax, 9",
+    "jbe vu_agent_slow",
+    "jmp vu_agent_known",
+    "20:",
+    "xor edi, edi",
+    "21:",
+    "mov rax, r10",
+    "xor rax, rdi",
+    "imul rax, r9",
+    "or rax, 1",
+    "mov rdx, rax",
+    "shr rdx, {shift}",
+    "cmp [rbp + rdx * 8 + {keys}], rax",
+    "je vu_agent_known",
+    "xor edx, 1",
+    "cmp [rbp + rdx * 8 + {keys}], rax",
+    "je vu_agent_known",
+    "test rdi, rdi",
+    "jnz vu_agent_slow",
+    // An absolute path may lie in a bind, and has another name on the host then.
+    "lea r8, [rbp + {binds}]",
+    "mov r15d, [rbp + {bind_count}]",
+    "30:",
+    "dec r15d",
+    "js vu_agent_slow",
+    "inc edi",
+    "mov ecx, [r8]",
+    "lea rsi, [r8 + 8]",
+    "mov rdx, rbx",
+    "31:",
+    "movzx eax, byte ptr [rsi]",
+    "cmp al, [rdx]",
+    "jne 33f",
+    "inc rsi",
+    "inc rdx",
+    "dec ecx",
+    "jnz 31b",
+    "cmp byte ptr [rdx], 0x2f",
+    "jne 33f",
+    "mov rax, r10",
+    "xor rax, rdi",
+    "imul rax, r9",
+    "or rax, 1",
+    "mov rsi, rax",
+    "shr rsi, {shift}",
+    "cmp [rbp + rsi * 8 + {keys}], rax",
+    "je 34f",
+    "xor esi, 1",
+    "cmp [rbp + rsi * 8 + {keys}], rax",
+    "je 34f",
+    "33:",
+    "add r8, {bind_size}",
+    "jmp 30b",
+    "34:",
+    "mov rbx, rdx",
+    "mov ecx, [r8 + 4]",
+    "test ecx, ecx",
+    "jz vu_agent_known",
+    "lea rsi, [r8 + {bind_source}]",
+    "lea rdi, [rsp + 264]",
+    "rep movsb",
+    "lea rcx, [rsp + 264 + 256]",
+    "35:",
+    "movzx eax, byte ptr [rdx]",
+    "mov [rdi], al",
+    "inc rdx",
+    "inc rdi",
+    "test al, al",
+    "jz 36f",
+    "cmp rdi, rcx",
+    "jb 35b",
+    "jmp vu_agent_slow",
+    "36:",
+    "lea rbx, [rsp + 264]",
+    "vu_agent_known:",
+    // What was read is of one state of the board.
+    "mov rax, [rsp + 256]",
+    "cmp [rbp + {seed}], rax",
+    "jne vu_agent_slow",
+    "test r14d, r14d",
+    "jz vu_agent_native",
+    "mov rdi, r12",
+    "mov rsi, rbx",
+    "mov rdx, rsp",
+    "mov r10d, 0x100",
+    "mov r9, [rbp + {cookie}]",
+    "mov eax, {newfstatat}",
+    "syscall",
+    "cmp rax, -2",
+    "je vu_agent_done",
+    "test rax, rax",
+    "jnz vu_agent_slow",
+    "mov eax, [rsp + 24]",
+    "and eax, 0xf000",
+    "cmp eax, 0xa000",
+    "je vu_agent_slow",
+    "jmp vu_agent_native",
+    "vu_agent_of_descriptor:",
+    // AT_EMPTY_PATH: a descriptor's own object.
+    "cmp eax, 0x1000",
+    "jne vu_agent_slow",
+    "cmp byte ptr [rbx], 0",
+    "jne vu_agent_slow",
+    "test r12d, r12d",
+    "js vu_agent_slow",
+    "vu_agent_native:",
+    "mov rdi, [rsp + 144]",
+    "mov rsi, [rsp + 152]",
+    "mov rdx, [rsp + 160]",
+    "mov r10, [rsp + 168]",
+    "mov r8, [rsp + 176]",
+    "test r13d, 1",
+    "cmovz rdi, rbx",
+    "cmovnz rsi, rbx",
+    "mov r9, [rbp + {cookie}]",
+    "mov rax, [rsp + 240]",
+    "syscall",
+    "vu_agent_done:",
+    "mov rcx, [rsp + 248]",
+    "add rcx, 2",
+    "jmp 40f",
+    "vu_agent_slow:",
+    "mov rax, [rsp + 240]",
+    "mov rcx, [rsp + 248]",
+    "40:",
+    "mov rdi, [rsp + 144]",
+    "mov rsi, [rsp + 152]",
+    "mov rdx, [rsp + 160]",
+    "mov r10, [rsp + 168]",
+    "mov r8, [rsp + 176]",
+    "mov r9, [rsp + 184]",
+    "mov rbx, [rsp + 192]",
+    "mov rbp, [rsp + 200]",
+    "mov r12, [rsp + 208]",
+    "mov r13, [rsp + 216]",
+    "mov r14, [rsp + 224]",
+    "mov r15, [rsp + 232]",
+    "lea rsp, [rsp + 128 + 528]",
+    "jmp rcx",
+    "vu_agent_dot:",
+    ".byte 0x2e, 0",
+    "vu_agent_end:",
+    ".popsection",
+    size = const SIZE,
+    enabled = const crate::board::layout::ENABLED,
+    seed = const crate::board::layout::SEED,
+    cookie = const crate::board::layout::COOKIE,
+    bind_count = const crate::board::layout::BIND_COUNT,
+    binds = const crate::board::layout::BINDS,
+    bind_size = const crate::board::layout::BIND_SIZE,
+    bind_source = const crate::board::layout::BIND_SOURCE,
+    names = const crate::board::layout::NAMES,
+    keys = const crate::board::layout::KEYS,
+    shift = const crate::board::layout::KEY_SHIFT,
+    prime = const crate::board::PRIME,
+    basis = const crate::board::NAME_BASIS,
+    newfstatat = const libc::SYS_newfstatat,
+);
+
+// SAFETY: the labels above, all of the same section; only their addresses and the bytes between the first and the last are used.
+unsafe extern "C" {
+    static vu_agent_code: u8;
+    static vu_agent_entry: u8;
+    static vu_agent_body: u8;
+    static vu_agent_off_switch: u8;
+    static vu_agent_native: u8;
+    static vu_agent_slow: u8;
+    static vu_agent_end: u8;
+}
+
+/// Where a label lies in the page.
+fn offset(label: *const u8) -> usize {
+    label.addr() - (&raw const vu_agent_code).addr()
+}
+
+/// The code, without stubs.
+#[must_use]
+pub fn bytes() -> &'static [u8] {
+    // SAFETY: the section holds these bytes from the first label to the last, and nobody writes there.
+    unsafe { std::slice::from_raw_parts(&raw const vu_agent_code, offset(&raw const vu_agent_end)) }
+}
+
+/// Where stubs go to.
+#[must_use]
+pub fn entry() -> usize {
+    offset(&raw const vu_agent_entry)
+}
+
+/// Where the 32-bit displacement of the process's switch stands, from the end of its instruction: one byte behind it.
+#[must_use]
+pub fn off_switch() -> usize {
+    offset(&raw const vu_agent_off_switch)
+}
+
+/// Where a thread goes on whose path could not be read at this place of the page: to the call that it was about to make, as it would have made it. `None`: the fault
+/// is none of the agent's.
+#[must_use]
+pub fn recover(at: usize) -> Option<usize> {
+    let reads = offset(&raw const vu_agent_body)..offset(&raw const vu_agent_native);
+    reads.contains(&at).then(|| offset(&raw const vu_agent_slow))
+}

@@ -1,0 +1,511 @@
+//! A copy of a C library whose path calls go by way of the agent.
+//!
+//! The file is the library's, with the agent's code and a [`Board`] behind it. Three things are changed in it:
+//!
+//! * Where a path call is made, `mov eax, NUMBER; syscall`, the first instruction becomes a jump of the same length. The second one stays, and is where the
+//!   call is made that the agent does not answer; whoever jumps right there finds what he expects.
+//! * The program header that says which hardware checks the program could be run with (`PT_GNU_PROPERTY`: they are not applied then, as in programs without it) becomes one
+//!   that maps the code and the board (`PT_LOAD`).
+//! * The last writable segment is 16 bytes longer in memory: there the process's switch stands, 0 as long as it has an agent.
+
+use crate::{
+    board::{self, Board},
+    code::{self, Kind},
+};
+use nix::{
+    fcntl::{FcntlArg, OFlag, SealFlag, fcntl},
+    sys::{
+        memfd::{MFdFlags, memfd_create},
+        stat::{Mode, fstat},
+    },
+};
+use std::{
+    fs::File,
+    io::{self, Write},
+    os::fd::{AsFd, AsRawFd, OwnedFd},
+};
+
+/// Why there is no copy of a file.
+#[derive(Debug, thiserror::Error)]
+pub enum ImageError {
+    /// It is no shared library of this machine, or damaged.
+    #[error("not a 64-bit x86 shared library")]
+    NotALibrary,
+    /// It is one, and cannot be extended.
+    #[error("no program header can be spared")]
+    NoRoom,
+    /// It makes no path calls in the known way.
+    #[error("no path call is found in it")]
+    NoCalls,
+    /// Longer than a library is.
+    #[error("longer than {LONGEST} bytes")]
+    TooLong,
+    /// The host does not allow it.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+impl From<nix::Error> for ImageError {
+    fn from(errno: nix::Error) -> ImageError {
+        ImageError::Io(errno.into())
+    }
+}
+
+/// Of longer files no copy is made.
+pub const LONGEST: usize = 32 << 20;
+
+const PAGE: u64 = 4096;
+/// `mov eax, …` and `jmp …`, with 4 bytes behind them, and `syscall` (AMD64 Architecture Programmer's Manual, volume 3).
+const MOV_EAX: u8 = 0xb8;
+const JUMP: u8 = 0xe9;
+const SYSCALL: [u8; 2] = [0x0f, 0x05];
+
+/// Where things stand in an ELF file (elf(5)).
+mod elf {
+    pub const IDENT: &[u8] = b"\x7fELF\x02\x01\x01";
+    pub const TYPE: usize = 16;
+    pub const DYN: u16 = 3;
+    pub const MACHINE: usize = 18;
+    pub const X86_64: u16 = 62;
+    pub const HEADERS: usize = 32;
+    pub const HEADER_SIZE: usize = 54;
+    pub const HEADER_COUNT: usize = 56;
+    pub const LOAD: u32 = 1;
+    pub const GNU_PROPERTY: u32 = 0x6474_e553;
+    pub const EXECUTE: u32 = 1;
+    pub const WRITE: u32 = 2;
+    pub const READ: u32 = 4;
+}
+
+/// A program header.
+#[derive(Debug, Clone, Copy)]
+struct Header {
+    kind: u32,
+    flags: u32,
+    offset: u64,
+    address: u64,
+    file_size: u64,
+    memory_size: u64,
+    align: u64,
+}
+
+impl Header {
+    const SIZE: usize = 56;
+
+    fn read(bytes: &[u8]) -> Option<Header> {
+        let word = |at: usize| Some(u64::from_le_bytes(*bytes.get(at..)?.first_chunk()?));
+        let half = |at: usize| Some(u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?));
+        Some(Header {
+            kind: half(0)?,
+            flags: half(4)?,
+            offset: word(8)?,
+            address: word(16)?,
+            file_size: word(32)?,
+            memory_size: word(40)?,
+            align: word(48)?,
+        })
+    }
+
+    fn bytes(&self) -> [u8; Header::SIZE] {
+        let mut bytes = [0; Header::SIZE];
+        bytes[..4].copy_from_slice(&self.kind.to_le_bytes());
+        bytes[4..8].copy_from_slice(&self.flags.to_le_bytes());
+        let words = [self.offset, self.address, self.address, self.file_size, self.memory_size, self.align];
+        for (place, word) in bytes[8..].chunks_mut(8).zip(words) {
+            place.copy_from_slice(&word.to_le_bytes());
+        }
+        bytes
+    }
+}
+
+/// The copied library.
+#[derive(Debug)]
+struct Extended {
+    bytes: Vec<u8>,
+    /// Where the code page lies, in the file and in memory from where the library begins there.
+    code: (usize, u64),
+    /// Where the switch lies in memory.
+    switch: u64,
+}
+
+/// A copy that is there for programs, and its board.
+#[derive(Debug)]
+pub struct Image {
+    file: OwnedFd,
+    /// Its device and inode number.
+    object: (u64, u64),
+    board: Board,
+    code: (u64, u64),
+    switch: u64,
+}
+
+impl Image {
+    /// Of the content of a library. `signature` is what the tracer knows the code page by. The board is disabled.
+    ///
+    /// # Errors
+    /// See [`ImageError`].
+    pub fn new(library: &[u8], signature: [u8; code::SIGNATURE_SIZE]) -> Result<Image, ImageError> {
+        let Extended { bytes, code, switch } = extend(library, signature)?;
+        let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
+        // A kernel may want to be told that it is for programs (`vm.memfd_noexec`, Linux 6.3); older ones do not know the flag.
+        let executable = MFdFlags::from_bits_retain(libc::MFD_EXEC);
+        let memory = memfd_create(c"libc.so.6", flags | executable).or_else(|_| memfd_create(c"libc.so.6", flags))?;
+        let mut file = File::from(memory);
+        file.write_all(&bytes)?;
+        let board = Board::new(file.as_fd(), code.0 + code::SIZE)?;
+        let seals = SealFlag::F_SEAL_FUTURE_WRITE | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
+        fcntl(&file, FcntlArg::F_ADD_SEALS(seals))?;
+        let stat = fstat(&file)?;
+        let image = Image {
+            object: (stat.st_dev, stat.st_ino),
+            file: file.into(),
+            board,
+            code: (code.0 as u64, code.1),
+            switch,
+        };
+        image.try_out()?;
+        Ok(image)
+    }
+
+    /// What is published to its readers.
+    #[must_use]
+    pub fn board(&self) -> &Board {
+        &self.board
+    }
+
+    /// Device and inode number of the copy.
+    #[must_use]
+    pub fn object(&self) -> (u64, u64) {
+        self.object
+    }
+
+    /// A new description of the copy, for reading.
+    ///
+    /// # Errors
+    /// Those of open(2).
+    pub fn open(&self) -> io::Result<OwnedFd> {
+        let path = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+        Ok(nix::fcntl::open(path.as_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?)
+    }
+
+    /// Where a process has its switch that has mapped a part of the copy, from `offset` in the file on, at `address`; `None` if that part is not the code.
+    #[must_use]
+    pub fn switch(&self, offset: u64, address: u64) -> Option<u64> {
+        let (code, place) = self.code;
+        if offset != code { None } else { address.checked_sub(place)?.checked_add(self.switch) }
+    }
+
+    /// A host may forbid that such memory is executed.
+    fn try_out(&self) -> io::Result<()> {
+        use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
+        let file = self.open()?;
+        let length = std::num::NonZeroUsize::new(code::SIZE).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+        let access = ProtFlags::PROT_READ | ProtFlags::PROT_EXEC;
+        let offset = i64::try_from(self.code.0).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+        // SAFETY: a new mapping at a place of the kernel's choice, which nothing refers to and is taken away at once.
+        unsafe {
+            let memory = mmap(None, length, access, MapFlags::MAP_PRIVATE, &file, offset)?;
+            munmap(memory, code::SIZE)?;
+        }
+        Ok(())
+    }
+}
+
+/// The library with the agent.
+fn extend(library: &[u8], signature: [u8; code::SIGNATURE_SIZE]) -> Result<Extended, ImageError> {
+    if library.len() > LONGEST {
+        return Err(ImageError::TooLong);
+    }
+    let headers = headers(library).ok_or(ImageError::NotALibrary)?;
+    let spare = headers.iter().position(|(_, header)| header.kind == elf::GNU_PROPERTY).ok_or(ImageError::NoRoom)?;
+    let last = headers.iter().rposition(|(_, header)| header.kind == elf::LOAD).ok_or(ImageError::NotALibrary)?;
+    let (last_place, mut data) = headers[last];
+    // Segments stand in the order of their addresses (elf(5)), and what comes last in memory must be data for the switch to be behind it.
+    let end = data.address.checked_add(data.memory_size).filter(|&end| end < 1 << 40).ok_or(ImageError::NotALibrary)?;
+    let highest = headers.iter().all(|(_, header)| header.kind != elf::LOAD || header.address <= data.address);
+    if spare < last || !highest || data.flags != elf::READ | elf::WRITE || data.file_size > data.memory_size {
+        return Err(ImageError::NoRoom);
+    }
+    let switch = end.next_multiple_of(8);
+    data.memory_size = switch + 16 - data.address;
+    let place = (switch + 16).next_multiple_of(PAGE).next_multiple_of(data.align.clamp(PAGE, 1 << 21));
+
+    let mut page = code::bytes().to_vec();
+    page[code::SIGNATURE..code::SIGNATURE + code::SIGNATURE_SIZE].copy_from_slice(&signature);
+    // The instruction ends one byte behind its displacement.
+    let at = code::off_switch();
+    let behind = place + at as u64 + 5;
+    put(&mut page, at, distance(behind, switch)?)?;
+
+    let mut bytes = library.to_vec();
+    let mut found = 0;
+    for (_, text) in headers.iter().filter(|(_, header)| header.kind == elf::LOAD && header.flags & elf::EXECUTE != 0) {
+        for (at, nr, kind) in calls(library, text) {
+            let call = text.address + (at as u64 - text.offset) + 5;
+            let stub = page.len();
+            if stub + STUB_SIZE > code::SIZE {
+                break;
+            }
+            page.extend_from_slice(&self::stub(nr, kind, place + stub as u64, call, place)?);
+            bytes[at] = JUMP;
+            put(&mut bytes, at + 1, distance(call, place + stub as u64)?)?;
+            found += 1;
+        }
+    }
+    if found == 0 {
+        return Err(ImageError::NoCalls);
+    }
+    page.resize(code::SIZE, 0);
+
+    let offset = bytes.len().next_multiple_of(PAGE as usize);
+    let size = (code::SIZE + board::SIZE) as u64;
+    let agent = Header {
+        kind: elf::LOAD,
+        flags: elf::READ | elf::EXECUTE,
+        offset: offset as u64,
+        address: place,
+        file_size: size,
+        memory_size: size,
+        align: PAGE,
+    };
+    bytes.resize(offset, 0);
+    bytes.extend_from_slice(&page);
+    bytes.resize(offset + code::SIZE + board::SIZE, 0);
+    for (at, header) in [(last_place, data), (headers[spare].0, agent)] {
+        bytes[at..at + Header::SIZE].copy_from_slice(&header.bytes());
+    }
+    Ok(Extended { bytes, code: (offset, place), switch })
+}
+
+/// The program headers, each with its place in the file.
+fn headers(library: &[u8]) -> Option<Vec<(usize, Header)>> {
+    let half = |at: usize| Some(u16::from_le_bytes(*library.get(at..)?.first_chunk()?));
+    let first = usize::try_from(u64::from_le_bytes(*library.get(elf::HEADERS..)?.first_chunk()?)).ok()?;
+    let known = library.starts_with(elf::IDENT)
+        && half(elf::TYPE)? == elf::DYN
+        && half(elf::MACHINE)? == elf::X86_64
+        && usize::from(half(elf::HEADER_SIZE)?) == Header::SIZE;
+    if !known {
+        return None;
+    }
+    let place = |index: usize| first.checked_add(index * Header::SIZE);
+    (0..usize::from(half(elf::HEADER_COUNT)?))
+        .map(|index| Some((place(index)?, Header::read(library.get(place(index)?..)?)?)))
+        .collect()
+}
+
+/// The path calls in a segment: where their first instruction stands in the file, their numbers and kinds.
+fn calls<'a>(library: &'a [u8], text: &Header) -> impl Iterator<Item = (usize, i32, Kind)> + use<'a> {
+    const LENGTH: usize = 7;
+    let start = usize::try_from(text.offset).unwrap_or(usize::MAX).max(1);
+    let end = usize::try_from(text.offset.saturating_add(text.file_size)).unwrap_or(usize::MAX).min(library.len());
+    let windows = library.get(start - 1..end).unwrap_or_default().windows(LENGTH + 1).enumerate();
+    windows.filter_map(move |(index, window)| {
+        let [before, MOV_EAX, a, b, c, d, rest @ ..] = window else { return None };
+        // After a REX prefix it is another register.
+        if rest != SYSCALL || (0x40..=0x4f).contains(before) {
+            return None;
+        }
+        let nr = i32::from_le_bytes([*a, *b, *c, *d]);
+        Kind::of(nr.into()).map(|kind| (start + index, nr, kind))
+    })
+}
+
+const STUB_SIZE: usize = 23;
+
+/// What a place jumps to; see [`code`]. `call` is where its `syscall` instruction stands, `page` the code page.
+fn stub(nr: i32, kind: Kind, at: u64, call: u64, page: u64) -> Result<[u8; STUB_SIZE], ImageError> {
+    let mut stub = [0; STUB_SIZE];
+    stub[0] = MOV_EAX;
+    stub[1..5].copy_from_slice(&nr.to_le_bytes());
+    // mov r11d, …
+    stub[5..7].copy_from_slice(&[0x41, 0xbb]);
+    stub[7..11].copy_from_slice(&kind.bits().to_le_bytes());
+    // lea rcx, [rip + …]
+    stub[11..14].copy_from_slice(&[0x48, 0x8d, 0x0d]);
+    put(&mut stub, 14, distance(at + 18, call)?)?;
+    stub[18] = JUMP;
+    put(&mut stub, 19, distance(at + 23, page + code::entry() as u64)?)?;
+    Ok(stub)
+}
+
+/// A displacement, from behind an instruction.
+fn distance(from: u64, to: u64) -> Result<i32, ImageError> {
+    // Both are below 2⁴¹.
+    i32::try_from(to.cast_signed() - from.cast_signed()).map_err(|_| ImageError::NoRoom)
+}
+
+fn put(bytes: &mut [u8], at: usize, value: i32) -> Result<(), ImageError> {
+    let place = bytes.get_mut(at..at + 4).ok_or(ImageError::NoRoom)?;
+    place.copy_from_slice(&value.to_le_bytes());
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Bind, Key, Start};
+    use proptest::prelude::*;
+    use std::{
+        fs,
+        os::unix::fs::symlink,
+        path::{Path, PathBuf},
+        process::{Command, Output},
+    };
+
+    const LIBRARY: &str = "/lib/x86_64-linux-gnu/libc.so.6";
+    const COOKIE: u64 = 77;
+
+    /// A directory with the copy as the C library of the programs that are run with it.
+    struct Copied {
+        directory: tempfile::TempDir,
+        library: Vec<u8>,
+    }
+
+    impl Copied {
+        fn new() -> Copied {
+            let directory = tempfile::tempdir().unwrap();
+            let library = extend(&fs::read(LIBRARY).unwrap(), [7; 16]).unwrap();
+            Copied { directory, library: library.bytes }
+        }
+
+        fn path(&self) -> PathBuf {
+            self.directory.path().join("libc.so.6")
+        }
+
+        /// Runs a program with a board that a test has written to.
+        fn run(&self, board: impl FnOnce(&Board), argv: &[&str]) -> Output {
+            fs::write(self.path(), &self.library).unwrap();
+            let file = fs::OpenOptions::new().read(true).write(true).open(self.path()).unwrap();
+            let offset = self.library.len() - board::SIZE;
+            let shared = Board::new(file.as_fd(), offset).unwrap();
+            shared.set_cookie(COOKIE);
+            board(&shared);
+            Command::new(argv[0])
+                .args(&argv[1..])
+                .env("LD_LIBRARY_PATH", self.directory.path())
+                .env("LC_ALL", "C")
+                .output()
+                .unwrap()
+        }
+    }
+
+    fn enable(board: &Board, binds: &[Bind]) {
+        board.enable(5, [&b"hidden"[..]].into_iter(), binds);
+    }
+
+    #[test]
+    fn programs_run_with_a_copy_that_is_switched_off() {
+        let copied = Copied::new();
+        let with = copied.run(|_| {}, &["/bin/ls", "-l", "/usr"]);
+        let without = Command::new("/bin/ls").args(["-l", "/usr"]).env("LC_ALL", "C").output().unwrap();
+        assert!(with.status.success());
+        assert_eq!(String::from_utf8_lossy(&with.stdout), String::from_utf8_lossy(&without.stdout));
+    }
+
+    /// Natively there is no filter, so what the agent asks and what the program itself asks gives the same, but in binds.
+    #[test]
+    fn programs_see_the_same_by_way_of_the_agent() {
+        let copied = Copied::new();
+        let tree = tempfile::tempdir().unwrap();
+        let at = |name: &str| tree.path().join(name);
+        fs::create_dir_all(at("a/b")).unwrap();
+        fs::write(at("a/b/file"), "text").unwrap();
+        symlink("file", at("a/b/link")).unwrap();
+        symlink("nothing", at("a/b/dangling")).unwrap();
+        let script = format!(
+            "cd {}; for p in a/b/file a/b/link a/b/dangling a/b/none a/b/ a/b/. a/b/.. a/none/x a/b/file/x $PWD/a/b/file $PWD/a/b/link \
+             $PWD/a/b/none file a; do stat -c '%n %F %s %i' $p; stat -L -c '%n %F %s' $p; [ -e $p ] && echo there; readlink $p; ls -ld $p; done; \
+             find . -ls; cat a/b/link; ls -lR . ; [ -r /etc/passwd ]; echo $?",
+            tree.path().display()
+        );
+        let bash = ["/bin/bash", "-c", &script];
+        let without = Command::new(bash[0]).args(&bash[1..]).env("LC_ALL", "C").output().unwrap();
+        let directory = |name: &str| at(name).into_os_string().into_encoded_bytes();
+        let (device, inode) = {
+            use std::os::unix::fs::MetadataExt;
+            let meta = fs::metadata(tree.path()).unwrap();
+            (meta.dev(), meta.ino())
+        };
+        let with = copied.run(
+            |board| {
+                enable(board, &[]);
+                board.publish(Key::new(5, Start::Root, &directory("a/b")));
+                board.publish(Key::new(5, Start::Directory(device, inode), b"a/b"));
+                board.publish(Key::new(5, Start::Root, b"/etc"));
+            },
+            &bash,
+        );
+        assert_eq!(String::from_utf8_lossy(&with.stdout), String::from_utf8_lossy(&without.stdout));
+        assert_eq!(String::from_utf8_lossy(&with.stderr), String::from_utf8_lossy(&without.stderr));
+    }
+
+    /// Where it changes the path, one can see that it was asked.
+    #[test]
+    fn paths_in_binds_are_looked_up_below_the_source() {
+        let copied = Copied::new();
+        let tree = tempfile::tempdir().unwrap();
+        fs::create_dir_all(tree.path().join("source/inner")).unwrap();
+        fs::write(tree.path().join("source/inner/file"), "12345").unwrap();
+        let source = tree.path().join("source").into_os_string().into_encoded_bytes();
+        let bind = |point: &str, source: &[u8]| Bind { point: point.into(), source: source.to_vec() };
+        let binds = [bind("/no/such", b""), bind("/mnt/nowhere", &source)];
+        let stat = |path: &str, key: Key| {
+            let output = copied.run(
+                |board| {
+                    enable(board, &binds);
+                    board.publish(key);
+                },
+                &["/usr/bin/stat", "-c", "%n %s", path],
+            );
+            String::from_utf8(output.stdout).unwrap()
+        };
+        let key = |seed, bind, text: &str| Key::new(seed, Start::Bind(bind), text.as_bytes());
+        assert_eq!(stat("/mnt/nowhere/inner/file", key(5, 1, "/mnt/nowhere/inner")), "/mnt/nowhere/inner/file 5\n");
+        let inner = format!("/no/such{}/inner", tree.path().join("source").display());
+        assert_eq!(stat(&format!("{inner}/file"), key(5, 0, &inner)), format!("{inner}/file 5\n"));
+        // No proof, one of another time, of another bind, and one for the root.
+        assert_eq!(stat("/mnt/nowhere/inner/file", key(5, 1, "/mnt/nowhere")), "");
+        assert_eq!(stat("/mnt/nowhere/inner/file", key(4, 1, "/mnt/nowhere/inner")), "");
+        assert_eq!(stat("/mnt/nowhere/inner/file", key(5, 0, "/mnt/nowhere/inner")), "");
+        assert_eq!(stat("/mnt/nowhere/inner/file", Key::new(5, Start::Root, b"/mnt/nowhere/inner")), "");
+        // The name of a mount point.
+        assert_eq!(stat("/mnt/nowhere/inner/hidden", key(5, 1, "/mnt/nowhere/inner")), "");
+    }
+
+    #[test]
+    fn what_is_no_library_is_refused() {
+        let library = fs::read(LIBRARY).unwrap();
+        assert!(matches!(extend(&library[..2000], [0; 16]), Err(ImageError::NoRoom | ImageError::NotALibrary | ImageError::NoCalls)));
+        assert!(matches!(extend(b"#!/bin/sh\n", [0; 16]), Err(ImageError::NotALibrary)));
+        let program = fs::read(Path::new("/lib64/ld-linux-x86-64.so.2")).unwrap();
+        let extended = extend(&program, [0; 16]);
+        assert!(extended.is_ok() || matches!(extended, Err(ImageError::NoRoom | ImageError::NoCalls)));
+    }
+
+    #[test]
+    fn an_image_is_sealed_and_can_be_opened_by_readers() {
+        let image = Image::new(&fs::read(LIBRARY).unwrap(), [1; 16]).unwrap();
+        let file = image.open().unwrap();
+        let stat = fstat(&file).unwrap();
+        assert_eq!(image.object(), (stat.st_dev, stat.st_ino));
+        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+        let written = fs::OpenOptions::new().write(true).open(path).and_then(|mut file| file.write_all(b"x"));
+        assert_eq!(written.unwrap_err().raw_os_error(), Some(libc::EPERM));
+        let place = image.switch(image.code.0, 0x7000_0000 + image.code.1);
+        assert_eq!(place, Some(0x7000_0000 + image.switch));
+        assert_eq!(image.switch(0, 0x7000_0000), None);
+    }
+
+    proptest! {
+        /// Whatever a file says of itself, nothing is read or written beside it.
+        #[test]
+        fn damaged_libraries_are_refused_or_extended(changes in prop::collection::vec((0usize..1000, any::<u8>()), 1..6)) {
+            let mut library = fs::read(LIBRARY).unwrap();
+            for (at, byte) in changes {
+                library[at] = byte;
+            }
+            let _ = extend(&library, [0; 16]);
+        }
+    }
+}
