@@ -32,6 +32,8 @@ pub struct Call<'a> {
     pub layer: Layer,
     /// The state of the mounts of all views when the call was looked at.
     pub generation: u64,
+    /// What proofs of the time when the call was looked at are published by; 0 if none are.
+    pub(crate) proofs: u64,
     /// The hypervisor.
     pub core: &'a Core,
     intercepted: &'a Intercepted<'a>,
@@ -73,6 +75,7 @@ impl<'a> Call<'a> {
         // Before the mounts are looked at: what is noted under this number is never newer than what was seen.
         let generation = core.generation();
         let view = task.view();
+        let proofs = view.agent().map_or(0, |agent| agent.seed());
         let layer = Layer::top(view.clone());
         let syscall = Syscall { nr: intercepted.nr, args: intercepted.args };
         let told = !view.debug().silent() && view.debug().enabled(Tag::Syscalls, &task.debug());
@@ -84,6 +87,7 @@ impl<'a> Call<'a> {
             view,
             layer,
             generation,
+            proofs,
             core,
             intercepted,
             meant,
@@ -93,6 +97,12 @@ impl<'a> Call<'a> {
             waits: Cell::new(true),
             held: RefCell::default(),
         }
+    }
+
+    /// The address behind the instruction that made it.
+    #[must_use]
+    pub fn instruction(&self) -> u64 {
+        self.intercepted.instruction
     }
 
     /// Argument `index`, counted from 0.

@@ -1,6 +1,7 @@
 //! The hypervisor: what is shared by all views, and the dispatch of calls.
 
 use crate::{
+    agents::Agents,
     call::{Call, Outcome},
     clear::ClearPaths,
     debug::{Override, Served, Tag},
@@ -36,6 +37,8 @@ pub struct Core {
     pub nodes: Arc<Nodes>,
     /// Paths that were looked at a moment ago.
     pub clear: Arc<ClearPaths>,
+    /// The code in processes that answers calls by itself.
+    pub agents: Arc<Agents>,
     /// How programs begin that were executed a while ago.
     pub programs: Programs,
     /// Under which names host directories are open.
@@ -81,6 +84,7 @@ impl Core {
             tasks: Tasks::default(),
             nodes,
             clear,
+            agents: Arc::new(Agents::new(cookie)),
             programs: Programs::default(),
             routes: Arc::default(),
             socket_names: Arc::default(),
@@ -231,6 +235,8 @@ impl Core {
             installed.descriptor |= paths;
             installed.identity |= *filter == Filter::Identity;
         }
+        drop(installed);
+        self.agents.refresh(self);
         wanted
     }
 
@@ -260,6 +266,13 @@ impl Core {
     pub fn mounts_changed(&self) {
         self.clear.forget();
         self.generation.fetch_add(1, Ordering::AcqRel);
+        self.agents.refresh(self);
+    }
+
+    /// A name that could stand on the way of others is about to change.
+    pub fn names_change(&self) {
+        self.clear.forget();
+        self.agents.forget();
     }
 
     fn handle(&self, intercepted: &Intercepted<'_>) -> Verdict {
@@ -404,8 +417,15 @@ impl Hypervisor for Core {
     fn appears(&self, tid: Tid, appearance: Appearance) {
         if let Some(task) = self.tasks.get(tid) {
             let before = task.set_appearance(appearance);
+            if appearance.watched && !before.watched {
+                self.agents.switch_off(&task);
+            }
             self.count_stopped(before.stopped, appearance.stopped);
         }
+    }
+
+    fn recovers(&self, tid: Tid, instruction: u64) -> Option<u64> {
+        self.agents.recover(tid, instruction)
     }
 
     fn capabilities(&self, tid: Tid) -> Option<u64> {

@@ -5,6 +5,7 @@
 //! each path to one of them, and the [`host`] is at the bottom.
 
 pub mod call;
+pub mod agents;
 pub mod clear;
 pub mod config;
 pub mod control;

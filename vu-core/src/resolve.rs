@@ -162,7 +162,7 @@ impl PathArg {
         PathArg { dirfd, path, follow, resolve: ResolveFlags::empty() }
     }
 
-    fn is_absolute(&self) -> bool {
+    pub(crate) fn is_absolute(&self) -> bool {
         self.path.first() == Some(&b'/')
     }
 
@@ -443,6 +443,15 @@ impl Call<'_> {
                 true
             }
         }
+    }
+
+    /// Which directory a relative path begins at, if it is the working directory, kernel and view agree on it, and no symbolic link was on the way from there a moment ago.
+    pub(crate) fn clear_way(&self, arg: &PathArg) -> Option<Object> {
+        if arg.is_absolute() || arg.dirfd != libc::AT_FDCWD {
+            return None;
+        }
+        let cwd = self.cwd().ok().filter(|cwd| cwd.natural && !cwd.in_proc)?;
+        self.core.clear.knows(Way::new(cwd.object, &arg.path).key()).then_some(cwd.object)
     }
 
     /// The working directory, held, with the knowledge whether kernel and view mean the same by it.

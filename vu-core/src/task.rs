@@ -383,10 +383,7 @@ impl Task {
     /// Whether the host treats what the hypervisor does as if the task did it.
     #[must_use]
     pub fn same_credentials(&self) -> bool {
-        if self.apart.get_or_find(|| {
-            let proc = self.proc();
-            !sys::shares_namespaces(proc.as_ref().map(AsFd::as_fd).map_err(|&errno| errno))
-        }) {
+        if self.is_apart() {
             return false;
         }
         // An unprivileged hypervisor's processes cannot change theirs.
@@ -399,6 +396,15 @@ impl Task {
         // Its directory in /proc belongs to its effective user, at any moment (`pid_getattr`, `fs/proc/base.c`); /proc/TID/status would tell the same
         // at twenty times the cost.
         self.proc().and_then(|proc| sys::fstat(proc.as_fd())).is_ok_and(|stat| stat.st_uid == 0)
+    }
+
+    /// Whether it has namespaces of its own, or rules of Landlock.
+    #[must_use]
+    pub fn is_apart(&self) -> bool {
+        self.apart.get_or_find(|| {
+            let proc = self.proc();
+            !sys::shares_namespaces(proc.as_ref().map(AsFd::as_fd).map_err(|&errno| errno))
+        })
     }
 
     /// Whether its real user, for whom access(2) asks, is the hypervisor's.

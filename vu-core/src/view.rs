@@ -3,6 +3,7 @@
 mod again;
 
 use crate::{
+    agents::Agent,
     config::Nesting,
     debug::Debug,
     layer::Layer,
@@ -16,7 +17,7 @@ use std::{
     collections::HashMap,
     fmt,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -48,6 +49,7 @@ pub struct View {
     nodes: Arc<Nodes>,
     nesting: Nesting,
     debug: Debug,
+    agent: OnceLock<Arc<Agent>>,
 }
 
 /// What only those look at who change the view.
@@ -119,6 +121,7 @@ impl View {
             nodes,
             nesting,
             debug: Debug::default(),
+            agent: OnceLock::new(),
         })
     }
 
@@ -140,6 +143,7 @@ impl View {
             nodes: self.nodes.clone(),
             nesting: self.nesting,
             debug: self.debug.clone(),
+            agent: OnceLock::new(),
         })
     }
 
@@ -173,6 +177,17 @@ impl View {
     #[must_use]
     pub fn debug(&self) -> &Debug {
         &self.debug
+    }
+
+    /// What its processes' agents are told; `None` if none has one.
+    #[must_use]
+    pub fn agent(&self) -> Option<&Arc<Agent>> {
+        self.agent.get()
+    }
+
+    /// Sets that once.
+    pub(crate) fn set_agent(&self, agent: Agent) -> &Arc<Agent> {
+        self.agent.get_or_init(|| Arc::new(agent))
     }
 
     /// Its name; empty if it has none.

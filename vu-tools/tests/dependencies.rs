@@ -30,10 +30,10 @@ fn our_dependencies() -> BTreeMap<String, Vec<String>> {
 fn allowed(name: &str) -> Option<&'static [&'static str]> {
     match name {
         "vu-api" => Some(&[]),
-        "vu-core" => Some(&["vu-api", "vu-trace", "vu-path", "vu-fd"]),
+        "vu-core" => Some(&["vu-api", "vu-trace", "vu-path", "vu-fd", "vu-agent"]),
         // The only crate that knows the modules.
         "vu-tools" => None,
-        // vu-trace, vu-path and vu-fd do not know one another; modules, examples of modules too, know vu-api only.
+        // vu-trace, vu-path, vu-fd and vu-agent do not know one another; modules, examples of modules too, know vu-api only.
         _ => Some(&["vu-api"]),
     }
 }

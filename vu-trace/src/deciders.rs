@@ -32,6 +32,7 @@ pub(crate) struct Question {
     abi: Abi,
     nr: i64,
     args: [u64; 6],
+    instruction: u64,
     /// Gone when the thread is in that stop no more.
     stop: Weak<()>,
 }
@@ -125,8 +126,8 @@ impl<H: Hypervisor> Shared<H> {
     }
 
     fn decide(&self, question: Question) {
-        let Question { tid, abi, nr, args, stop } = question;
-        let call = Intercepted { tid, abi, nr, args, by: Interception::Stop { stop: Some(&stop) } };
+        let Question { tid, abi, nr, args, instruction, stop } = question;
+        let call = Intercepted { tid, abi, nr, args, instruction, by: Interception::Stop { stop: Some(&stop) } };
         if call.still_waits() {
             let verdict = self.hypervisor.intercepted(&call);
             self.doorbell.ring(Request::Decided { tid, stop, verdict });
@@ -137,17 +138,17 @@ impl<H: Hypervisor> Shared<H> {
 impl<H: Hypervisor> Tracer<H> {
     /// At the stop before a call: finds out, or has found out, what becomes of it.
     pub(crate) fn decide(&mut self, stopped: Stopped<Entry>, regs: Registers, abi: Abi) -> Result<(), Gone> {
-        let (tid, nr, args) = (stopped.tid(), regs.syscall(), regs.args(abi));
+        let (tid, nr, args, instruction) = (stopped.tid(), regs.syscall(), regs.args(abi), regs.instruction());
         if !self.hypervisor.decides_at_once(abi, nr) {
             let stop = Arc::new(());
-            if self.deciders.ask(Question { tid, abi, nr, args, stop: Arc::downgrade(&stop) }) {
+            if self.deciders.ask(Question { tid, abi, nr, args, instruction, stop: Arc::downgrade(&stop) }) {
                 let since = Instant::now();
                 self.set_phase(tid, Phase::Deciding(Deciding { stop, stopped, regs, abi, since }));
                 return Ok(());
             }
         }
-        let verdict =
-            self.hypervisor.intercepted(&Intercepted { tid, abi, nr, args, by: Interception::Stop { stop: None } });
+        let by = Interception::Stop { stop: None };
+        let verdict = self.hypervisor.intercepted(&Intercepted { tid, abi, nr, args, instruction, by });
         self.carry_out(stopped, regs, abi, verdict)
     }
 

@@ -56,6 +56,7 @@ pub use memory::{Address, FakeMemory, Memory, ProcessMemory};
 pub use naming::{NamedBy, Naming};
 pub use notify::{Listener, Notification, Received};
 pub use ptrace::Tid;
+pub use seat::start as start_thread;
 pub use verdict::{
     Appearance, Argument, Birth, Finish, Hypervisor, Intercepted, Interception, NewDescriptor, Pointer, Rewrite,
     Verdict,

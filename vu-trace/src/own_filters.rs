@@ -134,6 +134,7 @@ impl OwnFilters {
             seccomp_mode: self.mode(),
             filters: u32::try_from(self.programs.len()).unwrap_or(u32::MAX).saturating_add(self.outside.filters),
             no_new_privileges: self.promised,
+            watched: self.strict || !self.programs.is_empty(),
             ..Appearance::default()
         }
     }
@@ -338,7 +339,8 @@ impl<H: Hypervisor> Tracer<H> {
         let Some(thread) = self.threads.get(&tid) else { return };
         let debugger = thread.debuggee.as_deref().map(|debuggee| debuggee.debugger);
         let own = thread.own_filters.appearance();
-        self.hypervisor.appears(tid, Appearance { debugger, stopped: thread.listening, ..own });
+        let watched = own.watched || debugger.is_some();
+        self.hypervisor.appears(tid, Appearance { debugger, stopped: thread.listening, watched, ..own });
     }
 }
 

@@ -281,6 +281,11 @@ impl Stopped<Delivery> {
         let _ = request(libc::PTRACE_SETSIGINFO, self.tid, 0, info.as_ptr().addr());
     }
 
+    /// Whether the program caused the signal by what it did just now, rather than somebody who sent it (sigaction(2)).
+    pub(crate) fn is_fault(&self) -> bool {
+        self.info().is_ok_and(|info| info.code > 0)
+    }
+
     /// Which system call a filter answered with this `SIGSYS`, and where: `None` if it was not sent by a filter.
     pub(crate) fn filtered_call(&self) -> Option<u64> {
         // SAFETY: all-zero is a valid value of this plain struct.

@@ -23,7 +23,7 @@ const LONGEST_PAUSE: u32 = 1024;
 pub(crate) static ALLOWED: LazyLock<CpuSet> = LazyLock::new(|| sched_getaffinity(Pid::from_raw(0)).unwrap_or_default());
 
 /// Starts a thread that may run wherever the hypervisor may, though its maker is bound to a core. False if there can be no more.
-pub(crate) fn start(name: &str, stack: usize, run: impl FnOnce() + Send + 'static) -> bool {
+pub fn start(name: &str, stack: usize, run: impl FnOnce() + Send + 'static) -> bool {
     // Looked at before it is too late.
     LazyLock::force(&ALLOWED);
     let run = move || {

@@ -230,7 +230,7 @@ impl<H: Hypervisor> Shared<H> {
             self.doorbell.ring(Request::Instead { tid, listener: listener.clone(), id, answered });
         };
         let by = Interception::Notification { listener, id };
-        match self.hypervisor.intercepted(&Intercepted { tid, abi, nr, args, by }) {
+        match self.hypervisor.intercepted(&Intercepted { tid, abi, nr, args, instruction, by }) {
             Verdict::Continue => listener.let_run(id),
             // Perhaps nothing is wrong with the call, but it could not be read, nor what `/proc` tells of the caller.
             Verdict::Return(result)

@@ -518,6 +518,16 @@ impl<H: Hypervisor> Tracer<H> {
         }
         if matches!(thread.phase, Phase::Free | Phase::Reissuing(_)) {
             let mut regs = stopped.registers()?;
+            if [libc::SIGSEGV, libc::SIGBUS].contains(&signal)
+                && stopped.is_fault()
+                && let Some(address) = self.hypervisor.recovers(tid, regs.instruction())
+            {
+                regs.set_instruction(address);
+                stopped.set_registers(&regs)?;
+                let how = self.how(tid);
+                stopped.deliver(how, 0);
+                return Ok(());
+            }
             if !regs.in_syscall() {
                 repair::before_signal(&stopped, thread, &regs, signal)?;
             } else if regs.result() == Errno::EINTR.as_result() {

@@ -18,6 +18,8 @@ pub struct Intercepted<'a> {
     pub nr: i64,
     /// Its arguments.
     pub args: [u64; 6],
+    /// The address behind the instruction that made it.
+    pub instruction: u64,
     /// How it was intercepted.
     pub by: Interception<'a>,
 }
@@ -161,6 +163,8 @@ pub struct Appearance {
     pub filters: u32,
     /// It has promised to gain no rights by an exec.
     pub no_new_privileges: bool,
+    /// Somebody in the view looks at its system calls: a debugger, or a filter of its own.
+    pub watched: bool,
 }
 
 /// The side that knows what calls mean. Its methods are called by the tracer's thread and by the supervisors' threads, at
@@ -188,6 +192,11 @@ pub trait Hypervisor: Send + Sync + 'static {
     /// Asked after that: what the program is to find about itself, where it is another one for the kernel.
     fn naming(&self, _process: Tid) -> Naming {
         Naming::default()
+    }
+
+    /// Where a thread goes on that met memory it cannot read at this instruction, if the program is not to hear of it.
+    fn recovers(&self, _tid: Tid, _instruction: u64) -> Option<u64> {
+        None
     }
 
     /// What a thread looks like has changed.
@@ -225,6 +234,9 @@ impl<T: Hypervisor> Hypervisor for Arc<T> {
     }
     fn naming(&self, process: Tid) -> Naming {
         T::naming(self, process)
+    }
+    fn recovers(&self, tid: Tid, instruction: u64) -> Option<u64> {
+        T::recovers(self, tid, instruction)
     }
     fn appears(&self, tid: Tid, appearance: Appearance) {
         T::appears(self, tid, appearance);

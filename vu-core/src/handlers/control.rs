@@ -62,10 +62,13 @@ pub fn control(call: &mut Call<'_>) -> Result<Outcome, Errno> {
         }
         Served::Enter(view) => {
             call.task.set_view(view);
+            call.core.agents.switch_off(&call.task);
             call.core.mounts_changed();
             Vec::new()
         }
     };
+    // A debug category, or a module.
+    call.core.agents.refresh(call.core);
     if reply.len() > call.size(3) {
         return Err(Errno::ERANGE);
     }

@@ -168,5 +168,8 @@ pub fn chroot(call: &mut Call<'_>) -> Result<Outcome, Errno> {
     let fs = call.task.fs();
     *fs.root.write() = place.name;
     fs.forget_cwd();
+    for task in call.core.tasks.all().iter().filter(|task| Arc::ptr_eq(&task.fs(), &fs)) {
+        call.core.agents.switch_off(task);
+    }
     Ok(Outcome::Done(0))
 }

@@ -141,7 +141,7 @@ fn by_the_host(call: &Call<'_>) -> Result<Outcome, Errno> {
         return Ok(Outcome::Host);
     }
     // Where there was a directory, there may be a symbolic link behind it.
-    call.core.clear.forget();
+    call.core.names_change();
     let flags = MountFlags::from_bits_retain(call.arg(3));
     let mut args: [Argument; 6] = Default::default();
     let mut same = true;

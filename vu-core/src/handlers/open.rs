@@ -169,11 +169,19 @@ fn open_at(call: &Call<'_>, request: &Request) -> Result<Outcome, Errno> {
     {
         return Ok(listed);
     }
+    if let Some(host) = place.host().filter(|_| place.found && !place.opaque && flags == LOADED && call.can_install())
+        && let Some(fd) = call.library(host)
+    {
+        return Ok(install(fd, flags));
+    }
     match place.location.clone() {
         Location::Host(host) => open_host(call, request, &place, &host),
         Location::Own => open_own(call, request, &place),
     }
 }
+
+/// How a dynamic linker opens libraries.
+const LOADED: OpenFlags = OpenFlags::CLOEXEC;
 
 /// Where an open file is to be written to that is opened once more by its magic link, if that is another object than the one which is open.
 fn reopened_elsewhere(call: &Call<'_>, place: &Place) -> Result<Option<AbsPath>, Errno> {

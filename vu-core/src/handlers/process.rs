@@ -14,6 +14,7 @@ pub fn unshare(call: &mut Call<'_>) -> Result<Outcome, Errno> {
     if flags & !unprivileged == libc::CLONE_NEWNS && stand_ins::is_virtual_root(call) {
         call.task.unshare_fs();
         call.task.set_view(call.view.fork(&call.view.name()));
+        call.core.agents.switch_off(&call.task);
         call.core.mounts_changed();
         let mut args: [Argument; 6] = Default::default();
         let flags = flags & unprivileged | libc::CLONE_FS;
@@ -26,15 +27,21 @@ pub fn unshare(call: &mut Call<'_>) -> Result<Outcome, Errno> {
         call.task.unshare_fs();
     }
     if call.int(0) & (libc::CLONE_NEWNS | libc::CLONE_NEWUSER) != 0 {
-        call.task.set_apart();
+        set_apart(call);
     }
     Ok(Outcome::Host)
+}
+
+/// What the hypervisor can do will not be what the caller can, nor what it finds what others find.
+fn set_apart(call: &Call<'_>) {
+    call.task.set_apart();
+    call.core.agents.switch_off(&call.task);
 }
 
 /// setns(2): another mount namespace begins at its own root.
 pub fn setns(call: &mut Call<'_>) -> Result<Outcome, Errno> {
     call.task.fs().forget_cwd();
-    call.task.set_apart();
+    set_apart(call);
     Ok(Outcome::Host)
 }
 

@@ -33,7 +33,7 @@ pub fn paths(call: &mut Call<'_>) -> Result<Outcome, Errno> {
     }
     let makes = makes_a_name(name);
     if changes_the_way(name) {
-        call.core.clear.forget();
+        call.core.names_change();
     }
     // A symbolic link's text is copied in before any path is looked at (`do_symlinkat`, `fs/namei.c`).
     if name.starts_with("symlink") {

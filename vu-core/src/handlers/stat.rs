@@ -29,7 +29,10 @@ fn look(
     answer: impl FnOnce(&mut Call<'_>, &Place) -> Result<Outcome, Errno>,
 ) -> Result<Outcome, Errno> {
     let path = call.read_path(path_index)?;
-    let place = match call.meaning(&PathArg::at(dirfd, path, follow), Need::Path)? {
+    let arg = PathArg::at(dirfd, path, follow);
+    let meaning = call.meaning(&arg, Need::Path)?;
+    call.prove(&arg, &meaning);
+    let place = match meaning {
         Meaning::Kernel => return Ok(Outcome::Host),
         Meaning::Place(place) => call.for_attributes(place)?,
     };
@@ -288,7 +291,9 @@ fn read_link_at(call: &Call<'_>, dirfd: i32, path_index: usize) -> Result<Outcom
     let path = call.read_path(path_index)?;
     let arg = PathArg::at(dirfd, path, Follow::Never);
     let need = if call.may_be_magic(&arg) { Need::Name } else { Need::Object };
-    let place = match call.meaning(&arg, need)? {
+    let meaning = call.meaning(&arg, need)?;
+    call.prove(&arg, &meaning);
+    let place = match meaning {
         Meaning::Kernel => return Ok(Outcome::Host),
         Meaning::Place(place) => place,
     };

@@ -1,0 +1,510 @@
+//! The agents of the views' processes: who gets one, what they are told, and when they are switched off.
+//!
+//! An agent (`vu-agent`) lets a path call go to the kernel by itself where a *proof* has been published that the kernel is right. A proof is what
+//! [`ClearPaths`](crate::clear::ClearPaths) knows of a directory, for one view, and is good for as long: some milliseconds, and no longer than until a process of the
+//! view renames, links or mounts something.
+//!
+//! There are agents only where all mounts of a view are such that a file in them is the host's file, and nothing else is to be said of it: binds
+//! without options, and no virtual identities. And only in processes of which nothing is special, because what they are is not looked at when the agent answers:
+//! not in one with a root of its own, with namespaces, or in which somebody looks at system calls (a debugger, a filter of its own, `vudebug`).
+//! What becomes special later has its agent switched off.
+
+use crate::{
+    call::Call,
+    core::Core,
+    resolve::{Meaning, PathArg},
+    sys,
+    task::{Object, Task},
+    view::View,
+};
+use parking_lot::{Condvar, Mutex};
+use std::{
+    ffi::OsStr,
+    io::Read,
+    os::{
+        fd::OwnedFd,
+        unix::{ffi::OsStrExt, fs::MetadataExt},
+    },
+    sync::{
+        Arc, OnceLock, Weak,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use vu_agent::{Bind, Board, Image, Key, Start, board, code, image};
+use vu_api::{AbsPath, Filesystem, Location, Purpose};
+use vu_trace::{Abi, Memory, ProcessMemory, Tid};
+
+/// How long a proof is good for, at most twice.
+const LIFETIME: Duration = Duration::from_millis(12);
+/// How many libraries of a view are copied.
+const MOST_LIBRARIES: usize = 8;
+/// How many dynamic linkers are known by their beginnings.
+const MOST_LOADERS: usize = 8;
+
+/// The agents of all views.
+pub struct Agents {
+    cookie: u64,
+    seeds: AtomicU64,
+    views: Mutex<Vec<(Weak<View>, Arc<Agent>)>>,
+    loaders: Mutex<Vec<Arc<Loader>>>,
+    expiry: Arc<Expiry>,
+}
+
+/// The agents of the processes of a view.
+pub struct Agent {
+    /// That of the boards; 0 while they are disabled.
+    seed: AtomicU64,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// With their copies; those that cannot be copied have none.
+    libraries: Vec<(Library, Option<Arc<Image>>)>,
+    binds: Vec<Bind>,
+    names: Vec<Vec<u8>>,
+}
+
+/// A file that processes have mapped a copy of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Library {
+    /// Its name on the host.
+    pub path: AbsPath,
+    /// Its device and inode number.
+    pub object: Object,
+    /// What tells that it is another one now: its size, and when it was changed.
+    version: (u64, i64, i64),
+}
+
+/// A dynamic linker in memory.
+struct Loader {
+    /// Where it opens files, from its beginning on.
+    opens_at: u64,
+    /// How it begins: its headers, and the number of its build.
+    head: [u8; 1024],
+}
+
+/// Ends proofs by time.
+#[derive(Default)]
+struct Expiry {
+    /// Whether something was published since the last time.
+    published: AtomicBool,
+    /// Whether there is a thread that looks.
+    started: OnceLock<bool>,
+    asleep: Mutex<()>,
+    wake: Condvar,
+}
+
+impl Agents {
+    pub(crate) fn new(cookie: u64) -> Agents {
+        Agents {
+            cookie,
+            seeds: AtomicU64::new(cookie),
+            views: Mutex::default(),
+            loaders: Mutex::default(),
+            expiry: Arc::default(),
+        }
+    }
+
+    /// What the tracer knows the agents' code by. It stands in the memory of tracees: the cookie cannot be told from it without trying all.
+    fn signature(&self) -> [u8; code::SIGNATURE_SIZE] {
+        let mut signature = *b"umvu's agent\0\0\0\0";
+        let number = mixed(self.cookie ^ 0x6167_656e_7400_0000);
+        signature[12..].copy_from_slice(&number.to_le_bytes()[..4]);
+        signature
+    }
+
+    fn next_seed(&self) -> u64 {
+        // Odd: never 0.
+        mixed(self.seeds.fetch_add(1, Ordering::Relaxed)) | 1
+    }
+
+    /// Names may lead elsewhere from now on: what was proved is so no more.
+    pub(crate) fn forget(&self) {
+        for (_, agent) in &*self.views.lock() {
+            agent.forget(self.next_seed());
+        }
+    }
+
+    /// Mounts, modules or debug categories have changed.
+    pub(crate) fn refresh(&self, core: &Core) {
+        let mut views = self.views.lock();
+        views.retain(|(view, agent)| match view.upgrade() {
+            Some(view) => {
+                agent.refresh(core, &view, self.next_seed());
+                true
+            }
+            None => false,
+        });
+    }
+
+    /// The file of which a process has mapped this object as a copy.
+    #[must_use]
+    pub fn original(&self, object: Object) -> Option<Library> {
+        let views = self.views.lock();
+        views.iter().find_map(|(_, agent)| {
+            let state = agent.state.lock();
+            let copy = |image: &Option<Arc<Image>>| image.as_ref().is_some_and(|image| image.object() == object);
+            state.libraries.iter().find(|(_, image)| copy(image)).map(|(library, _)| library.clone())
+        })
+    }
+
+    /// From now on, all path calls of a process are looked at.
+    pub(crate) fn switch_off(&self, task: &Task) {
+        let images: Vec<Arc<Image>> = {
+            let views = self.views.lock();
+            let all = |agent: &Arc<Agent>| {
+                let state = agent.state.lock();
+                state.libraries.iter().filter_map(|(_, image)| image.clone()).collect::<Vec<_>>()
+            };
+            views.iter().flat_map(|(_, agent)| all(agent)).collect()
+        };
+        if images.is_empty() {
+            return;
+        }
+        let Ok(maps) = std::fs::read_to_string(format!("/proc/{}/maps", task.process.id)) else { return };
+        for (start, offset, object) in maps.lines().filter_map(mapping) {
+            let switch = images.iter().filter(|image| image.object() == object).find_map(|image| image.switch(offset, start));
+            if let Some(switch) = switch
+                && let Err(errno) = ProcessMemory(task.process.id).write(switch, &[1])
+            {
+                tracing::warn!("{}: its agent cannot be switched off: {errno}", task.process.id);
+            }
+        }
+    }
+
+    /// Where a thread goes on that met unreadable memory in an agent.
+    pub(crate) fn recover(&self, tid: Tid, instruction: u64) -> Option<u64> {
+        let offset = instruction % code::SIZE as u64;
+        let page = instruction - offset;
+        let mut signature = [0; code::SIGNATURE_SIZE];
+        ProcessMemory(tid).read(page + code::SIGNATURE as u64, &mut signature).ok()?;
+        if signature != self.signature() {
+            return None;
+        }
+        Some(page + code::recover(usize::try_from(offset).ok()?)? as u64)
+    }
+
+    /// Whether the instruction before this address is one by which the dynamic linker of the task's program opens files.
+    fn is_loader(&self, task: &Task, instruction: u64) -> bool {
+        let begins = |base: u64| {
+            let mut head = [0; 1024];
+            task.memory().read(base, &mut head).is_ok().then_some(head)
+        };
+        let known = self.loaders.lock().clone();
+        let is_known = |loader: &Arc<Loader>| {
+            let base = instruction.wrapping_sub(loader.opens_at);
+            base % 4096 == 0 && begins(base) == Some(loader.head)
+        };
+        if known.iter().any(is_known) {
+            return true;
+        }
+        // Farther than a linker is long.
+        const FAR: u64 = 1 << 20;
+        let Some(base) = loader_base(task).filter(|&base| base != 0 && (base..base + FAR).contains(&instruction)) else {
+            return false;
+        };
+        let Some(head) = begins(base) else { return false };
+        let mut loaders = self.loaders.lock();
+        if loaders.len() >= MOST_LOADERS {
+            loaders.clear();
+        }
+        loaders.push(Arc::new(Loader { opens_at: instruction - base, head }));
+        true
+    }
+
+    /// The agent of a view, made with the first question for it.
+    fn of(&self, core: &Core, view: &Arc<View>) -> Arc<Agent> {
+        if let Some(agent) = view.agent() {
+            return agent.clone();
+        }
+        let agent = view.set_agent(Agent { seed: AtomicU64::new(0), state: Mutex::default() });
+        let mut views = self.views.lock();
+        if !views.iter().any(|(_, known)| Arc::ptr_eq(known, agent)) {
+            views.push((Arc::downgrade(view), agent.clone()));
+        }
+        drop(views);
+        agent.refresh(core, view, self.next_seed());
+        agent.clone()
+    }
+}
+
+impl Agent {
+    /// That of the proofs that can be published now; 0 for none.
+    pub(crate) fn seed(&self) -> u64 {
+        self.seed.load(Ordering::Acquire)
+    }
+
+    fn forget(&self, seed: u64) {
+        let state = self.state.lock();
+        if self.seed() != 0 {
+            state.boards().for_each(|board| board.set_seed(seed));
+            self.seed.store(seed, Ordering::Release);
+        }
+    }
+
+    fn refresh(&self, core: &Core, view: &Arc<View>, seed: u64) {
+        let told = told(core, view);
+        let mut state = self.state.lock();
+        match told {
+            Some((names, binds)) => {
+                (state.names, state.binds) = (names, binds);
+                state.boards().for_each(|board| state.tell(board, seed));
+                self.seed.store(seed, Ordering::Release);
+            }
+            None => {
+                self.seed.store(0, Ordering::Release);
+                state.boards().for_each(|board| {
+                    board.disable();
+                    board.set_seed(seed);
+                });
+            }
+        }
+    }
+
+    fn publish(&self, key: Key) {
+        self.state.lock().boards().for_each(|board| board.publish(key));
+    }
+
+    /// The copy of a library, if there can be one.
+    fn image(&self, agents: &Agents, library: &Library) -> Option<Arc<Image>> {
+        if let Some((_, image)) = self.state.lock().libraries.iter().find(|(known, _)| known == library) {
+            return image.clone();
+        }
+        // The lock is not held while a file is read.
+        let made = read(library).and_then(|bytes| match Image::new(&bytes, agents.signature()) {
+            Ok(image) => Some(Arc::new(image)),
+            Err(error) => {
+                tracing::info!("{}: programs with this library have no agent: {error}", library.path);
+                None
+            }
+        });
+        let mut state = self.state.lock();
+        if let Some((_, image)) = state.libraries.iter().find(|(known, _)| known == library) {
+            return image.clone();
+        }
+        if state.libraries.len() >= MOST_LIBRARIES {
+            return None;
+        }
+        if let Some(image) = &made {
+            image.board().set_cookie(agents.cookie);
+            if self.seed() != 0 {
+                state.tell(image.board(), self.seed());
+            }
+        }
+        state.libraries.push((library.clone(), made.clone()));
+        made
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        self.state.lock().boards().for_each(Board::disable);
+    }
+}
+
+impl State {
+    fn boards(&self) -> impl Iterator<Item = &Board> {
+        self.libraries.iter().filter_map(|(_, image)| image.as_deref()).map(Image::board)
+    }
+
+    fn tell(&self, board: &Board, seed: u64) {
+        board.enable(seed, self.names.iter().map(Vec::as_slice), &self.binds);
+    }
+}
+
+impl Expiry {
+    /// Something is about to be published, which is to end. False if nobody can see to that.
+    fn begin(&self, agents: &Arc<Agents>) -> bool {
+        if self.published.swap(true, Ordering::AcqRel) {
+            return true;
+        }
+        let start = || {
+            let agents = Arc::downgrade(agents);
+            vu_trace::start_thread("proofs", STACK, move || end_proofs(&agents))
+        };
+        if !self.started.get_or_init(start) {
+            return false;
+        }
+        drop(self.asleep.lock());
+        self.wake.notify_one();
+        true
+    }
+}
+
+/// In bytes.
+const STACK: usize = 1 << 17;
+
+/// Voids proofs some time after there were new ones, as long as there are views.
+fn end_proofs(agents: &Weak<Agents>) {
+    let Some(expiry) = agents.upgrade().map(|agents| agents.expiry.clone()) else { return };
+    loop {
+        let mut asleep = expiry.asleep.lock();
+        while !expiry.published.swap(false, Ordering::AcqRel) {
+            expiry.wake.wait(&mut asleep);
+        }
+        drop(asleep);
+        std::thread::sleep(LIFETIME);
+        let Some(agents) = agents.upgrade() else { return };
+        agents.forget();
+    }
+}
+
+/// What the agents of a view are told: the last names of its mount points, and binds; `None` if it is to have none.
+fn told(core: &Core, view: &Arc<View>) -> Option<(Vec<Vec<u8>>, Vec<Bind>)> {
+    let special = core.has_virtual_files()
+        || core.has_read_only_mounts()
+        || core.has_mounts_without_programs()
+        || view.identities().is_some()
+        || !view.debug().silent();
+    let table = view.table();
+    let plain = |mount: &crate::view::Mount| {
+        mount.flags.is_empty() && !mount.virtual_files && mount.words.iter().next().is_none()
+    };
+    if special || !table.iter_newest_first().all(|entry| plain(&entry.mount)) {
+        return None;
+    }
+    let names = table.iter_newest_first().filter_map(|entry| entry.mount.point.file_name()).map(<[u8]>::to_vec).collect();
+    let layer = crate::layer::Layer::top(view.clone());
+    let bind = |point: &AbsPath| match layer.locate(point, Purpose::Read) {
+        Ok(Location::Host(source)) if !point.is_root() && source != *point => {
+            let source = if source.is_root() { Vec::new() } else { source.as_bytes().to_vec() };
+            Some(Bind { point: point.as_bytes().to_vec(), source }).filter(Bind::fits)
+        }
+        _ => None,
+    };
+    let binds = table.iter_newest_first().filter_map(|entry| bind(&entry.mount.point)).take(board::MOST_BINDS).collect();
+    Some((names, binds))
+}
+
+/// The content of a library, if it is still that one, and everybody may read it.
+fn read(library: &Library) -> Option<Vec<u8>> {
+    let mut file = std::fs::File::open(OsStr::from_bytes(library.path.as_bytes())).ok()?;
+    let meta = file.metadata().ok()?;
+    let public = meta.is_file() && meta.mode() & 0o004 != 0;
+    let same = (meta.dev(), meta.ino()) == library.object && meta.len() == library.version.0;
+    if !public || !same || meta.len() > image::LONGEST as u64 {
+        return None;
+    }
+    let mut bytes = Vec::new();
+    file.by_ref().take(image::LONGEST as u64).read_to_end(&mut bytes).ok()?;
+    Some(bytes)
+}
+
+/// Where the dynamic linker of a program begins; 0 for none (getauxval(3)).
+fn loader_base(task: &Task) -> Option<u64> {
+    let vector = std::fs::read(format!("/proc/{}/auxv", task.process.id)).ok()?;
+    let word = |bytes: &[u8]| bytes.first_chunk().map(|bytes| u64::from_ne_bytes(*bytes));
+    let base = vector.chunks_exact(16).find(|entry| word(entry) == Some(libc::AT_BASE))?;
+    word(&base[8..])
+}
+
+/// Of a line of `/proc/PID/maps`: where the mapping begins, from where in the file, and of which (proc_pid_maps(5)).
+fn mapping(line: &str) -> Option<(u64, u64, Object)> {
+    let mut fields = line.split_ascii_whitespace();
+    let hex = |text: &str| u64::from_str_radix(text, 16).ok();
+    let start = hex(fields.next()?.split_once('-')?.0)?;
+    let offset = hex(fields.nth(1)?)?;
+    let (major, minor) = fields.next()?.split_once(':')?;
+    let device = libc::makedev(u32::from_str_radix(major, 16).ok()?, u32::from_str_radix(minor, 16).ok()?);
+    Some((start, offset, (device, fields.next()?.parse().ok()?)))
+}
+
+/// The finaliser of SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators").
+fn mixed(number: u64) -> u64 {
+    let number = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let number = (number ^ number >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let number = (number ^ number >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    number ^ number >> 31
+}
+
+impl Call<'_> {
+    /// Publishes what was found out about a path that was only looked at: that the kernel finds the same, in the directory of this text.
+    pub(crate) fn prove(&self, arg: &PathArg, meaning: &Meaning) {
+        if self.proofs == 0 || self.abi != Abi::X86_64 || !arg.resolve.is_empty() || !self.is_plain() {
+            return;
+        }
+        let Some(agent) = self.view.agent() else { return };
+        let Some(slash) = arg.path.iter().rposition(|&byte| byte == b'/').filter(|&slash| slash > 0) else { return };
+        let directory = &arg.path[..slash];
+        // What is there is another thing for each who looks.
+        if directory.split(|&byte| byte == b'/').any(|name| name == b"proc") {
+            return;
+        }
+        let Some(start) = self.proved_from(agent, arg, directory, meaning) else { return };
+        if self.core.agents.expiry.begin(&self.core.agents) {
+            agent.publish(Key::new(self.proofs, start, directory));
+        }
+    }
+
+    fn proved_from(&self, agent: &Agent, arg: &PathArg, directory: &[u8], meaning: &Meaning) -> Option<Start> {
+        let clear = &self.core.clear;
+        match meaning {
+            Meaning::Kernel => {
+                let (device, inode) = self.clear_way(arg)?;
+                Some(Start::Directory(device, inode))
+            }
+            Meaning::Place(place) if arg.is_absolute() && place.name.directory() == directory => {
+                let host = place.host()?;
+                if !clear.knows(host.directory()) {
+                    return None;
+                }
+                if place.native {
+                    return (*host == place.name).then_some(Start::Root);
+                }
+                let leads = |bind: &Bind| {
+                    let rest = place.name.as_bytes().strip_prefix(bind.point.as_slice());
+                    let below = host.as_bytes().strip_prefix(bind.source.as_slice());
+                    rest == below && rest.is_some_and(|rest| rest.starts_with(b"/"))
+                };
+                agent.state.lock().binds.iter().position(leads).map(Start::Bind)
+            }
+            Meaning::Place(_) => None,
+        }
+    }
+
+    /// Whether nothing is special about who calls, so that it may have an agent, and what it finds others find, too.
+    fn is_plain(&self) -> bool {
+        let task = &self.task;
+        task.fs().root.read().is_root() && !task.appearance().watched && !task.is_apart()
+    }
+
+    /// A copy with the agent of the C library that the dynamic linker of the caller's program opens just now, to be opened instead; `None` if it is anything else that is opened.
+    pub(crate) fn library(&self, host: &AbsPath) -> Option<OwnedFd> {
+        if self.abi != Abi::X86_64 || !host.as_bytes().ends_with(b"/libc.so.6") || !self.is_plain() {
+            return None;
+        }
+        let agent = self.core.agents.of(self.core, &self.view);
+        if agent.seed() == 0 || !self.core.agents.is_loader(&self.task, self.instruction()) {
+            return None;
+        }
+        let stat = sys::stat(host.as_bytes()).ok()?;
+        let version = (stat.st_size.cast_unsigned(), stat.st_ctime, stat.st_ctime_nsec);
+        let library = Library { path: host.clone(), object: (stat.st_dev, stat.st_ino), version };
+        agent.image(&self.core.agents, &library)?.open().ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_maps_are_understood() {
+        let line = "7f1c5a000000-7f1c5a026000 r-xp 001d3000 00:2f 1043                     /memfd:libc.so.6 (deleted)";
+        assert_eq!(mapping(line), Some((0x7f1c_5a00_0000, 0x1d_3000, (libc::makedev(0, 0x2f), 1043))));
+        assert_eq!(mapping("7ffd1000-7ffd2000 rw-p 00000000 00:00 0 [stack]").map(|found| found.2), Some((0, 0)));
+        for bad in ["", "x", "12-13 r 0", "12-13 r-xp 0 0:zz 1"] {
+            assert_eq!(mapping(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn seeds_are_no_counters() {
+        let agents = Agents::new(7);
+        let seeds: Vec<u64> = (0..100).map(|_| agents.next_seed()).collect();
+        assert!(seeds.iter().all(|&seed| seed != 0));
+        assert!(seeds.windows(2).all(|two| (two[0] ^ two[1]).count_ones() > 8));
+    }
+}
