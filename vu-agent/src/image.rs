@@ -144,7 +144,7 @@ impl Image {
     ///
     /// # Errors
     /// See [`ImageError`].
-    pub fn new(library: &[u8], signature: [u8; code::SIGNATURE_SIZE]) -> Result<Image, ImageError> {
+    pub fn new(library: Vec<u8>, signature: [u8; code::SIGNATURE_SIZE]) -> Result<Image, ImageError> {
         let Extended { bytes, code, switch } = extend(library, signature)?;
         let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
         // A kernel may want to be told that it is for programs (`vm.memfd_noexec`, Linux 6.3); older ones do not know the flag.
@@ -152,6 +152,7 @@ impl Image {
         let memory = memfd_create(c"libc.so.6", flags | executable).or_else(|_| memfd_create(c"libc.so.6", flags))?;
         let mut file = File::from(memory);
         file.write_all(&bytes)?;
+        file.set_len((bytes.len() + board::SIZE) as u64)?;
         let board = Board::new(file.as_fd(), code.0 + code::SIZE)?;
         let seals = SealFlag::F_SEAL_FUTURE_WRITE | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
         fcntl(&file, FcntlArg::F_ADD_SEALS(seals))?;
@@ -211,12 +212,12 @@ impl Image {
     }
 }
 
-/// The library with the agent.
-fn extend(library: &[u8], signature: [u8; code::SIGNATURE_SIZE]) -> Result<Extended, ImageError> {
-    if library.len() > LONGEST {
+/// The library with the agent, but for the board behind it.
+fn extend(mut bytes: Vec<u8>, signature: [u8; code::SIGNATURE_SIZE]) -> Result<Extended, ImageError> {
+    if bytes.len() > LONGEST {
         return Err(ImageError::TooLong);
     }
-    let headers = headers(library).ok_or(ImageError::NotALibrary)?;
+    let headers = headers(&bytes).ok_or(ImageError::NotALibrary)?;
     let spare = headers.iter().position(|(_, header)| header.kind == elf::GNU_PROPERTY).ok_or(ImageError::NoRoom)?;
     let last = headers.iter().rposition(|(_, header)| header.kind == elf::LOAD).ok_or(ImageError::NotALibrary)?;
     let (last_place, mut data) = headers[last];
@@ -237,10 +238,9 @@ fn extend(library: &[u8], signature: [u8; code::SIGNATURE_SIZE]) -> Result<Exten
     let behind = place + at as u64 + 5;
     put(&mut page, at, distance(behind, switch)?)?;
 
-    let mut bytes = library.to_vec();
     let mut found = 0;
     for (_, text) in headers.iter().filter(|(_, header)| header.kind == elf::LOAD && header.flags & elf::EXECUTE != 0) {
-        for (at, nr, kind) in calls(library, text) {
+        for (at, nr, kind) in calls(&bytes, text) {
             let call = text.address + (at as u64 - text.offset) + 5;
             let stub = page.len();
             if stub + STUB_SIZE > code::SIZE {
@@ -270,7 +270,6 @@ fn extend(library: &[u8], signature: [u8; code::SIGNATURE_SIZE]) -> Result<Exten
     };
     bytes.resize(offset, 0);
     bytes.extend_from_slice(&page);
-    bytes.resize(offset + code::SIZE + board::SIZE, 0);
     for (at, header) in [(last_place, data), (headers[spare].0, agent)] {
         bytes[at..at + Header::SIZE].copy_from_slice(&header.bytes());
     }
@@ -295,20 +294,22 @@ fn headers(library: &[u8]) -> Option<Vec<(usize, Header)>> {
 }
 
 /// The path calls in a segment: where their first instruction stands in the file, their numbers and kinds.
-fn calls<'a>(library: &'a [u8], text: &Header) -> impl Iterator<Item = (usize, i32, Kind)> + use<'a> {
-    const LENGTH: usize = 7;
-    let start = usize::try_from(text.offset).unwrap_or(usize::MAX).max(1);
+fn calls(library: &[u8], text: &Header) -> Vec<(usize, i32, Kind)> {
+    /// That instruction, and a byte before it.
+    const BEFORE: usize = 6;
+    let start = usize::try_from(text.offset).unwrap_or(usize::MAX);
     let end = usize::try_from(text.offset.saturating_add(text.file_size)).unwrap_or(usize::MAX).min(library.len());
-    let windows = library.get(start - 1..end).unwrap_or_default().windows(LENGTH + 1).enumerate();
-    windows.filter_map(move |(index, window)| {
-        let [before, MOV_EAX, a, b, c, d, rest @ ..] = window else { return None };
+    let Some(code) = library.get(start..end) else { return Vec::new() };
+    let call = |at: usize| {
+        let [before, MOV_EAX, number @ ..] = code.get(at.checked_sub(BEFORE)?..at)? else { return None };
         // After a REX prefix it is another register.
-        if rest != SYSCALL || (0x40..=0x4f).contains(before) {
+        if (0x40..=0x4f).contains(before) {
             return None;
         }
-        let nr = i32::from_le_bytes([*a, *b, *c, *d]);
-        Kind::of(nr.into()).map(|kind| (start + index, nr, kind))
-    })
+        let nr = i32::from_le_bytes(number.try_into().ok()?);
+        Kind::of(nr.into()).map(|kind| (start + at + 1 - BEFORE, nr, kind))
+    };
+    memchr::memmem::find_iter(code, &SYSCALL).filter_map(call).collect()
 }
 
 const STUB_SIZE: usize = 23;
@@ -365,8 +366,9 @@ mod tests {
     impl Copied {
         fn new() -> Copied {
             let directory = tempfile::tempdir().unwrap();
-            let library = extend(&fs::read(LIBRARY).unwrap(), [7; 16]).unwrap();
-            Copied { directory, library: library.bytes }
+            let mut library = extend(fs::read(LIBRARY).unwrap(), [7; 16]).unwrap().bytes;
+            library.resize(library.len() + board::SIZE, 0);
+            Copied { directory, library }
         }
 
         fn path(&self) -> PathBuf {
@@ -476,16 +478,16 @@ mod tests {
     #[test]
     fn what_is_no_library_is_refused() {
         let library = fs::read(LIBRARY).unwrap();
-        assert!(matches!(extend(&library[..2000], [0; 16]), Err(ImageError::NoRoom | ImageError::NotALibrary | ImageError::NoCalls)));
-        assert!(matches!(extend(b"#!/bin/sh\n", [0; 16]), Err(ImageError::NotALibrary)));
+        assert!(matches!(extend(library[..2000].to_vec(), [0; 16]), Err(ImageError::NoRoom | ImageError::NotALibrary | ImageError::NoCalls)));
+        assert!(matches!(extend(b"#!/bin/sh\n".to_vec(), [0; 16]), Err(ImageError::NotALibrary)));
         let program = fs::read(Path::new("/lib64/ld-linux-x86-64.so.2")).unwrap();
-        let extended = extend(&program, [0; 16]);
+        let extended = extend(program, [0; 16]);
         assert!(extended.is_ok() || matches!(extended, Err(ImageError::NoRoom | ImageError::NoCalls)));
     }
 
     #[test]
     fn an_image_is_sealed_and_can_be_opened_by_readers() {
-        let image = Image::new(&fs::read(LIBRARY).unwrap(), [1; 16]).unwrap();
+        let image = Image::new(fs::read(LIBRARY).unwrap(), [1; 16]).unwrap();
         let file = image.open().unwrap();
         let stat = fstat(&file).unwrap();
         assert_eq!(image.object(), (stat.st_dev, stat.st_ino));
@@ -505,7 +507,7 @@ mod tests {
             for (at, byte) in changes {
                 library[at] = byte;
             }
-            let _ = extend(&library, [0; 16]);
+            let _ = extend(library, [0; 16]);
         }
     }
 }

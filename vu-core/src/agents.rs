@@ -273,7 +273,7 @@ impl Agent {
             return image.clone();
         }
         // The lock is not held while a file is read.
-        let made = read(library).and_then(|bytes| match Image::new(&bytes, agents.signature()) {
+        let made = read(library).and_then(|bytes| match Image::new(bytes, agents.signature()) {
             Ok(image) => Some(Arc::new(image)),
             Err(error) => {
                 tracing::info!("{}: programs with this library have no agent: {error}", library.path);
@@ -387,7 +387,8 @@ fn read(library: &Library) -> Option<Vec<u8>> {
     if !public || !same || meta.len() > image::LONGEST as u64 {
         return None;
     }
-    let mut bytes = Vec::new();
+    // The agent is put behind it.
+    let mut bytes = Vec::with_capacity(usize::try_from(meta.len()).ok()?.saturating_add(2 * code::SIZE));
     file.by_ref().take(image::LONGEST as u64).read_to_end(&mut bytes).ok()?;
     Some(bytes)
 }
