@@ -154,7 +154,8 @@ impl Image {
         file.write_all(&bytes)?;
         file.set_len((bytes.len() + board::SIZE) as u64)?;
         let board = Board::new(file.as_fd(), code.0 + code::SIZE)?;
-        let seals = SealFlag::F_SEAL_FUTURE_WRITE | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
+        let seals =
+            SealFlag::F_SEAL_FUTURE_WRITE | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
         fcntl(&file, FcntlArg::F_ADD_SEALS(seals))?;
         let stat = fstat(&file)?;
         let image = Image {
@@ -200,7 +201,8 @@ impl Image {
     fn try_out(&self) -> io::Result<()> {
         use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
         let file = self.open()?;
-        let length = std::num::NonZeroUsize::new(code::SIZE).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+        let length =
+            std::num::NonZeroUsize::new(code::SIZE).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
         let access = ProtFlags::PROT_READ | ProtFlags::PROT_EXEC;
         let offset = i64::try_from(self.code.0).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
         // SAFETY: a new mapping at a place of the kernel's choice, which nothing refers to and is taken away at once.
@@ -434,6 +436,7 @@ mod tests {
                 enable(board, &[]);
                 board.publish(Key::new(5, Start::Root, &directory("a/b")));
                 board.publish(Key::new(5, Start::Directory(device, inode), b"a/b"));
+                board.publish(Key::new(5, Start::Directory(device, inode), b""));
                 board.publish(Key::new(5, Start::Root, b"/etc"));
             },
             &bash,
@@ -478,7 +481,10 @@ mod tests {
     #[test]
     fn what_is_no_library_is_refused() {
         let library = fs::read(LIBRARY).unwrap();
-        assert!(matches!(extend(library[..2000].to_vec(), [0; 16]), Err(ImageError::NoRoom | ImageError::NotALibrary | ImageError::NoCalls)));
+        assert!(matches!(
+            extend(library[..2000].to_vec(), [0; 16]),
+            Err(ImageError::NoRoom | ImageError::NotALibrary | ImageError::NoCalls)
+        ));
         assert!(matches!(extend(b"#!/bin/sh\n".to_vec(), [0; 16]), Err(ImageError::NotALibrary)));
         let program = fs::read(Path::new("/lib64/ld-linux-x86-64.so.2")).unwrap();
         let extended = extend(program, [0; 16]);

@@ -20,5 +20,5 @@ pub mod board;
 pub mod code;
 pub mod image;
 
-pub use board::{Board, Bind, Key, Start};
+pub use board::{Bind, Board, Key, Start};
 pub use image::{Image, ImageError};

@@ -165,7 +165,8 @@ impl Agents {
         }
         let Ok(maps) = std::fs::read_to_string(format!("/proc/{}/maps", task.process.id)) else { return };
         for (start, offset, object) in maps.lines().filter_map(mapping) {
-            let switch = images.iter().filter(|image| image.object() == object).find_map(|image| image.switch(offset, start));
+            let switch =
+                images.iter().filter(|image| image.object() == object).find_map(|image| image.switch(offset, start));
             if let Some(switch) = switch
                 && let Err(errno) = ProcessMemory(task.process.id).write(switch, &[1])
             {
@@ -202,7 +203,8 @@ impl Agents {
         }
         // Farther than a linker is long.
         const FAR: u64 = 1 << 20;
-        let Some(base) = loader_base(task).filter(|&base| base != 0 && (base..base + FAR).contains(&instruction)) else {
+        let Some(base) = loader_base(task).filter(|&base| base != 0 && (base..base + FAR).contains(&instruction))
+        else {
             return false;
         };
         let Some(head) = begins(base) else { return false };
@@ -365,7 +367,8 @@ fn told(core: &Core, view: &Arc<View>) -> Option<(Vec<Vec<u8>>, Vec<Bind>)> {
     if special || !table.iter_newest_first().all(|entry| plain(&entry.mount)) {
         return None;
     }
-    let names = table.iter_newest_first().filter_map(|entry| entry.mount.point.file_name()).map(<[u8]>::to_vec).collect();
+    let names =
+        table.iter_newest_first().filter_map(|entry| entry.mount.point.file_name()).map(<[u8]>::to_vec).collect();
     let layer = crate::layer::Layer::top(view.clone());
     let bind = |point: &AbsPath| match layer.locate(point, Purpose::Read) {
         Ok(Location::Host(source)) if !point.is_root() && source != *point => {
@@ -374,7 +377,8 @@ fn told(core: &Core, view: &Arc<View>) -> Option<(Vec<Vec<u8>>, Vec<Bind>)> {
         }
         _ => None,
     };
-    let binds = table.iter_newest_first().filter_map(|entry| bind(&entry.mount.point)).take(board::MOST_BINDS).collect();
+    let binds =
+        table.iter_newest_first().filter_map(|entry| bind(&entry.mount.point)).take(board::MOST_BINDS).collect();
     Some((names, binds))
 }
 
@@ -427,8 +431,11 @@ impl Call<'_> {
             return;
         }
         let Some(agent) = self.view.agent() else { return };
-        let Some(slash) = arg.path.iter().rposition(|&byte| byte == b'/').filter(|&slash| slash > 0) else { return };
-        let directory = &arg.path[..slash];
+        let directory = match arg.path.iter().rposition(|&byte| byte == b'/') {
+            Some(0) => return,
+            Some(slash) => &arg.path[..slash],
+            None => b"",
+        };
         // What is there is another thing for each who looks.
         if directory.split(|&byte| byte == b'/').any(|name| name == b"proc") {
             return;
@@ -443,6 +450,10 @@ impl Call<'_> {
         let clear = &self.core.clear;
         match meaning {
             Meaning::Kernel => {
+                let table = self.view.table();
+                if directory.split(|&byte| byte == b'/').any(|name| name == b".." || table.has_name(name)) {
+                    return None;
+                }
                 let (device, inode) = self.clear_way(arg)?;
                 Some(Start::Directory(device, inode))
             }

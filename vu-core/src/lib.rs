@@ -4,8 +4,8 @@
 //! arguments ([`call`]), asks what a path means ([`resolve`]), and acts. The view's side: a [`view`] has mounts, a [`layer`] routes
 //! each path to one of them, and the [`host`] is at the bottom.
 
-pub mod call;
 pub mod agents;
+pub mod call;
 pub mod clear;
 pub mod config;
 pub mod control;

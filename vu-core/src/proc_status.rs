@@ -121,8 +121,14 @@ mod tests {
         let text = status_with(STATUS, &plain);
         let differs: Vec<&str> = text.lines().filter(|line| !STATUS.contains(&format!("{line}\n"))).collect();
         assert_eq!(differs, ["TracerPid:\t0", "NoNewPrivs:\t0", "Seccomp:\t0", "Seccomp_filters:\t0"]);
-        let appearance =
-            Appearance { debugger: Some(Tid(6)), stopped: true, seccomp_mode: 2, filters: 1, no_new_privileges: true };
+        let appearance = Appearance {
+            debugger: Some(Tid(6)),
+            stopped: true,
+            seccomp_mode: 2,
+            filters: 1,
+            no_new_privileges: true,
+            watched: true,
+        };
         let text = status_with(STATUS, &Shown { itself: false, identity: None, appearance, debugger: 5 });
         let differs: Vec<&str> = text.lines().filter(|line| !STATUS.contains(&format!("{line}\n"))).collect();
         assert_eq!(differs, ["State:\tT (stopped)", "TracerPid:\t5", "Seccomp_filters:\t1"]);

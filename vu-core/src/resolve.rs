@@ -450,8 +450,9 @@ impl Call<'_> {
         if arg.is_absolute() || arg.dirfd != libc::AT_FDCWD {
             return None;
         }
-        let cwd = self.cwd().ok().filter(|cwd| cwd.natural && !cwd.in_proc)?;
-        self.core.clear.knows(Way::new(cwd.object, &arg.path).key()).then_some(cwd.object)
+        let cwd = self.cwd().ok().filter(|cwd| cwd.plain && !cwd.in_proc)?;
+        let clear = !arg.path.contains(&b'/') || self.core.clear.knows(Way::new(cwd.object, &arg.path).key());
+        clear.then_some(cwd.object)
     }
 
     /// The working directory, held, with the knowledge whether kernel and view mean the same by it.
@@ -467,14 +468,17 @@ impl Call<'_> {
         let stat = sys::fstat(fd.as_fd())?;
         let object = (stat.st_dev, stat.st_ino);
         let cwd = if self.placeholder_of(object).is_some() {
-            Cwd { fd, epoch, natural: false, in_proc: false, object, placeholder: true }
+            Cwd { fd, epoch, natural: false, plain: false, in_proc: false, object, placeholder: true }
         } else {
             let host = self.task.cwd_host_path()?;
             let view = self.name_by(&fs.cwd_route.read(), &host).unwrap_or_else(|| host.clone());
             // What is listed by the host has all of its names there, now and later.
-            let natural = self.layer.locate(&view, Purpose::List)? == Location::Host(host);
+            let is_host =
+                |name| Ok::<_, Errno>(self.layer.locate(name, Purpose::List)? == Location::Host(host.clone()));
+            let natural = is_host(&view)?;
+            let plain = natural && (view == host || is_host(&host)?);
             let in_proc = sys::is_procfs(fd.as_fd());
-            Cwd { fd, epoch, natural, in_proc, object, placeholder: false }
+            Cwd { fd, epoch, natural, plain, in_proc, object, placeholder: false }
         };
         fs.set_cwd(cwd.clone());
         Ok(cwd)

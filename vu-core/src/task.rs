@@ -173,6 +173,8 @@ pub struct Cwd {
     pub epoch: u64,
     /// Whether the view means by this directory what the kernel holds.
     pub natural: bool,
+    /// Whether the view means by its name on the host what the kernel holds, too, so that it does not matter by which name it was entered.
+    pub plain: bool,
     /// Which object it is.
     pub object: Object,
     /// Whether it lies in `/proc`.

@@ -4,6 +4,7 @@
 //! difference. Nothing is skipped: what a test needs and the machine lacks is a failure that names it, and `tests/run` installs it.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod agents;
 mod debug_log;
 mod debuggers;
 mod harness;

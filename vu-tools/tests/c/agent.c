@@ -1,0 +1,129 @@
+// Looks at paths again and again in one process, while other things happen. Each argument is a step:
+//   has        whether this process has an agent: a segment of code behind the C library's data
+//   PATH       what several calls say of it, asked so often that the answers come from where they come in the long run
+//   bad        what calls say of paths that cannot be read
+//   !COMMAND   for the shell
+//   @DIR       chdir
+//   %DIR       chroot
+//   filter     installs a filter that kills who asks for attributes without following links
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <link.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+static int find(struct dl_phdr_info *info, size_t size, void *found) {
+    (void)size;
+    if (!strstr(info->dlpi_name, "libc.so.6")) return 0;
+    int writable = 0;
+    for (int i = 0; i < info->dlpi_phnum; i++) {
+        const ElfW(Phdr) *header = &info->dlpi_phdr[i];
+        if (header->p_type != PT_LOAD) continue;
+        writable |= header->p_flags & PF_W;
+        if (writable && header->p_flags & PF_X) *(int *)found = 1;
+    }
+    return 0;
+}
+
+static int result(long value) {
+    return value < 0 ? -errno : 0;
+}
+
+// One line about a path.
+static void describe(const char *path, char *line, size_t size) {
+    struct stat followed = {0}, itself = {0};
+    struct statx extended = {0};
+    char target[256] = "", list[256];
+    int a = result(stat(path, &followed)), b = result(lstat(path, &itself));
+    int c = result(access(path, R_OK)), d = result(readlink(path, target, sizeof target - 1));
+    int e = result(statx(AT_FDCWD, path, 0, STATX_BASIC_STATS, &extended));
+    int f = result(faccessat(AT_FDCWD, path, F_OK, AT_SYMLINK_NOFOLLOW));
+    int g = result(listxattr(path, list, sizeof list));
+    snprintf(line, size, "%d:%o:%ld %d:%o %d %d:%s %d:%lld %d %d", a, followed.st_mode, a ? 0 : (long)followed.st_size, b, itself.st_mode & S_IFMT, c,
+             d, target, e, e ? 0 : (long long)extended.stx_size, f, g);
+    if (!a && (followed.st_ino != extended.stx_ino || followed.st_mtim.tv_nsec != extended.stx_mtime.tv_nsec)) strcat(line, " CONTRADICTION");
+}
+
+static void look(const char *path) {
+    char line[512], again[512];
+    describe(path, line, sizeof line);
+    for (int i = 0; i < 50; i++) {
+        describe(path, again, sizeof again);
+        if (strcmp(line, again)) {
+            printf("%s: first %s, then %s\n", path, line, again);
+            exit(1);
+        }
+    }
+    printf("%s %s\n", path, line);
+}
+
+static void bad(void) {
+    struct stat buffer;
+    char *hole = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    munmap(hole + 4096, 4096);
+    memcpy(hole + 4096 - 4, "/usr", 4);
+    const char *paths[] = {NULL, (char *)8, (char *)-1, (char *)0x800000000000, hole + 4096 - 4, hole + 4096};
+    for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
+        for (int k = 0; k < 3; k++) {
+            char target[9];
+            // volatile: the compiler knows that these must not be NULL.
+            const char *volatile path = paths[i];
+            printf("%zu: %d %d %d %d %d\n", i, result(stat(path, &buffer)), result(lstat(path, &buffer)), result(access(path, R_OK)),
+                   result(readlink(path, target, 9)), result(lgetxattr(path, "user.x", target, 9)));
+        }
+    }
+    printf("%d %d\n", result(stat("/usr", (struct stat *)8)), result(lstat("/usr/bin", (struct stat *)8)));
+}
+
+static void filter(void) {
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_newfstatat, 0, 3),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[3])),
+        BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, AT_SYMLINK_NOFOLLOW, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {sizeof code / sizeof *code, code};
+    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    printf("filter %d\n", result(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program)));
+    struct stat buffer;
+    for (int i = 0; i < 50; i++)
+        if (stat("/usr/bin/env", &buffer) || access("/usr/bin/env", X_OK)) perror("/usr/bin/env");
+}
+
+int main(int argc, char **argv) {
+    setvbuf(stdout, NULL, _IONBF, 0);
+    for (int i = 1; i < argc; i++) {
+        char *step = argv[i];
+        if (!strcmp(step, "has")) {
+            int found = 0;
+            dl_iterate_phdr(find, &found);
+            printf("has %s\n", found ? "an agent" : "none");
+        } else if (!strcmp(step, "bad")) {
+            bad();
+        } else if (!strcmp(step, "filter")) {
+            filter();
+        } else if (*step == '!') {
+            int status = system(step + 1);
+            if (status) printf("%s: %d\n", step, status);
+        } else if (*step == '@') {
+            if (chdir(step + 1)) printf("%s: %d\n", step, errno);
+        } else if (*step == '%') {
+            if (chroot(step + 1)) printf("%s: %d\n", step, errno);
+        } else {
+            look(step);
+        }
+    }
+}
