@@ -42,6 +42,24 @@ pub(crate) const PRIME: u64 = 0x9e37_79b9_7f4a_7c15;
 /// What a hash of a name begins with.
 pub(crate) const NAME_BASIS: u64 = 0xcbf2_9ce4_8422_2325;
 
+/// Whether a page of a file can be mapped for execution.
+///
+/// # Errors
+/// Those of mmap(2): `EPERM` where the host forbids it.
+pub(crate) fn try_to_execute(file: BorrowedFd<'_>, offset: usize) -> io::Result<()> {
+    use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
+    let invalid = || io::Error::from(io::ErrorKind::InvalidInput);
+    let length = std::num::NonZeroUsize::new(crate::code::SIZE).ok_or_else(invalid)?;
+    let at = i64::try_from(offset).map_err(|_| invalid())?;
+    let access = ProtFlags::PROT_READ | ProtFlags::PROT_EXEC;
+    // SAFETY: a new mapping at a place of the kernel's choice, which nothing refers to and is taken away at once.
+    unsafe {
+        let memory = mmap(None, length, access, MapFlags::MAP_PRIVATE, file, at)?;
+        munmap(memory, length.get())?;
+    }
+    Ok(())
+}
+
 /// Where a path begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {

@@ -165,7 +165,8 @@ impl Image {
             code: (code.0 as u64, code.1),
             switch,
         };
-        image.try_out()?;
+        // A host may forbid that such memory is executed.
+        board::try_to_execute(image.open()?.as_fd(), code.0)?;
         Ok(image)
     }
 
@@ -195,22 +196,6 @@ impl Image {
     pub fn switch(&self, offset: u64, address: u64) -> Option<u64> {
         let (code, place) = self.code;
         if offset != code { None } else { address.checked_sub(place)?.checked_add(self.switch) }
-    }
-
-    /// A host may forbid that such memory is executed.
-    fn try_out(&self) -> io::Result<()> {
-        use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
-        let file = self.open()?;
-        let length =
-            std::num::NonZeroUsize::new(code::SIZE).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
-        let access = ProtFlags::PROT_READ | ProtFlags::PROT_EXEC;
-        let offset = i64::try_from(self.code.0).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
-        // SAFETY: a new mapping at a place of the kernel's choice, which nothing refers to and is taken away at once.
-        unsafe {
-            let memory = mmap(None, length, access, MapFlags::MAP_PRIVATE, &file, offset)?;
-            munmap(memory, code::SIZE)?;
-        }
-        Ok(())
     }
 }
 
@@ -259,7 +244,7 @@ fn extend(mut bytes: Vec<u8>, signature: [u8; code::SIGNATURE_SIZE]) -> Result<E
     }
     page.resize(code::SIZE, 0);
 
-    let offset = bytes.len().next_multiple_of(PAGE as usize);
+    let offset = bytes.len().next_multiple_of(code::SIZE);
     let size = (code::SIZE + board::SIZE) as u64;
     let agent = Header {
         kind: elf::LOAD,

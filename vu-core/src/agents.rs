@@ -46,6 +46,7 @@ const MOST_LOADERS: usize = 8;
 pub struct Agents {
     cookie: u64,
     seeds: AtomicU64,
+    turns: AtomicU64,
     views: Mutex<Vec<(Weak<View>, Arc<Agent>)>>,
     loaders: Mutex<Vec<Arc<Loader>>>,
     expiry: Arc<Expiry>,
@@ -64,6 +65,8 @@ struct State {
     libraries: Vec<(Library, Option<Arc<Image>>)>,
     binds: Vec<Bind>,
     names: Vec<Vec<u8>>,
+    /// Of what [`Agent::refresh`] they are.
+    turn: u64,
 }
 
 /// A file that processes have mapped a copy of.
@@ -101,6 +104,7 @@ impl Agents {
         Agents {
             cookie,
             seeds: AtomicU64::new(cookie),
+            turns: AtomicU64::new(1),
             views: Mutex::default(),
             loaders: Mutex::default(),
             expiry: Arc::default(),
@@ -120,46 +124,44 @@ impl Agents {
         mixed(self.seeds.fetch_add(1, Ordering::Relaxed)) | 1
     }
 
+    /// Those of the views that have one.
+    fn all(&self) -> Vec<(Weak<View>, Arc<Agent>)> {
+        self.views.lock().clone()
+    }
+
     /// Names may lead elsewhere from now on: what was proved is so no more.
     pub(crate) fn forget(&self) {
-        for (_, agent) in &*self.views.lock() {
+        for (_, agent) in self.all() {
             agent.forget(self.next_seed());
         }
     }
 
     /// Mounts, modules or debug categories have changed.
     pub(crate) fn refresh(&self, core: &Core) {
-        let mut views = self.views.lock();
-        views.retain(|(view, agent)| match view.upgrade() {
-            Some(view) => {
-                agent.refresh(core, &view, self.next_seed());
-                true
+        for (view, agent) in self.all() {
+            if let Some(view) = view.upgrade() {
+                agent.refresh(core, &view, self);
             }
-            None => false,
-        });
+        }
+        self.views.lock().retain(|(view, _)| view.strong_count() > 0);
     }
 
     /// The file of which a process has mapped this object as a copy.
     #[must_use]
     pub fn original(&self, object: Object) -> Option<Library> {
-        let views = self.views.lock();
-        views.iter().find_map(|(_, agent)| {
+        let copy = |image: &Option<Arc<Image>>| image.as_ref().is_some_and(|image| image.object() == object);
+        self.all().iter().find_map(|(_, agent)| {
             let state = agent.state.lock();
-            let copy = |image: &Option<Arc<Image>>| image.as_ref().is_some_and(|image| image.object() == object);
             state.libraries.iter().find(|(_, image)| copy(image)).map(|(library, _)| library.clone())
         })
     }
 
     /// From now on, all path calls of a process are looked at.
     pub(crate) fn switch_off(&self, task: &Task) {
-        let images: Vec<Arc<Image>> = {
-            let views = self.views.lock();
-            let all = |agent: &Arc<Agent>| {
-                let state = agent.state.lock();
-                state.libraries.iter().filter_map(|(_, image)| image.clone()).collect::<Vec<_>>()
-            };
-            views.iter().flat_map(|(_, agent)| all(agent)).collect()
+        let images_of = |agent: &Agent| -> Vec<Arc<Image>> {
+            agent.state.lock().libraries.iter().filter_map(|(_, image)| image.clone()).collect()
         };
+        let images: Vec<Arc<Image>> = self.all().iter().flat_map(|(_, agent)| images_of(agent)).collect();
         if images.is_empty() {
             return;
         }
@@ -196,7 +198,7 @@ impl Agents {
         let known = self.loaders.lock().clone();
         let is_known = |loader: &Arc<Loader>| {
             let base = instruction.wrapping_sub(loader.opens_at);
-            base % 4096 == 0 && begins(base) == Some(loader.head)
+            base.is_multiple_of(4096) && begins(base) == Some(loader.head)
         };
         if known.iter().any(is_known) {
             return true;
@@ -227,7 +229,7 @@ impl Agents {
             views.push((Arc::downgrade(view), agent.clone()));
         }
         drop(views);
-        agent.refresh(core, view, self.next_seed());
+        agent.refresh(core, view, self);
         agent.clone()
     }
 }
@@ -246,9 +248,16 @@ impl Agent {
         }
     }
 
-    fn refresh(&self, core: &Core, view: &Arc<View>, seed: u64) {
+    fn refresh(&self, core: &Core, view: &Arc<View>, agents: &Agents) {
+        // Taken before the view is looked at: of two that look at once, the one that may have seen less gives way.
+        let turn = agents.turns.fetch_add(1, Ordering::AcqRel);
         let told = told(core, view);
+        let seed = agents.next_seed();
         let mut state = self.state.lock();
+        if turn < state.turn {
+            return;
+        }
+        state.turn = turn;
         match told {
             Some((names, binds)) => {
                 (state.names, state.binds) = (names, binds);

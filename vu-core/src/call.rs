@@ -6,7 +6,7 @@ use std::{
     os::fd::{AsRawFd, OwnedFd},
     sync::Arc,
 };
-use vu_api::{AbsPath, Errno, OpenFlags};
+use vu_api::{AbsPath, Errno, FileType, OpenFlags};
 use vu_trace::{Abi, Argument, Finish, Intercepted, Interception, Memory, NewDescriptor, ProcessMemory, Rewrite};
 
 /// A system call as it stands in the tracee's registers.
@@ -44,6 +44,8 @@ pub struct Call<'a> {
     pub(crate) begins: RefCell<Option<(i32, Base)>>,
     /// A path of it could not be read. The kernel cannot either, and knows which of its errors comes first.
     pub(crate) unreadable: Cell<bool>,
+    /// The type of what its path leads to, if that was looked at on the way.
+    pub(crate) seen: Cell<Option<FileType>>,
     /// Whether the call that takes its place, if one does, may wait, so that a signal may interrupt it.
     pub(crate) waits: Cell<bool>,
     /// What the paths of the call that takes its place lead through.
@@ -94,6 +96,7 @@ impl<'a> Call<'a> {
             told,
             begins: RefCell::default(),
             unreadable: Cell::new(false),
+            seen: Cell::new(None),
             waits: Cell::new(true),
             held: RefCell::default(),
         }

@@ -424,14 +424,15 @@ impl Call<'_> {
         let way = Way::new(object, &arg.path);
         if !elsewhere
             && self.core.clear.knows(way.key())
-            && (last == Final::Itself || sys::is_no_link(At::Dir(dir), &arg.path))
+            && (last == Final::Itself || self.is_no_link(At::Dir(dir), &arg.path))
         {
             return true;
         }
         match sys::look_at(At::Dir(dir), &arg.path, last) {
             Ok(handle) => {
                 self.core.clear.note(way.key());
-                !elsewhere || sys::file_type(handle.as_fd()).is_ok_and(|t| t != FileType::Directory)
+                self.seen.set(sys::file_type(handle.as_fd()).ok());
+                !elsewhere || self.seen.get().is_some_and(|file_type| file_type != FileType::Directory)
             }
             Err(Errno::ELOOP) => false,
             // Any other error comes before a link could: the kernel will find the same.
@@ -787,8 +788,19 @@ impl Call<'_> {
             Final::Itself => clear.knows(name.directory()),
             Final::Refuse => {
                 clear.knows(name.as_bytes())
-                    || clear.knows(name.directory()) && sys::is_no_link(At::Root, name.as_bytes())
+                    || clear.knows(name.directory()) && self.is_no_link(At::Root, name.as_bytes())
             }
+        }
+    }
+
+    /// Whether the last component of a path is known not to be a symbolic link: it is something else, which is noted, or missing.
+    fn is_no_link(&self, from: At<'_>, path: &[u8]) -> bool {
+        match sys::last_type(from, path) {
+            Ok(file_type) => {
+                self.seen.set(Some(file_type));
+                file_type != FileType::Symlink
+            }
+            Err(errno) => errno == Errno::ENOENT,
         }
     }
 

@@ -377,15 +377,18 @@ pub fn is_procfs(fd: BorrowedFd<'_>) -> bool {
     fstatfs(fd).is_ok_and(|stat| stat.f_type == libc::PROC_SUPER_MAGIC)
 }
 
-/// Whether the last component of a path is known not to be a symbolic link: it is something else, or missing. Half as dear as opening it.
-#[must_use]
-pub fn is_no_link(from: At<'_>, path: &[u8]) -> bool {
-    let Ok(near) = Near::new(path) else { return false };
+/// What the last component of a path is; a link is not followed. Half as dear as opening it.
+///
+/// # Errors
+/// Those of fstatat(2).
+pub fn last_type(from: At<'_>, path: &[u8]) -> Result<FileType, Errno> {
+    let near = Near::new(path)?;
     let at = if near.start.is_some() { near.raw() } else { from.raw() };
-    let mut target = [0u8; 1];
-    // SAFETY: an open descriptor or AT_FDCWD, a C string, and a buffer of the length that is told.
-    let read = unsafe { libc::readlinkat(at, near.path.as_ptr(), target.as_mut_ptr().cast(), target.len()) };
-    read < 0 && matches!(Errno::last(), Errno::EINVAL | Errno::ENOENT)
+    // SAFETY: all-zero is a valid value of this plain struct.
+    let mut stat: libc::stat = unsafe { mem::zeroed() };
+    // SAFETY: an open descriptor or AT_FDCWD, a C string, and a struct that the kernel fills.
+    check(unsafe { libc::fstatat(at, near.path.as_ptr(), &raw mut stat, libc::AT_SYMLINK_NOFOLLOW).into() })?;
+    FileType::from_mode(stat.st_mode).ok_or(Errno::EIO)
 }
 
 /// readlink(2) of an absolute path, whole.
@@ -719,11 +722,11 @@ mod tests {
         }
         assert_eq!(xattr(&path, b"user.none", 0).unwrap_err(), Errno::ENODATA);
         assert_eq!(stat(&[&path[..], b"/missing"].concat()).unwrap_err(), Errno::ENOENT);
-        assert!(is_no_link(At::Root, &path));
+        assert_eq!(last_type(At::Root, &path), Ok(FileType::Regular));
         nix::unistd::symlinkat(&b"target"[..], &below, "link").unwrap();
         let link = [&path[..], b"/link"].concat();
         assert_eq!(read_link_at(&link).unwrap(), b"target");
-        assert!(!is_no_link(At::Root, &link));
+        assert_eq!(last_type(At::Root, &link), Ok(FileType::Symlink));
         assert_eq!(look_at(At::Root, &[&link[..], b"/x"].concat(), Final::Itself).unwrap_err(), Errno::ELOOP);
         let too_long = [&top[..], b"/", &[b'n'; PATH_MAX]].concat();
         assert_eq!(stat(&too_long).unwrap_err(), Errno::ENAMETOOLONG);

@@ -124,7 +124,7 @@ fn open_at(call: &Call<'_>, request: &Request) -> Result<Outcome, Errno> {
         Need::Open
     };
     let place = match call.meaning(&arg, need)? {
-        Meaning::Kernel => return Ok(Outcome::HostMaySleep),
+        Meaning::Kernel => return Ok(by_the_kernel(call, None, flags)),
         Meaning::Place(place) => place,
     };
     if creates && slash && !place.native {
@@ -229,18 +229,29 @@ fn creates_or_writes(flags: OpenFlags) -> bool {
     !flags.contains(OpenFlags::PATH) && flags.writes()
 }
 
+/// The tracee opens it as it asked to. Files and directories are opened without a sleep that a signal could interrupt; of what is not known, one may wait for somebody (a FIFO, a terminal).
+fn by_the_kernel(call: &Call<'_>, place: Option<&Place>, flags: OpenFlags) -> Outcome {
+    let held = || place.and_then(|place| place.handle.as_ref()).and_then(|handle| sys::file_type(handle.as_fd()).ok());
+    let file_type = call.seen.get().or_else(|| place.and_then(|place| place.file_type)).or_else(held);
+    match file_type {
+        _ if flags.contains(OpenFlags::PATH) => Outcome::Host,
+        Some(FileType::Regular | FileType::Directory) => Outcome::Host,
+        _ => Outcome::HostMaySleep,
+    }
+}
+
 fn open_host(call: &Call<'_>, request: &Request, place: &Place, host: &AbsPath) -> Result<Outcome, Errno> {
     let flags = request.how.flags;
     let elsewhere = *host != place.name;
     if place.native && (place.opaque || !elsewhere) {
-        return Ok(Outcome::HostMaySleep);
+        return Ok(by_the_kernel(call, Some(place), flags));
     }
     if place.opaque {
         return rewritten(call, request, place, host);
     }
     if !place.found {
         return if place.native {
-            Ok(Outcome::HostMaySleep)
+            Ok(by_the_kernel(call, None, flags))
         } else if flags.contains(OpenFlags::CREAT) {
             made(call, request, place, host)
         } else {
@@ -251,7 +262,7 @@ fn open_host(call: &Call<'_>, request: &Request, place: &Place, host: &AbsPath) 
     let is_directory = file_type == FileType::Directory;
     // Only a directory's descriptor must be told by which name it was opened.
     if place.native && !is_directory {
-        return Ok(Outcome::HostMaySleep);
+        return Ok(by_the_kernel(call, Some(place), flags));
     }
     // What the kernel checks before it opens (`do_open`, `fs/namei.c`).
     if flags.contains(OpenFlags::CREAT) {
