@@ -722,7 +722,7 @@ mod tests {
         }
         assert_eq!(xattr(&path, b"user.none", 0).unwrap_err(), Errno::ENODATA);
         assert_eq!(stat(&[&path[..], b"/missing"].concat()).unwrap_err(), Errno::ENOENT);
-        assert_eq!(last_type(At::Root, &path), Ok(FileType::Regular));
+        assert_eq!(last_type(At::Root, &path), Ok(FileType::Directory));
         nix::unistd::symlinkat(&b"target"[..], &below, "link").unwrap();
         let link = [&path[..], b"/link"].concat();
         assert_eq!(read_link_at(&link).unwrap(), b"target");
