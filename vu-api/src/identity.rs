@@ -46,6 +46,8 @@ pub mod capability {
     pub const SETPCAP: u32 = 8;
     /// chroot(2)
     pub const SYS_CHROOT: u32 = 18;
+    /// Look at the processes of others.
+    pub const SYS_PTRACE: u32 = 19;
     /// Administrate.
     pub const SYS_ADMIN: u32 = 21;
     /// Make device nodes.

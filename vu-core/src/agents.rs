@@ -80,6 +80,14 @@ pub struct Library {
     version: (u64, i64, i64),
 }
 
+impl Library {
+    /// From where on a copy has what the file has not: the agent.
+    #[must_use]
+    pub fn end(&self) -> u64 {
+        self.version.0.next_multiple_of(4096)
+    }
+}
+
 /// A dynamic linker in memory.
 struct Loader {
     /// Where it opens files, from its beginning on.

@@ -6,11 +6,12 @@ use crate::{
     clear::ClearPaths,
     debug::{Override, Served, Tag},
     identity,
+    mapped::KnownSources,
     program::Programs,
     route::Routes,
     socket_names::SocketNames,
     table::{self, Filter, Printed},
-    task::Tasks,
+    task::{Task, Tasks},
     view::{Mount, View},
 };
 use parking_lot::Mutex;
@@ -43,6 +44,8 @@ pub struct Core {
     pub programs: Programs,
     /// Under which names host directories are open.
     pub routes: Arc<Routes>,
+    /// Where the mounts show what of the host.
+    pub sources: KnownSources,
     /// What sockets were called in the view.
     pub socket_names: Arc<SocketNames>,
     required: Arc<Required>,
@@ -87,6 +90,7 @@ impl Core {
             agents: Arc::new(Agents::new(cookie)),
             programs: Programs::default(),
             routes: Arc::default(),
+            sources: KnownSources::default(),
             socket_names: Arc::default(),
             required,
             cookie,
@@ -125,6 +129,12 @@ impl Core {
     #[must_use]
     pub fn has_stopped_tasks(&self) -> bool {
         self.stopped.load(Ordering::Relaxed) > 0
+    }
+
+    /// What a part of a task's memory has of the hypervisor's at its beginning or its end.
+    #[must_use]
+    pub fn scratch_in(&self, task: &Task, range: std::ops::Range<u64>) -> Option<std::ops::Range<u64>> {
+        vu_trace::scratch_in(&task.memory(), self.cookie, range)
     }
 
     /// One of them more, or less.

@@ -1,19 +1,12 @@
 //! `/proc/PID/mounts`, `mountinfo` and `mountstats` as a view has them: the host's lines, then those of the view's mounts, in the order in which they were
 //! made (proc_pid_mountinfo(5)).
 
-use crate::{call::Call, sys, task::Task};
-use nix::sys::memfd::{MFdFlags, memfd_create};
+use crate::{call::Call, proc_files::with_content, task::Task};
 use std::{
     fmt::Write as _,
-    fs::{File, Permissions},
-    io::Write as _,
-    os::{
-        fd::{AsRawFd, OwnedFd},
-        unix::{ffi::OsStrExt, fs::PermissionsExt},
-    },
+    os::{fd::OwnedFd, unix::ffi::OsStrExt},
 };
 use vu_api::{AbsPath, Errno, Filesystem};
-use vu_trace::Tid;
 
 /// One of the three files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,16 +19,20 @@ enum Kind {
 /// Where the numbers of the view's mounts begin; the kernel counts from 1.
 const FIRST_ID: u64 = 1 << 30;
 
-/// An open file with the list, if `path` on the host is that of such a file, of a task of some view.
+/// An open file with the list, for a file of this name of a task.
 ///
 /// # Errors
 /// Those of reading the host's file.
-pub fn open(call: &Call<'_>, path: &AbsPath) -> Result<Option<OwnedFd>, Errno> {
-    let Some((tid, kind)) = recognise(path) else { return Ok(None) };
-    let Some(owner) = call.core.tasks.get(tid) else { return Ok(None) };
+pub fn open(call: &Call<'_>, owner: &Task, path: &AbsPath, name: &[u8]) -> Result<Option<OwnedFd>, Errno> {
+    let kind = match name {
+        b"mounts" => Kind::Mounts,
+        b"mountinfo" => Kind::MountInfo,
+        b"mountstats" => Kind::MountStats,
+        _ => return Ok(None),
+    };
     let host = std::fs::read(std::ffi::OsStr::from_bytes(path.as_bytes()))?;
     let mut text = below(&owner.fs().root.read(), kind, &host);
-    text.extend_from_slice(lines(call, &owner, kind, &host).as_bytes());
+    text.extend_from_slice(lines(call, owner, kind, &host).as_bytes());
     with_content(&text).map(Some)
 }
 
@@ -70,45 +67,6 @@ fn below(root: &AbsPath, kind: Kind, host: &[u8]) -> Vec<u8> {
         text.extend_from_slice(&words.join(&b' '));
     }
     text
-}
-
-/// An open file, for reading only, with this content.
-///
-/// # Errors
-/// `EMFILE`, `ENOMEM`.
-pub(crate) fn with_content(text: &[u8]) -> Result<OwnedFd, Errno> {
-    let memory = memfd_create(c"proc", MFdFlags::MFD_CLOEXEC).map_err(|error| Errno::new(error as i32))?;
-    let mut file = File::from(memory);
-    file.write_all(text)?;
-    file.set_permissions(Permissions::from_mode(0o444))?;
-    // Another description, for reading only, that begins at the start.
-    let link = format!("/proc/self/fd/{}", file.as_raw_fd());
-    sys::open(link.as_bytes(), libc::O_RDONLY)
-}
-
-fn recognise(path: &AbsPath) -> Option<(Tid, Kind)> {
-    let (tid, name) = file_of_task(path)?;
-    let kind = match name {
-        b"mounts" => Kind::Mounts,
-        b"mountinfo" => Kind::MountInfo,
-        b"mountstats" => Kind::MountStats,
-        _ => return None,
-    };
-    Some((tid, kind))
-}
-
-/// The task and the last name of `/proc/PID/NAME` and `/proc/PID/task/TID/NAME`.
-pub(crate) fn file_of_task(path: &AbsPath) -> Option<(Tid, &[u8])> {
-    let rest = path.as_bytes().strip_prefix(b"/proc/")?;
-    let mut names = rest.split(|&b| b == b'/');
-    let number = |text: &[u8]| std::str::from_utf8(text).ok()?.parse().ok().map(Tid);
-    let mut tid = number(names.next()?)?;
-    let mut last = names.next()?;
-    if last == b"task" {
-        tid = number(names.next()?)?;
-        last = names.next()?;
-    }
-    if names.next().is_some() { None } else { Some((tid, last)) }
 }
 
 fn lines(call: &Call<'_>, owner: &Task, kind: Kind, host: &[u8]) -> String {
@@ -183,17 +141,6 @@ fn unescape(text: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_files_and_no_others() {
-        let kind = |path: &str| recognise(&AbsPath::new(path).unwrap());
-        assert_eq!(kind("/proc/12/mounts"), Some((Tid(12), Kind::Mounts)));
-        assert_eq!(kind("/proc/12/task/13/mountinfo"), Some((Tid(13), Kind::MountInfo)));
-        for other in ["/proc/mounts", "/proc/12/maps", "/proc/x/mounts", "/proc/12/mounts/x", "/etc/mounts", "/proc/12"]
-        {
-            assert_eq!(kind(other), None, "{other}");
-        }
-    }
 
     #[test]
     fn blanks_are_escaped() {

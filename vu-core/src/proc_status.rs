@@ -3,7 +3,7 @@
 //! The kernel's tracer of every thread is the hypervisor, the first filters are its own, and so is the promise that they need; a thread that is stopped by a signal is
 //! stopped in tracing for the kernel. And a module may make identities virtual.
 
-use crate::{call::Call, mount_list};
+use crate::{call::Call, proc_files::with_content, task::Task};
 use std::{
     ffi::OsStr,
     fmt::Write as _,
@@ -28,30 +28,28 @@ pub fn may_be(call: &Call<'_>, path: &[u8]) -> bool {
     path.ends_with(b"status") || path.ends_with(b"stat") && call.core.has_stopped_tasks()
 }
 
-/// An open file with what the view has for `path`, if that is such a file of a task of some view on the host.
+/// An open file with what the view has for such a file of a task.
 ///
 /// # Errors
 /// Those of reading the host's file.
-pub fn open(call: &Call<'_>, path: &AbsPath) -> Result<Option<OwnedFd>, Errno> {
-    let Some((tid, name)) = mount_list::file_of_task(path) else { return Ok(None) };
-    if !matches!(name, b"status" | b"stat") || !may_be(call, name) {
+pub fn open(call: &Call<'_>, owner: &Task, path: &AbsPath, name: &[u8]) -> Result<Option<OwnedFd>, Errno> {
+    if !may_be(call, name) {
         return Ok(None);
     }
-    let Some(owner) = call.core.tasks.get(tid) else { return Ok(None) };
     let appearance = owner.appearance();
     if name == b"stat" {
         if !appearance.stopped {
             return Ok(None);
         }
         let stat = std::fs::read(OsStr::from_bytes(path.as_bytes()))?;
-        return mount_list::with_content(&stat_stopped(stat)).map(Some);
+        return with_content(&stat_stopped(stat)).map(Some);
     }
     let debugger = appearance.debugger.and_then(|tid| call.core.tasks.get(tid)).map_or(0, |task| task.process.id.0);
-    let identity = if call.view.has(&owner) { owner.identity() } else { None };
+    let identity = if call.view.has(owner) { owner.identity() } else { None };
     // Who looks at itself runs: to the hypervisor it seems to wait.
     let itself = owner.tid == call.task.tid;
     let shown = Shown { itself, identity: identity.as_deref(), appearance, debugger };
-    mount_list::with_content(status_with(&owner.status()?, &shown).as_bytes()).map(Some)
+    with_content(status_with(&owner.status()?, &shown).as_bytes()).map(Some)
 }
 
 /// In the kernel's form (`task_state`, `render_cap_t`, `task_seccomp`, `fs/proc/array.c`).

@@ -469,7 +469,7 @@ impl Call<'_> {
         let stat = sys::fstat(fd.as_fd())?;
         let object = (stat.st_dev, stat.st_ino);
         let cwd = if self.placeholder_of(object).is_some() {
-            Cwd { fd, epoch, natural: false, plain: false, in_proc: false, object, placeholder: true }
+            Cwd { fd, epoch, natural: false, plain: false, in_proc: false, host: None, object, placeholder: true }
         } else {
             let host = self.task.cwd_host_path()?;
             let view = self.name_by(&fs.cwd_route.read(), &host).unwrap_or_else(|| host.clone());
@@ -479,10 +479,26 @@ impl Call<'_> {
             let natural = is_host(&view)?;
             let plain = natural && (view == host || is_host(&host)?);
             let in_proc = sys::is_procfs(fd.as_fd());
-            Cwd { fd, epoch, natural, plain, in_proc, object, placeholder: false }
+            Cwd { fd, epoch, natural, plain, in_proc, host: Some(host), object, placeholder: false }
         };
         fs.set_cwd(cwd.clone());
         Ok(cwd)
+    }
+
+    /// Notes by which route a file is opened that the kernel finds from the working directory, if it has another name there.
+    pub(crate) fn note_opened_from_cwd(&self, arg: &PathArg) {
+        if arg.dirfd != libc::AT_FDCWD || arg.is_absolute() || arg.components().any(|name| name == b"..") {
+            return;
+        }
+        let route = self.task.fs().cwd_route.read().clone();
+        if !route.is_host()
+            && let Ok(Cwd { host: Some(mut host), .. }) = self.cwd()
+        {
+            for name in arg.components() {
+                host.push(name);
+            }
+            self.task.process.note_opened(&host, route);
+        }
     }
 
     /// Whether a relative path may lead to a magic link of `/proc`, whose text is another one in the view.
@@ -817,7 +833,7 @@ impl Call<'_> {
         arg.is_absolute() && arg.follow == Follow::Last && arg.resolve.is_empty() && !self.core.has_virtual_files()
     }
 
-    fn seen(&self) -> Seen {
+    pub(crate) fn seen(&self) -> Seen {
         Seen { view: Arc::as_ptr(&self.view).addr(), generation: self.generation }
     }
 

@@ -85,12 +85,17 @@ impl Routes {
 
     /// The tag of a route; 0 for the host's own.
     pub fn tag(&self, route: &Route) -> i32 {
+        self.tagged(route).map_or(0, |(tag, _)| tag)
+    }
+
+    /// The same, with the route itself; `None` for the host's own.
+    pub fn tagged(&self, route: &Route) -> Option<(i32, Arc<Route>)> {
         if route.is_host() {
-            return 0;
+            return None;
         }
-        let found = self.known.read().tags.get(route).copied();
-        let index = found.or_else(|| self.known.write().add(route));
-        index.map_or(0, |index| i32::try_from(index + 1).unwrap_or(0))
+        let found = self.known.read().tags.get_key_value(route).map(|(route, &index)| (index, route.clone()));
+        let (index, route) = found.or_else(|| self.known.write().add(route))?;
+        Some((i32::try_from(index + 1).ok()?, route))
     }
 
     /// Whether twice as many are known as when they were [looked through](Self::retain).
@@ -120,10 +125,10 @@ impl Routes {
 }
 
 impl Known {
-    fn add(&mut self, route: &Route) -> Option<usize> {
+    fn add(&mut self, route: &Route) -> Option<(usize, Arc<Route>)> {
         // Another thread may have added it meanwhile.
-        if let Some(&index) = self.tags.get(route) {
-            return Some(index);
+        if let Some((route, &index)) = self.tags.get_key_value(route) {
+            return Some((index, route.clone()));
         }
         if self.tags.len() >= Routes::MOST {
             return None;
@@ -133,8 +138,8 @@ impl Known {
         self.routes.resize_with(TAGS, Vec::new);
         let route = Arc::new(route.clone());
         self.routes.get_mut(index)?.push(route.clone());
-        self.tags.insert(route, index);
-        Some(index)
+        self.tags.insert(route.clone(), index);
+        Some((index, route))
     }
 }
 

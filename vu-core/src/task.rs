@@ -8,6 +8,7 @@ use crate::{
     debug::{Override, Tag},
     identity::Held,
     keep::{Keep, Kept},
+    mapped::OpenedFiles,
     route::Route,
     sys,
     view::View,
@@ -66,6 +67,8 @@ pub struct Process {
     pub path_routes: ObjectRoutes,
     /// The same of what had its tag taken off, for the signal number of a lease or of news of a directory is the program's.
     pub untagged_routes: ObjectRoutes,
+    /// By which routes it has opened files lately.
+    opened: Mutex<OpenedFiles>,
     /// Whether the calls that carry message headers are intercepted in it.
     watches_messages: AtomicBool,
     /// What is known of the program that it is about to execute.
@@ -175,6 +178,8 @@ pub struct Cwd {
     pub natural: bool,
     /// Whether the view means by its name on the host what the kernel holds, too, so that it does not matter by which name it was entered.
     pub plain: bool,
+    /// Its name on the host; `None` if it has none.
+    pub host: Option<AbsPath>,
     /// Which object it is.
     pub object: Object,
     /// Whether it lies in `/proc`.
@@ -382,6 +387,13 @@ impl Task {
         std::fs::read_to_string(format!("/proc/{}/status", self.tid)).map_err(|_| Errno::ESRCH)
     }
 
+    /// Whether it has the hypervisor's users and mounts.
+    #[must_use]
+    pub fn shares_namespaces(&self) -> bool {
+        let proc = self.proc();
+        !self.is_apart() || sys::shares_namespaces(proc.as_ref().map(AsFd::as_fd).map_err(|&errno| errno))
+    }
+
     /// Whether the host treats what the hypervisor does as if the task did it.
     #[must_use]
     pub fn same_credentials(&self) -> bool {
@@ -438,6 +450,7 @@ impl Process {
             executable: Mutex::default(),
             path_routes: ObjectRoutes::default(),
             untagged_routes: ObjectRoutes::default(),
+            opened: Mutex::default(),
             watches_messages: AtomicBool::new(false),
             next_executable: Mutex::default(),
         }
@@ -468,8 +481,21 @@ impl Process {
         std::mem::take(&mut self.next_executable.lock().naming)
     }
 
+    /// Notes by which route it opens a file.
+    pub fn note_opened(&self, host: &AbsPath, route: Arc<Route>) {
+        self.opened.lock().note(host, route);
+    }
+
+    /// By which routes it has opened files lately.
+    #[must_use]
+    pub fn opened(&self) -> OpenedFiles {
+        self.opened.lock().clone()
+    }
+
     /// The process executes another program.
     pub fn executed(&self) {
+        // What it had mapped is gone.
+        *self.opened.lock() = OpenedFiles::default();
         *self.executable.lock() = self.next_executable.lock().path.take();
     }
 }
@@ -596,6 +622,7 @@ impl Tasks {
             *process.executable.lock() = parent.process.executable();
             process.path_routes.copy(&parent.process.path_routes);
             process.untagged_routes.copy(&parent.process.untagged_routes);
+            *process.opened.lock() = parent.process.opened();
             process.watches_messages.store(parent.process.watches_messages.load(Ordering::Relaxed), Ordering::Relaxed);
             Arc::new(process)
         };

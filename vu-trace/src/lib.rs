@@ -57,6 +57,7 @@ pub use naming::{NamedBy, Naming};
 pub use notify::{Listener, Notification, Received};
 pub use ptrace::Tid;
 pub use seat::start as start_thread;
+pub use space::scratch_in;
 pub use verdict::{
     Appearance, Argument, Birth, Finish, Hypervisor, Intercepted, Interception, NewDescriptor, Pointer, Rewrite,
     Verdict,

@@ -8,7 +8,7 @@ use crate::{
     ptrace::Tid,
     x86_64::Abi,
 };
-use std::{cell::RefCell, rc::Rc};
+use std::{cell::RefCell, ops::Range, rc::Rc};
 
 /// An area of scratch memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,14 +51,39 @@ impl Signature {
         bytes
     }
 
-    fn stands(self, memory: ProcessMemory, area: Area) -> bool {
+    /// That of a view with this cookie. Memory is read by whom it belongs to: the cookie itself stays out of it.
+    pub(crate) fn with(cookie: u64) -> Signature {
+        Signature(cookie.rotate_left(17) ^ 0x7675_7363_7261_7463)
+    }
+
+    fn stands(self, memory: &impl Memory, area: Area) -> bool {
         let mut found = [0; Signature::LENGTH];
-        memory.read(area.address + area.length as u64, &mut found).is_ok() && found == self.of(area)
+        let end = area.address.checked_add(area.length as u64);
+        end.is_some_and(|end| memory.read(end, &mut found).is_ok()) && found == self.of(area)
     }
 
     fn write(self, memory: ProcessMemory, area: Area) -> bool {
         memory.write(area.address + area.length as u64, &self.of(area)).is_ok()
     }
+}
+
+/// The part of a range of a process's memory, at its beginning or its end, that is scratch memory of the view with this cookie. What lies side by side is one mapping for
+/// the kernel.
+#[must_use]
+pub fn scratch_in(memory: &impl Memory, cookie: u64, range: Range<u64>) -> Option<Range<u64>> {
+    let signature = Signature::with(cookie);
+    let length = range.end.checked_sub(range.start)?;
+    let is_one = |start: u64, length: u64| {
+        let length = usize::try_from(length).ok().filter(|&length| length >= Area::LEAST)?;
+        signature.stands(memory, Area::mapped(start, length)).then_some(start..start + length as u64)
+    };
+    let at_end = || {
+        // An area says itself where it begins.
+        let start = memory.read_u64(range.end.checked_sub(8)?).ok()?;
+        is_one(start, range.end.checked_sub(start)?).filter(|area| area.start >= range.start)
+    };
+    let least = Area::LEAST as u64;
+    if length < least { None } else { is_one(range.start, least).or_else(at_end) }
 }
 
 #[derive(Debug, Default)]
@@ -94,7 +119,7 @@ impl Space {
         let mut areas = self.0.borrow_mut();
         while let Some(index) = areas.free.iter().position(|area| area.fits(abi, length)) {
             let area = areas.free.swap_remove(index);
-            if signature.stands(ProcessMemory(tid), area) {
+            if signature.stands(&ProcessMemory(tid), area) {
                 return Some(Lease { space: self.clone(), area });
             }
         }
@@ -207,6 +232,32 @@ mod tests {
     /// Real memory of this process, so that the signature can stand in it.
     fn area(buffer: &mut [u8]) -> Area {
         Area::mapped(buffer.as_mut_ptr().addr() as u64, buffer.len())
+    }
+
+    #[test]
+    fn scratch_memory_is_found_at_either_end_of_a_mapping() {
+        let (base, cookie) = (0x10_0000, 0x1234_5678_9abc_def0);
+        let mut bytes = vec![0; 0x10000];
+        let mut put = |area: Area| {
+            let at = usize::try_from(area.address - base).unwrap() + area.length;
+            bytes[at..at + Signature::LENGTH].copy_from_slice(&Signature::with(cookie).of(area));
+        };
+        put(Area::mapped(base + 0x1000, 0x4000));
+        put(Area::mapped(base + 0x8000, 0x6000));
+        let memory = FakeMemory { base, bytes: bytes.into() };
+        let found = |range: Range<u64>| {
+            let found = scratch_in(&memory, cookie, base + range.start..base + range.end);
+            found.map(|found| (found.start - base, found.end - base))
+        };
+        assert_eq!(found(0x1000..0x5000), Some((0x1000, 0x5000)));
+        assert_eq!(found(0x1000..0x7000), Some((0x1000, 0x5000)), "followed by others");
+        assert_eq!(found(0..0x5000), Some((0x1000, 0x5000)), "behind others");
+        assert_eq!(found(0x5000..0xe000), Some((0x8000, 0xe000)), "a larger one");
+        assert_eq!(found(0x9000..0xe000), None, "it begins elsewhere");
+        assert_eq!(found(0..0x4000), None);
+        assert_eq!(found(0x5000..0x8000), None);
+        assert_eq!(found(0x8000..0x20000), None, "unmapped");
+        assert_eq!(scratch_in(&memory, 1, base + 0x1000..base + 0x5000), None, "of another view");
     }
 
     #[test]

@@ -343,8 +343,7 @@ impl<H: Hypervisor> Tracer<H> {
     }
 
     pub(crate) fn signature(&self) -> Signature {
-        // Memory is read by whom it belongs to: the cookie itself stays out of it.
-        Signature(self.cookie.rotate_left(17) ^ 0x7675_7363_7261_7463)
+        Signature::with(self.cookie)
     }
 
     /// Notes what a thread that is stopped now has: what it will start from here on has it, too.

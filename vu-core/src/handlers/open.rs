@@ -9,7 +9,7 @@ use crate::{
     },
     layer::Layer,
     listed::{Listed, Under, further_entries},
-    mount_list, proc_status,
+    proc_files,
     resolve::{Meaning, Need, PathArg, Place},
     sys, table,
     task::host_name,
@@ -117,14 +117,17 @@ fn open_at(call: &Call<'_>, request: &Request) -> Result<Outcome, Errno> {
     let arg = PathArg { dirfd: request.dirfd, path: request.path.clone(), follow, resolve: request.resolve };
     let need = if creates_or_writes(flags) || flags.contains(OpenFlags::CREAT) {
         Need::OpenToWrite
-    } else if proc_status::may_be(call, &request.path) && call.may_be_magic(&arg) {
+    } else if proc_files::may_be(call, &request.path) && call.may_be_magic(&arg) {
         // Below a directory of `/proc`, the kernel finds every file; this one is another in the view.
         Need::Name
     } else {
         Need::Open
     };
     let place = match call.meaning(&arg, need)? {
-        Meaning::Kernel => return Ok(by_the_kernel(call, None, flags)),
+        Meaning::Kernel => {
+            call.note_opened_from_cwd(&arg);
+            return Ok(by_the_kernel(call, None, flags));
+        }
         Meaning::Place(place) => place,
     };
     if creates && slash && !place.native {
@@ -153,10 +156,7 @@ fn open_at(call: &Call<'_>, request: &Request) -> Result<Outcome, Errno> {
         && !flags.writes()
         && !flags.contains(OpenFlags::PATH)
         && call.can_install()
-        && let Some(fd) = match proc_status::open(call, path)? {
-            None => mount_list::open(call, path)?,
-            status => status,
-        }
+        && let Some(fd) = proc_files::open(call, path)?
     {
         if place.must_be_dir || flags.contains(OpenFlags::DIRECTORY) {
             return Err(Errno::ENOTDIR);
@@ -262,6 +262,9 @@ fn open_host(call: &Call<'_>, request: &Request, place: &Place, host: &AbsPath) 
     let is_directory = file_type == FileType::Directory;
     // Only a directory's descriptor must be told by which name it was opened.
     if place.native && !is_directory {
+        if let Some((_, route)) = call.core.routes.tagged(&call.route(&place.name, host)) {
+            call.task.process.note_opened(host, route);
+        }
         return Ok(by_the_kernel(call, Some(place), flags));
     }
     // What the kernel checks before it opens (`do_open`, `fs/namei.c`).
@@ -375,12 +378,12 @@ fn install(fd: OwnedFd, flags: OpenFlags) -> Outcome {
 
 /// Notes in the description under which name it was opened.
 fn tag(call: &Call<'_>, fd: &OwnedFd, place: &Place) {
-    if let Some(host) = place.host() {
-        let tag = call.core.routes.tag(&call.route(&place.name, host));
-        if tag != 0 {
-            // O_PATH descriptions have no room; their name is found by guessing.
-            let _ = sys::set_tag(fd.as_fd(), tag);
-        }
+    if let Some(host) = place.host()
+        && let Some((tag, route)) = call.core.routes.tagged(&call.route(&place.name, host))
+    {
+        // O_PATH descriptions have no room; their name is found by guessing.
+        let _ = sys::set_tag(fd.as_fd(), tag);
+        call.task.process.note_opened(host, route);
     }
 }
 
@@ -408,7 +411,7 @@ fn rewritten(call: &Call<'_>, request: &Request, place: &Place, host: &AbsPath) 
     }
     let task = call.task.clone();
     let routes = call.core.routes.clone();
-    let route = place.host().map(|host| call.route(&place.name, host));
+    let route = place.host().map(|host| (host.clone(), call.route(&place.name, host)));
     // A device node may be one of a mount's own, with attributes of its own.
     let kept = call.layer.keeps_owners(&place.name);
     let made = (!place.found && task.identity().is_some()).then(|| (place.name.clone(), request.how.mode));
@@ -430,17 +433,15 @@ fn rewritten(call: &Call<'_>, request: &Request, place: &Place, host: &AbsPath) 
         {
             adopt(&task, &Layer::top(task.view()), &name, Some(mode));
         }
-        if let (Ok(number), Some(route)) = (i32::try_from(result), route)
+        if let (Ok(number), Some((host, route))) = (i32::try_from(result), route)
             && number >= 0
             && let Ok(fd) = task.descriptor(number)
             && sys::file_type(fd.as_fd()).is_ok_and(|t| kept || matches!(t, FileType::Regular | FileType::Directory))
+            && let Some((tag, route)) = routes.tagged(&route)
         {
-            let tag = routes.tag(&route);
-            if tag != 0
-                && sys::set_tag(fd.as_fd(), tag).is_err()
-                && let Ok(stat) = sys::fstat(fd.as_fd())
-            {
-                task.process.path_routes.note((stat.st_dev, stat.st_ino), Arc::new(route));
+            match (sys::set_tag(fd.as_fd(), tag), sys::fstat(fd.as_fd())) {
+                (Err(_), Ok(stat)) => task.process.path_routes.note((stat.st_dev, stat.st_ino), route),
+                _ => task.process.note_opened(&host, route),
             }
         }
         result

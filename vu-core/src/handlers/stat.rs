@@ -3,7 +3,7 @@
 use crate::{
     call::{Call, Outcome},
     handlers::{rewrite, xattrs},
-    identity,
+    identity, mapped,
     resolve::{Meaning, Need, PathArg, Place},
     sys,
     task::{Task, host_name},
@@ -374,6 +374,7 @@ pub(crate) fn magic_name(call: &Call<'_>, link: &AbsPath) -> Option<AbsPath> {
         }
         [b"exe"] => task.process.executable(),
         [b"fd", fd] => call.descriptor_name(&task, number(fd)?),
+        [b"map_files", range] => mapped::link(call, &task, range),
         _ => None,
     }
 }

@@ -13,6 +13,7 @@ mod identities;
 mod lifetime;
 mod mounts;
 mod oracle;
+mod proc;
 mod programs;
 mod random_calls;
 mod refusals;

@@ -1,0 +1,117 @@
+//! What `/proc` tells of the memory of processes.
+
+use crate::harness::{Compare, Site, differential, differential_with};
+
+/// The names of mapped files are those by which they were opened, and device and inode number are what stat(2) says.
+#[test]
+fn mappings_have_the_names_of_the_view() {
+    differential(
+        r#"cat > map.py <<'end'
+import mmap, os, re, sys
+kept = []
+def mapped(path, directory=None):
+    if directory: os.chdir(directory)
+    fd = os.open(path, os.O_RDONLY)
+    kept.append(mmap.mmap(fd, 0, mmap.MAP_PRIVATE, mmap.PROT_READ))
+    os.close(fd)
+def told(name, where="self"):
+    with open("/proc/%s/%s" % (where, name)) as text: return text.read()
+work = os.getcwd()
+mapped("file"); mapped(work + "/dir/lines"); mapped("script", "dir/.."); mapped("inner", "dir/sub"); os.chdir(work); mapped("dir/up/../deep/file"); mapped("link")
+open("gone", "w").write("x" * 5000); mapped("gone"); os.unlink("gone")
+open("odd\n\\012 name", "w").write("x"); mapped("odd\n\\012 name")
+open("new", "w").write("old"); mapped("new"); os.rename("new", "renamed")
+with open("file", "r+b") as file: shared = mmap.mmap(file.fileno(), 0); shared[0:1] = b"C"; shared.flush()
+def seen(text):
+    for line in text.splitlines():
+        words = line.split(None, 5)
+        if line[0] in "0123456789abcdef" and len(words) == 6 and words[5].startswith(work):
+            name = words[5].replace("\\012", "\n", 1)
+            major, minor = words[3].split(":")
+            there = os.path.exists(name) and os.stat(name)
+            same = there and (os.makedev(int(major, 16), int(minor, 16)), int(words[4])) == (there.st_dev, there.st_ino)
+            yield "%s %s %s" % (words[1], same, words[5])
+tid = os.listdir("/proc/self/task")[0]
+maps = sorted(seen(told("maps")))
+print("\n".join(maps))
+print([sorted(seen(text)) == maps for text in (told("smaps"), told("task/" + tid + "/maps"), told("maps", "thread-self"), told("maps", os.getpid()))])
+print(sorted(re.findall(r"file=(%s\S*)" % work, told("numa_maps"))))
+os.chdir("/proc/self"); print(sorted(seen(open("maps").read())) == maps); os.chdir("task/" + tid); print(sorted(seen(open("smaps").read())) == maps); os.chdir(work)
+print(sorted(os.readlink("/proc/self/map_files/" + name) for name in os.listdir("/proc/self/map_files") if os.readlink("/proc/self/map_files/" + name).startswith(work)))
+# In small pieces, and again.
+with open("/proc/self/maps", "rb", buffering=0) as file:
+    whole = b"".join(iter(lambda: file.read(7), b""))
+    file.seek(0); again = file.read(1 << 20)
+    print(whole.startswith(again[:4000]), len(whole) > 2000)
+print(not [line for line in told("maps").splitlines() if line.split()[-1].startswith(os.path.dirname(work)) and not line.split(None, 5)[5].startswith(work)])
+if os.fork() == 0:
+    print(sorted(seen(told("maps"))) == maps, sorted(seen(told("maps", os.getppid()))) == maps, flush=True)
+    os.execv(sys.executable, [sys.executable, "-c", "print(sum(line.endswith('/file\\n') for line in open('/proc/self/maps')))"])
+os.wait()
+end
+python3 map.py; rm map.py; cp /bin/cat dog; ./dog /proc/self/maps | grep -o '/[^ ]*dog' | uniq -c; $W/dog /proc/$$/smaps | grep -o '/[^ ]*/bash' | uniq | wc -l
+$P/bin/cat /proc/self/maps | grep -o '/[^ ]*cat$' | uniq; sh -c 'rm dog; $P/bin/grep -c x /proc/$$/maps > /dev/null; echo $?'"#,
+    );
+}
+
+/// Programs are mapped where they are in their root, whose names they are told.
+#[test]
+fn mappings_in_another_root() {
+    let site = Site::new();
+    let said = site.session(
+        "exec 2>&1; vu_insmod unrealuidgid; mkdir $D/r; vumount -t vufs / $D/r; cp /bin/cat $W/mycat
+        vusu -c \"chroot $D/r $W/mycat /proc/self/maps\" | grep -o ' /.*' | tr -d ' ' | grep -Ev 'locale|gconv' | sort -u | sed s,$W,W,
+        vusu -c \"chroot $D/r /bin/sleep 60 & echo \\$! > $D/pid\"; until grep -q libc /proc/$(cat $D/pid)/maps; do :; done; kill -STOP $(cat $D/pid)
+        grep -o ' /.*' /proc/$(cat $D/pid)/maps | tr -d ' ' | grep -Ev 'locale|gconv' | sort -u | sed s,$D,D,; kill -9 $(cat $D/pid)",
+    );
+    let libraries = |root: &str| {
+        let library = |name: &str| site.native(&format!("realpath /lib/x86_64-linux-gnu/{name}")).ok();
+        format!("{root}{}{root}{}", library("ld-linux-x86-64.so.2"), library("libc.so.6"))
+    };
+    let sleep = site.native("realpath /bin/sleep").ok();
+    let sorted = |text: String| {
+        let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines.join("\n") + "\n"
+    };
+    let expected = sorted(format!("W/mycat\n{}", libraries(""))) + &sorted(format!("D/r{sleep}{}", libraries("D/r")));
+    let said = said.stdout();
+    let (first, second) = said.split_at(said.match_indices('\n').nth(2).map_or(said.len(), |(at, _)| at + 1));
+    assert_eq!(sorted(first.to_owned()) + &sorted(second.to_owned()), expected);
+}
+
+/// What umvu maps into a process to pass it names is not told.
+#[test]
+fn scratch_memory_is_not_told() {
+    differential_with(
+        "bash",
+        r#"cat > count.py <<'end'
+import os
+def mappings(name): return [line.split()[0] for line in open("/proc/self/" + name) if line[0] in "0123456789abcdef" and line.split()[1:] == ["rw-p", "00000000", "00:00", "0"]]
+def change():
+    try: os.mkfifo("made"); os.chmod("made", 0o600); fd = os.open("made", os.O_RDWR); os.close(fd); os.unlink("made"); os.close(os.open("file", os.O_PATH))
+    except OSError as error: print(error)
+before = after = None
+# What the program's own memory grows by is not umvu's.
+for _ in range(3): mappings("maps"), mappings("smaps")
+before, smaps = mappings("maps"), mappings("smaps")
+change()
+print(mappings("maps") == before, len(mappings("smaps")) - len(smaps))
+end
+python3 count.py"#,
+        Compare::Output,
+    );
+}
+
+/// Who may not look at a process is not told by umvu either.
+#[test]
+fn mappings_of_others() {
+    let site = Site::new();
+    let said = site.session(
+        "exec 2>&1; vumount -t vufs / $M; cat /proc/1/maps > /dev/null; echo $?; cat /proc/self/maps | grep -c libc.so > /dev/null; echo $?
+        python3 -c 'import ctypes; ctypes.CDLL(None).prctl(4, 0); print(len(open(\"/proc/self/maps\").read()) > 100, flush=True)'",
+    );
+    let refused =
+        if site.native("cat /proc/1/maps").status.success() { "" } else { "cat: /proc/1/maps: Permission denied\n1\n" };
+    assert_eq!(said.stdout(), format!("{refused}0\nTrue\n"));
+}
