@@ -6,12 +6,15 @@
 //! view in just that time could do is that a link into a mount is followed on the host for once.
 //!
 //! The same holds for paths *with* links that were walked and led to where the kernel's own look-up leads (`/lib/x86_64-linux-gnu/libc.so.6`): they are kept
-//! by their text, for one view and as long as no mount comes or goes.
+//! by their text, for one view and as long as no mount comes or goes. So is where such a path led through a mount; whoever goes by that asks the host whether it
+//! leads there still.
 
+use crate::task::Object;
 use ahash::AHashMap;
 use nix::time::{ClockId, clock_gettime};
 use parking_lot::Mutex;
 use std::time::Duration;
+use vu_api::AbsPath;
 
 /// How long a proof is good for.
 const LIFETIME: Duration = Duration::from_millis(12);
@@ -28,6 +31,7 @@ pub struct ClearPaths(Mutex<Known>);
 struct Known {
     until: AHashMap<Box<[u8]>, Duration>,
     agreed: AHashMap<Box<[u8]>, (Duration, Seen)>,
+    walked: AHashMap<Box<[u8]>, (Duration, Seen, Walked)>,
     unrest_until: Duration,
 }
 
@@ -38,6 +42,17 @@ pub struct Seen {
     pub view: usize,
     /// Changes whenever a mount comes or goes, or a view is made.
     pub generation: u64,
+}
+
+/// Where a path with links on its way led.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Walked {
+    /// The name in the view, canonical.
+    pub name: AbsPath,
+    /// Its name on the host.
+    pub host: AbsPath,
+    /// What it is.
+    pub object: Object,
 }
 
 impl ClearPaths {
@@ -58,6 +73,26 @@ impl ClearPaths {
             known.agreed.clear();
         }
         known.agreed.insert(text.into(), (now + LIFETIME, seen));
+    }
+
+    /// Where an absolute path with links on its way led.
+    pub fn walked(&self, text: &[u8], seen: Seen) -> Option<Walked> {
+        let known = self.0.lock();
+        let (until, by, walked) = known.walked.get(text)?;
+        (*by == seen && now() < *until).then(|| walked.clone())
+    }
+
+    /// Notes where it led.
+    pub fn note_walked(&self, text: &[u8], seen: Seen, walked: Walked) {
+        let now = now();
+        let mut known = self.0.lock();
+        if now < known.unrest_until {
+            return;
+        }
+        if known.walked.len() >= MOST {
+            known.walked.clear();
+        }
+        known.walked.insert(text.into(), (now + LIFETIME, seen, walked));
     }
 
     /// Whether neither the path nor anything on the way is a symbolic link.
@@ -87,6 +122,7 @@ impl ClearPaths {
         let mut known = self.0.lock();
         known.until.clear();
         known.agreed.clear();
+        known.walked.clear();
         known.unrest_until = now() + UNREST;
     }
 }
@@ -130,12 +166,33 @@ mod tests {
     }
 
     #[test]
+    fn what_was_walked_is_that_of_a_view_and_ends_by_time_and_by_change() {
+        let clear = ClearPaths::default();
+        let seen = Seen { view: 1, generation: 1 };
+        let path = |text: &str| AbsPath::new(text.as_bytes()).unwrap();
+        let walked = Walked { name: path("/m/usr/x"), host: path("/usr/x"), object: (1, 2) };
+        let note = || clear.note_walked(b"/m/x", seen, walked.clone());
+        note();
+        assert_eq!(clear.walked(b"/m/x", seen), Some(walked.clone()));
+        assert_eq!(clear.walked(b"/m/x", Seen { view: 2, ..seen }), None);
+        assert_eq!(clear.walked(b"/m/x", Seen { generation: 2, ..seen }), None);
+        std::thread::sleep(2 * LIFETIME);
+        assert_eq!(clear.walked(b"/m/x", seen), None);
+        note();
+        clear.forget();
+        assert_eq!(clear.walked(b"/m/x", seen), None);
+    }
+
+    #[test]
     fn they_are_bounded() {
         let clear = ClearPaths::default();
+        let walked = Walked { name: AbsPath::root(), host: AbsPath::root(), object: (1, 2) };
         for i in 0..3 * MOST {
             clear.note(format!("/{i}").as_bytes());
+            clear.note_walked(format!("/{i}").as_bytes(), Seen { view: 1, generation: 1 }, walked.clone());
             clear.note_agreed(format!("/{i}").as_bytes(), Seen { view: 1, generation: 1 });
         }
-        assert!(clear.0.lock().until.len() <= MOST && clear.0.lock().agreed.len() <= MOST);
+        let known = clear.0.lock();
+        assert!([known.until.len(), known.agreed.len(), known.walked.len()].iter().all(|&count| count <= MOST));
     }
 }

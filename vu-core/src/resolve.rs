@@ -11,7 +11,7 @@
 
 use crate::{
     call::Call,
-    clear::Seen,
+    clear::{Seen, Walked},
     debug::Tag,
     keep::Kept,
     route::Route,
@@ -104,6 +104,16 @@ enum Wanted {
     Directory,
     /// Any.
     Any,
+}
+
+/// What the text of a path says by itself.
+enum ByText {
+    /// What it means.
+    Place(Place),
+    /// A symbolic link stands on the way to this name, or there.
+    Linked(AbsPath),
+    /// Nothing.
+    Unclear,
 }
 
 /// Why a path means nothing.
@@ -241,13 +251,21 @@ impl Call<'_> {
                 Some(_) => return Err(Errno::ENOENT.into()),
             }
         }
-        if arg.resolve.is_empty()
-            && let Some(place) = self.by_permitted_text(arg, &base, need)?
-        {
-            self.may_walk(&base.view, &place.name)?;
+        if !arg.resolve.is_empty() {
+            return self.by_walk(arg, &base, None).map(|place| self.noted(place));
+        }
+        if let Some(place) = self.walked_before(arg, need) {
             return Ok(self.noted(place));
         }
-        self.by_walk(arg, &base).map(|place| self.noted(place))
+        let linked = match self.by_permitted_text(arg, &base, need)? {
+            ByText::Place(place) => {
+                self.may_walk(&base.view, &place.name)?;
+                return Ok(self.noted(place));
+            }
+            ByText::Linked(name) => Some(name),
+            ByText::Unclear => None,
+        };
+        self.by_walk(arg, &base, linked).map(|place| self.noted(place))
     }
 
     /// A path that begins with the way out of a removed directory: it goes on where that was.
@@ -255,7 +273,7 @@ impl Call<'_> {
         let behind = arg.path.windows(2).position(|two| two == b"..").map_or(&[][..], |at| &arg.path[at + 2..]);
         let rest = PathArg { path: [b".", behind].concat(), ..arg.clone() };
         let base = Base { view: base.view.parent(), host: None, removed: false };
-        self.by_walk(&rest, &base).map(|place| self.noted(place))
+        self.by_walk(&rest, &base, None).map(|place| self.noted(place))
     }
 
     /// Whether a path means the directory that it begins at, and that is one of the view's that was removed.
@@ -264,7 +282,7 @@ impl Call<'_> {
     }
 
     /// As [`by_text`](Self::by_text); where the host does not let a virtual identity search what the mount lets it search, it is told to.
-    fn by_permitted_text(&self, arg: &PathArg, base: &Base, need: Need) -> Result<Option<Place>, Errno> {
+    fn by_permitted_text(&self, arg: &PathArg, base: &Base, need: Need) -> Result<ByText, Errno> {
         let found = self.by_text(arg, base, need);
         let Err(errno) = found else { return found };
         if !self.task.is_virtual() {
@@ -661,8 +679,8 @@ impl Call<'_> {
         Some(Base { view: name.path, host: None, removed: name.removed })
     }
 
-    /// The second look; `None` if a symbolic link stands on the way.
-    fn by_text(&self, arg: &PathArg, base: &Base, need: Need) -> Result<Option<Place>, Errno> {
+    /// The second look.
+    fn by_text(&self, arg: &PathArg, base: &Base, need: Need) -> Result<ByText, Errno> {
         let mut name = base.view.clone();
         // What the kernel would reach, as long as it is known and not the same.
         let mut kernel = base.host.clone().filter(|host| *host != name);
@@ -678,7 +696,7 @@ impl Call<'_> {
                         .locate(&name, Purpose::Read)
                         .is_ok_and(|l| matches!(&l, Location::Host(host) if host == kernel.as_ref().unwrap_or(&name)));
                 if !here || name.is_root() {
-                    return Ok(None);
+                    return Ok(ByText::Unclear);
                 }
                 name.pop();
                 if let Some(kernel) = &mut kernel {
@@ -686,7 +704,7 @@ impl Call<'_> {
                 }
             } else {
                 if component.len() > vu_api::NAME_MAX {
-                    return Ok(None);
+                    return Ok(ByText::Unclear);
                 }
                 name.push(component);
                 if let Some(kernel) = &mut kernel {
@@ -712,7 +730,7 @@ impl Call<'_> {
                 let looks = need.changes() && self.core.has_virtual_files();
                 if unheld && !looks && !dots && !must_be_dir && self.is_clear(&host, last) {
                     // Whether it exists, the kernel will say.
-                    return Ok(Some(place(true, None)));
+                    return Ok(ByText::Place(place(true, None)));
                 }
                 if need == Need::Open
                     && !native
@@ -725,14 +743,14 @@ impl Call<'_> {
                     return match sys::stat_at(Reach::Path(host.as_bytes()))
                         .map(|stat| FileType::from_mode(stat.st_mode))
                     {
-                        Ok(Some(FileType::Symlink)) if last == Final::Refuse => Ok(None),
-                        Ok(file_type) => Ok(Some(Place { file_type, ..place(true, None) })),
-                        Err(Errno::ENOENT) => Ok(Some(place(false, None))),
+                        Ok(Some(FileType::Symlink)) if last == Final::Refuse => Ok(ByText::Linked(name)),
+                        Ok(file_type) => Ok(ByText::Place(Place { file_type, ..place(true, None) })),
+                        Err(Errno::ENOENT) => Ok(ByText::Place(place(false, None))),
                         Err(errno) => Err(errno),
                     };
                 }
                 if same_name && self.agreed(arg, need) {
-                    return Ok(Some(place(true, None)));
+                    return Ok(ByText::Place(place(true, None)));
                 }
                 let looked = if dots && native {
                     // The text itself, since the components before a ".." must be directories, too.
@@ -744,7 +762,7 @@ impl Call<'_> {
                     text.extend_from_slice(&arg.path);
                     sys::look_at(At::Root, &text, last)
                 } else if dots {
-                    return Ok(None);
+                    return Ok(ByText::Unclear);
                 } else {
                     sys::look_at(At::Root, host.as_bytes(), last)
                 };
@@ -753,33 +771,34 @@ impl Call<'_> {
                         if !dots {
                             self.note_clear(&host, last);
                         }
-                        Ok(Some(place(true, Some(handle))))
+                        Ok(ByText::Place(place(true, Some(handle))))
                     }
-                    Err(Errno::ELOOP) => Ok(None),
+                    Err(Errno::ELOOP) if dots => Ok(ByText::Unclear),
+                    Err(Errno::ELOOP) => Ok(ByText::Linked(name)),
                     Err(Errno::ENOENT) => {
                         if !dots {
                             self.note_clear(&host, Final::Itself);
                         }
-                        Ok(Some(place(false, None)))
+                        Ok(ByText::Place(place(false, None)))
                     }
                     // The kernel finds the same, and knows best which error comes first.
-                    Err(_) if native => Ok(Some(place(false, None))),
+                    Err(_) if native => Ok(ByText::Place(place(false, None))),
                     Err(errno) => Err(errno),
                 }
             }
             Location::Own => {
                 if dots {
-                    return Ok(None);
+                    return Ok(ByText::Unclear);
                 }
                 let (found, handle) = match self.layer.probe(&name) {
-                    Ok(Probe::Symlink) => return Ok(None),
+                    Ok(Probe::Symlink) => return Ok(ByText::Unclear),
                     Ok(Probe::Found { file_type, handle }) => {
                         let file_type = match file_type {
                             Some(file_type) => file_type,
                             None => self.layer.stat(&name)?.file_type(),
                         };
                         if file_type == FileType::Symlink && last == Final::Refuse {
-                            return Ok(None);
+                            return Ok(ByText::Unclear);
                         }
                         if must_be_dir && file_type != FileType::Directory {
                             return Err(Errno::ENOTDIR);
@@ -791,7 +810,16 @@ impl Call<'_> {
                 };
                 let location = Location::Own;
                 let (file_type, native) = (None, false);
-                Ok(Some(Place { name, location, found, handle, file_type, must_be_dir, native, opaque: false }))
+                Ok(ByText::Place(Place {
+                    name,
+                    location,
+                    found,
+                    handle,
+                    file_type,
+                    must_be_dir,
+                    native,
+                    opaque: false,
+                }))
             }
         }
     }
@@ -833,6 +861,38 @@ impl Call<'_> {
         arg.is_absolute() && arg.follow == Follow::Last && arg.resolve.is_empty() && !self.core.has_virtual_files()
     }
 
+    /// What a path with links on its way, in a mount, led to a moment ago, if the host's look-up of it leads there now: every directory on the way
+    /// may still be searched, and the links lead where they led.
+    fn walked_before(&self, arg: &PathArg, need: Need) -> Option<Place> {
+        if !matches!(need, Need::Object | Need::Path | Need::Open) || !self.can_be_walked_before(arg) {
+            return None;
+        }
+        let Walked { name, host, object } = self.core.clear.walked(&arg.path, self.seen())?;
+        let text = AbsPath::new(&arg.path[..]).ok()?;
+        let Ok(Location::Host(text)) = self.layer.locate(&text, Purpose::Read) else { return None };
+        let handle = sys::open(text.as_bytes(), libc::O_PATH).ok()?;
+        let stat = sys::fstat(handle.as_fd()).ok()?;
+        ((stat.st_dev, stat.st_ino) == object).then(|| Place {
+            name,
+            location: Location::Host(host),
+            found: true,
+            handle: Some(handle),
+            file_type: FileType::from_mode(stat.st_mode),
+            must_be_dir: false,
+            native: false,
+            opaque: false,
+        })
+    }
+
+    fn can_be_walked_before(&self, arg: &PathArg) -> bool {
+        self.can_agree(arg)
+            && !arg.path.ends_with(b"/")
+            && arg.components().all(|name| name != b"..")
+            && !self.core.has_listed_mounts()
+            && !self.task.is_virtual()
+            && self.task.fs().root.read().is_root()
+    }
+
     pub(crate) fn seen(&self) -> Seen {
         Seen { view: Arc::as_ptr(&self.view).addr(), generation: self.generation }
     }
@@ -845,11 +905,11 @@ impl Call<'_> {
     }
 
     /// The third look.
-    fn by_walk(&self, arg: &PathArg, base: &Base) -> Result<Place, Failure> {
+    fn by_walk(&self, arg: &PathArg, base: &Base, linked: Option<AbsPath>) -> Result<Place, Failure> {
         let fs = self.task.fs();
         let root = fs.root.read().clone();
         let agrees = root.is_root() && base.host.as_ref() == Some(&base.view);
-        let tree = ViewTree::new(self, base.view.clone(), agrees);
+        let tree = ViewTree::new(self, base.view.clone(), agrees).with_link_to(linked);
         let options = Options { follow: arg.follow, empty: EmptyPath::Refuse, resolve: arg.resolve };
         let start = Start { root: &root, cwd: &base.view };
         let resolved = vu_path::resolve(&tree, &start, &arg.path, &options)
@@ -866,6 +926,15 @@ impl Call<'_> {
             }
             (_, handle) => handle,
         };
+        if let (Location::Host(host), Some(handle)) = (&location, &handle)
+            && *host != resolved.path
+            && !tree.is_personal()
+            && self.can_be_walked_before(arg)
+        {
+            let stat = sys::fstat(handle.as_fd())?;
+            let (name, host, object) = (resolved.path.clone(), host.clone(), (stat.st_dev, stat.st_ino));
+            self.core.clear.note_walked(&arg.path, self.seen(), Walked { name, host, object });
+        }
         Ok(Place {
             name: resolved.path,
             location,

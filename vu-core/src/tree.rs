@@ -20,12 +20,20 @@ pub struct ViewTree<'a> {
     agrees: Cell<bool>,
     /// Whether a link of `/proc` was met, which leads each task elsewhere.
     personal: Cell<bool>,
+    /// On the way to this object of the host, a link was met already.
+    linked: Option<AbsPath>,
 }
 
 impl<'a> ViewTree<'a> {
     /// `agrees`: whether kernel and view begin at the same directory.
     pub fn new(call: &'a Call<'a>, start: AbsPath, agrees: bool) -> ViewTree<'a> {
-        ViewTree { call, start, agrees: Cell::new(agrees), personal: Cell::new(false) }
+        ViewTree { call, start, agrees: Cell::new(agrees), personal: Cell::new(false), linked: None }
+    }
+
+    /// With what is known of a name: a link stands there, or on the way.
+    #[must_use]
+    pub fn with_link_to(self, linked: Option<AbsPath>) -> ViewTree<'a> {
+        ViewTree { linked, ..self }
     }
 
     /// Whether the kernel's own walk would have led to the same place.
@@ -130,6 +138,10 @@ impl Tree for ViewTree<'_> {
         self.permitted(&path.parent(), path, Self::look_at)
     }
 
+    fn pass(&self, path: &AbsPath) -> Result<Look, Errno> {
+        self.permitted(&path.parent(), path, Self::pass_at)
+    }
+
     fn probe(&self, path: &AbsPath) -> Result<Probe, Errno> {
         let root = self.call.task.fs().root.read().clone();
         let from = if path.starts_with(&self.start) { &self.start } else { &root };
@@ -166,8 +178,29 @@ impl ViewTree<'_> {
     }
 
     fn look_at(&self, path: &AbsPath) -> Result<Look, Errno> {
+        self.look_by(path, |host| {
+            let handle = sys::look_at(At::Root, host.as_bytes(), Final::Itself)?;
+            Ok(match sys::file_type(handle.as_fd())? {
+                FileType::Directory => Look::Directory,
+                FileType::Symlink => Look::Symlink(sys::read_link(handle.as_fd(), "")?),
+                _ => Look::Other,
+            })
+        })
+    }
+
+    /// One call instead of three or four.
+    fn pass_at(&self, path: &AbsPath) -> Result<Look, Errno> {
+        self.look_by(path, |host| match sys::read_link_at(host.as_bytes()) {
+            Ok(target) => Ok(Look::Symlink(target)),
+            // It is no link.
+            Err(Errno::EINVAL) => Ok(Look::Directory),
+            Err(errno) => Err(errno),
+        })
+    }
+
+    fn look_by(&self, path: &AbsPath, host: impl Fn(&AbsPath) -> Result<Look, Errno>) -> Result<Look, Errno> {
         let layer = &self.call.layer;
-        let Location::Host(host) = layer.locate(path, Purpose::Read)? else {
+        let Location::Host(name) = layer.locate(path, Purpose::Read)? else {
             self.agrees.set(false);
             return Ok(match layer.stat(path)?.file_type() {
                 FileType::Directory => Look::Directory,
@@ -175,19 +208,14 @@ impl ViewTree<'_> {
                 _ => Look::Other,
             });
         };
-        if host != *path {
+        if name != *path {
             self.agrees.set(false);
         }
-        if let Some(look) = self.proc_link(&host) {
+        if let Some(look) = self.proc_link(&name) {
             self.personal.set(true);
             return Ok(look);
         }
-        let handle = sys::look_at(At::Root, host.as_bytes(), Final::Itself)?;
-        Ok(match sys::file_type(handle.as_fd())? {
-            FileType::Directory => Look::Directory,
-            FileType::Symlink => Look::Symlink(sys::read_link(handle.as_fd(), "")?),
-            _ => Look::Other,
-        })
+        host(&name)
     }
 
     fn probe_at(&self, path: &AbsPath) -> Result<Probe, Errno> {
@@ -198,6 +226,9 @@ impl ViewTree<'_> {
         };
         if host != *path {
             self.agrees.set(false);
+        }
+        if self.linked.as_ref() == Some(path) {
+            return Ok(Probe::Symlink);
         }
         match sys::look_at(At::Root, host.as_bytes(), Final::Refuse) {
             // Nothing on the whole way is a link, so the object is none.

@@ -22,6 +22,15 @@ pub trait Tree {
         Ok(Probe::Symlink)
     }
 
+    /// Looks at a name behind which another one stands: is it a link? What is none, and no directory either, may be called a directory here, for then the look
+    /// at the next name fails, with `ENOTDIR`; where that can be told for less. The default looks as ever.
+    ///
+    /// # Errors
+    /// As [`look`](Self::look).
+    fn pass(&self, path: &AbsPath) -> Result<Look, Errno> {
+        self.look(path)
+    }
+
     /// Whether names may be looked up in this directory. Asked only for `.` and `..`, since the other methods judge for
     /// names (`may_lookup`, `fs/namei.c`). The default permits it.
     ///

@@ -249,7 +249,12 @@ impl<'a, T: Tree + ?Sized> Walk<'a, T> {
         let path = self.here.child(name);
         let after = self.at + name.len();
         let position = position(&self.text[after..]);
-        let look = match self.tree.look(&path) {
+        let next = component(&self.text[after + slashes(&self.text[after..])..]);
+        let looked = match next {
+            b"" | b"." | b".." => self.tree.look(&path),
+            _ => self.tree.pass(&path),
+        };
+        let look = match looked {
             Ok(look) => look,
             Err(Errno::ENOENT) if position != Position::Inner && self.wanted == Wanted::Place => {
                 return Ok(Some(self.missing(path, position)));

@@ -47,6 +47,15 @@ impl Tree for Host {
         })
     }
 
+    fn pass(&self, path: &AbsPath) -> Result<Look, Errno> {
+        match fs::read_link(os(path)) {
+            Ok(target) => Ok(Look::Symlink(target.into_os_string().into_vec())),
+            // No link. Whether it is a directory, the next look tells.
+            Err(error) if error.raw_os_error() == Some(nix::libc::EINVAL) => Ok(Look::Directory),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     fn probe(&self, path: &AbsPath) -> Result<Probe, Errno> {
         let how = OpenHow::new()
             .flags(OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC)

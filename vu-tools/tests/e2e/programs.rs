@@ -503,6 +503,34 @@ fn programs_find_the_names_they_were_executed_by() {
     }
 }
 
+/// What was found out of a path with links is not believed any longer than it holds.
+#[test]
+fn links_that_change_right_after_they_were_followed() {
+    let program = helper("links", Flavour::Dynamic);
+    differential_with("sh", &format!(r#"exec "$P{}" "$W""#, program.display()), Compare::All);
+}
+
+/// The same where nobody in the view changes them.
+#[test]
+fn links_that_are_changed_from_outside() {
+    let program = helper("links", Flavour::Dynamic);
+    let site = Site::new();
+    let (work, next, done) = (site.work(), site.path().join("next"), site.path().join("done"));
+    let changes = std::thread::spawn(move || {
+        while !next.exists() {
+            std::thread::yield_now();
+        }
+        std::os::unix::fs::symlink("../e/two", work.join("d/new")).unwrap();
+        std::fs::rename(work.join("d/new"), work.join("d/link")).unwrap();
+        std::fs::write(done, "").unwrap();
+    });
+    let arguments = format!(r#""$M$W" "{0}/next" "{0}/done""#, site.path().display());
+    let told =
+        site.session(&format!(r#"vu_insmod vufs; vumount -t vufs / "$M" && {} {arguments} 2>&1"#, program.display()));
+    changes.join().unwrap();
+    assert_eq!(told.stdout(), "before: '1' 0, 1 0, 0\nbefore: '1' 0, 1 0, 0\nafter: '22' 0, 2 0, 0\n");
+}
+
 /// A program whose loader is there only in the view shows none of the loader's words.
 #[test]
 fn programs_of_another_loader_have_their_own_names() {
