@@ -4,6 +4,7 @@
 //! child's, the child waits for its parent's. A parent that is killed in between never tells: then the child's origin is found out otherwise.
 
 use crate::{
+    auxiliary,
     debugger::{Debuggee, Kind, event_option},
     memory::{Memory, ProcessMemory},
     proc::{self, Status},
@@ -164,7 +165,13 @@ impl<H: Hypervisor> Tracer<H> {
 
     pub(crate) fn executed(&mut self, stopped: Stopped<Midway>) -> Result<(), Gone> {
         let process = stopped.tid();
-        let former = Tid(i32::try_from(stopped.event_message()?).unwrap_or(process.0));
+        // The only thread of a process is its leader: only others change their ids.
+        let alone = self.processes.get(&process).is_some_and(|known| known.threads == 1);
+        let former = if alone && self.threads.contains_key(&process) {
+            process
+        } else {
+            Tid(i32::try_from(stopped.event_message()?).unwrap_or(process.0))
+        };
         self.passing.take(former);
         self.passing.take(process);
         if former != process
@@ -177,21 +184,21 @@ impl<H: Hypervisor> Tracer<H> {
                 p.threads = p.threads.saturating_sub(1);
             }
         }
-        if let Phase::Inside(inside) = self.take_phase(process)
-            && let Some(finish) = inside.finish
-        {
-            finish(0);
+        match self.take_phase(process) {
+            Phase::Inside(inside) => inside.succeeded(),
+            Phase::Overwritten(overwritten) => overwritten.succeeded(),
+            _ => {}
         }
         if let Some(p) = self.processes.get_mut(&process) {
             p.space = crate::space::Space::default();
         }
         self.hypervisor.executed(process, former);
         let naming = self.hypervisor.naming(process);
-        let auxiliary = self.hypervisor.auxiliary(process);
-        if !auxiliary.is_empty() {
+        let values = self.hypervisor.auxiliary(process);
+        if !values.is_empty() {
             let regs = stopped.registers()?;
             // A program that may not even be looked at is told what the kernel says.
-            let _ = crate::rewrite::put_auxiliary(&ProcessMemory(process), regs.stack(), regs.abi(), &auxiliary);
+            let _ = auxiliary::put(&ProcessMemory(process), regs.stack(), regs.abi(), &values);
         }
         self.seen(process);
         if let Some(thread) = self.threads.get_mut(&process) {
@@ -254,7 +261,16 @@ fn is_alive(tid: Tid) -> bool {
 
 /// The flags of the call that made a thread, from its maker's registers.
 fn clone_flags(stopped: &Stopped<Midway>, regs: &Registers) -> u64 {
-    let abi = stopped.abi(regs);
+    let nr = regs.syscall();
+    // By which entry it came need only be asked where another call has the number there: who has made a thread has made one of these.
+    let by = |abi: Abi| [abi.numbers().clone, abi.numbers().fork, abi.numbers().vfork].contains(&nr);
+    let abi = if by(Abi::X86_64) {
+        Abi::X86_64
+    } else if by(Abi::I386) {
+        Abi::I386
+    } else {
+        stopped.abi(regs)
+    };
     let numbers = abi.numbers();
     let args = regs.args(abi);
     match regs.syscall() {

@@ -14,6 +14,7 @@
 //!
 //! **Invariant:** this crate does not know what any system call means, but for the few that the tracer makes in tracees itself, and those that make threads. It knows neither paths nor mounts.
 
+mod auxiliary;
 mod births;
 mod bpf;
 mod check;
@@ -28,6 +29,7 @@ pub mod filter;
 mod filters;
 mod front;
 mod handover;
+mod in_place;
 mod inject;
 mod launch;
 pub mod memory;

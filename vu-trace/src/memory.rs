@@ -32,6 +32,14 @@ pub trait Memory {
         if buffer.is_empty() || self.read_some(address, buffer)? == buffer.len() { Ok(()) } else { Err(Errno::EFAULT) }
     }
 
+    /// Reads several pieces, each as far as it goes; none that is not there.
+    fn read_pieces<const N: usize>(&self, pieces: [(Address, &mut [u8]); N]) -> [usize; N]
+    where
+        Self: Sized,
+    {
+        pieces.map(|(address, buffer)| self.read_some(address, buffer).unwrap_or(0))
+    }
+
     /// Reads a little-endian number of 8 bytes.
     ///
     /// # Errors
@@ -107,12 +115,27 @@ pub trait Memory {
     where
         Self: Sized,
     {
-        for index in 0..1u64 << 20 {
-            let at = address.wrapping_add(index * width as u64);
-            let pointer = self.read_pointer(at, width)?;
-            if pointer == 0 || visit(pointer)?.is_break() {
-                return Ok(());
+        const MOST: usize = 1 << 20;
+        // As with strings: what lies on the same page is read together.
+        let mut buffer = [0u8; 512];
+        let (mut at, mut seen) = (address, 0);
+        while seen < MOST {
+            let to_page_end = usize::try_from(PAGE - at % PAGE).unwrap_or(buffer.len());
+            let want = to_page_end.min(buffer.len()).max(width);
+            let got = self.read_some(at, &mut buffer[..want])?;
+            let pointers = buffer[..got].chunks_exact(width);
+            let count = pointers.len();
+            if count == 0 {
+                return Err(Errno::EFAULT);
             }
+            for bytes in pointers {
+                let pointer = bytes.iter().rev().fold(0, |value, &byte| value << 8 | u64::from(byte));
+                if pointer == 0 || visit(pointer)?.is_break() {
+                    return Ok(());
+                }
+            }
+            seen += count;
+            at = at.wrapping_add((count * width) as u64);
         }
         Err(Errno::E2BIG)
     }
@@ -133,6 +156,23 @@ impl Memory for ProcessMemory {
             Ok(got) => Ok(got),
             Err(_) => Err(Errno::last()),
         }
+    }
+
+    fn read_pieces<const N: usize>(&self, mut pieces: [(Address, &mut [u8]); N]) -> [usize; N] {
+        let local = pieces
+            .each_mut()
+            .map(|(_, buffer)| libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() });
+        let remote = pieces
+            .each_ref()
+            .map(|(address, buffer)| libc::iovec { iov_base: *address as *mut libc::c_void, iov_len: buffer.len() });
+        // SAFETY: as above; the local buffers do not overlap, being borrowed apart.
+        let got = unsafe { libc::process_vm_readv(self.0.0, local.as_ptr(), N as u64, remote.as_ptr(), N as u64, 0) };
+        let wanted: usize = pieces.iter().map(|(_, buffer)| buffer.len()).sum();
+        if usize::try_from(got) == Ok(wanted) {
+            return pieces.map(|(_, buffer)| buffer.len());
+        }
+        // It ended at the first that is not there as a whole.
+        pieces.map(|(address, buffer)| self.read_some(address, buffer).unwrap_or(0))
     }
 
     fn write(&self, address: Address, bytes: &[u8]) -> Result<(), Errno> {

@@ -4,12 +4,13 @@
 //! and as its arguments. A program finds there what was asked for, since its stack and its name are put right before it begins.
 
 use crate::{
+    auxiliary,
     memory::{Memory, ProcessMemory},
     proc,
-    ptrace::{Boundary, Gone, Midway, Stopped, Tid},
+    ptrace::{Boundary, Gone, Midway, Stopped},
     tracer::{Phase, Tracer},
     verdict::Hypervisor,
-    x86_64::Abi,
+    x86_64::{Abi, Registers},
 };
 
 /// What is to be put right.
@@ -38,16 +39,13 @@ const SET_MM_MAP: u64 = 14;
 const MM_MAP: usize = 104;
 /// Longer arguments than this the kernel does not take (`MAX_ARG_STRLEN`, `include/uapi/linux/binfmts.h`).
 const LONGEST: u64 = 32 << 12;
-/// getauxval(3)
-const AT_EXECFN: u64 = 31;
 
 impl<H: Hypervisor> Tracer<H> {
     /// In an exec, when the new program's memory is there: what takes no call of the program's. What does follows at the exit of the exec.
     pub(crate) fn rename(&mut self, stopped: &Stopped<Midway>, naming: Naming) -> Result<(), Gone> {
         let tid = stopped.tid();
-        let abi = stopped.registers()?.abi();
         if let Some(path) = &naming.path {
-            set_path(tid, abi, path);
+            set_path(&ProcessMemory(tid), &stopped.registers()?, path);
         }
         // A debugger looks at the stops that follow.
         if (naming.named_by.is_some() || naming.by_loader) && self.debuggee(tid).is_none() {
@@ -65,7 +63,7 @@ impl<H: Hypervisor> Tracer<H> {
         let arguments = if naming.by_loader { hide_loader(&memory, regs.stack(), abi) } else { None };
         let text = match naming.named_by {
             None => None,
-            Some(NamedBy::Path) => proc::auxiliary(stopped.tid(), abi, AT_EXECFN),
+            Some(NamedBy::Path) => auxiliary::get(&memory, regs.stack(), abi, libc::AT_EXECFN),
             Some(NamedBy::Argument(index)) => argument(&memory, regs.stack(), abi, index),
         };
         let name = text.and_then(|text| last_component(&memory, text));
@@ -105,9 +103,8 @@ impl<H: Hypervisor> Tracer<H> {
 }
 
 /// Writes the path by which a program was executed over the one that the kernel was given.
-fn set_path(tid: Tid, abi: Abi, path: &[u8]) {
-    let memory = ProcessMemory(tid);
-    let Some(address) = proc::auxiliary(tid, abi, AT_EXECFN) else { return };
+fn set_path(memory: &impl Memory, regs: &Registers, path: &[u8]) {
+    let Some(address) = auxiliary::get(memory, regs.stack(), regs.abi(), libc::AT_EXECFN) else { return };
     // What is read from there must be a path; where it is not, nothing is overwritten.
     if memory.read_path(address).is_ok_and(|kernels| path.len() <= kernels.len()) {
         let _ = memory.write(address, &[path, b"\0"].concat());

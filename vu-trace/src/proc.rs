@@ -1,7 +1,7 @@
 //! What `/proc` tells of a tracee (proc(5)). All of it is looked at in rare cases only: a read costs as much as a stop.
 
-use crate::{ptrace::Tid, x86_64::Abi};
-use std::{fs, io::Read};
+use crate::ptrace::Tid;
+use std::fs;
 
 /// The contents of `/proc/TID/status`.
 pub(crate) struct Status(String);
@@ -135,18 +135,6 @@ fn parse_memory_map(stat: &str) -> Option<[u64; 11]> {
         *address = rest.get(field - 3)?.parse().ok()?;
     }
     Some(map)
-}
-
-/// A value of a program's auxiliary vector (getauxval(3)).
-pub(crate) fn auxiliary(tid: Tid, abi: Abi, wanted: u64) -> Option<u64> {
-    // Not by `fs::read`, which asks for a length first, and then for ever more: it is read in one piece, and never long.
-    let mut vector = [0; 1024];
-    let length = fs::File::open(format!("/proc/{tid}/auxv")).ok()?.read(&mut vector).ok()?;
-    let vector = vector.get(..length)?;
-    let width = abi.pointer_size();
-    let word = |bytes: &[u8]| bytes.iter().rev().fold(0, |value, &byte| value << 8 | u64::from(byte));
-    let mut pairs = vector.chunks_exact(2 * width).map(|pair| pair.split_at(width));
-    pairs.find(|(kind, _)| word(kind) == wanted).map(|(_, value)| word(value))
 }
 
 /// The system call in which a thread sleeps: its number and arguments. `None` if it does not sleep in one.
@@ -296,9 +284,5 @@ mod tests {
         crate::memory::Memory::read(&crate::memory::ProcessMemory(own), map[ARGUMENTS], &mut first).unwrap();
         assert!(std::env::args().next().unwrap().as_bytes().starts_with(&first));
         assert_eq!(parse_memory_map("1 (a) b) S 1 2"), None);
-        // SAFETY: a plain number is returned.
-        let page = unsafe { libc::getauxval(libc::AT_PAGESZ) };
-        assert_eq!(auxiliary(own, Abi::X86_64, libc::AT_PAGESZ), Some(page));
-        assert_eq!(auxiliary(own, Abi::X86_64, 4711), None);
     }
 }

@@ -21,14 +21,19 @@ use vu_api::Errno;
 /// What is done with a call that was answered for show.
 pub(crate) enum Answered {
     /// Another one takes its place.
-    Rewrite {
-        rewrite: Box<Rewrite>,
-        abi: Abi,
-        /// The number of its own.
-        nr: i64,
-    },
+    Rewrite(Replaced),
     /// It is made again after the process's memory was made readable.
     Expose,
+}
+
+/// A call, and what is to take its place.
+pub(crate) struct Replaced {
+    pub rewrite: Box<Rewrite>,
+    pub abi: Abi,
+    /// The number of its own.
+    pub nr: i64,
+    /// Its own arguments.
+    pub args: [u64; 6],
 }
 
 /// A call that is about to be made in place of the tracee's own.
@@ -47,11 +52,20 @@ pub(crate) struct Reissue {
 
 /// A call that is made in place of the tracee's own.
 pub(crate) struct Inside {
-    pub finish: Option<Finish>,
+    finish: Option<Finish>,
     /// The tracee's own registers, as they are to be after the call, but for the result.
     own: Registers,
     /// In use by the call until it is over.
     scratch: Option<Scratch>,
+}
+
+impl Inside {
+    /// An exec has succeeded.
+    pub(crate) fn succeeded(self) {
+        if let Some(finish) = self.finish {
+            finish(0);
+        }
+    }
 }
 
 impl Reissue {
@@ -81,17 +95,24 @@ impl<H: Hypervisor> Tracer<H> {
     /// A call that waits for its verdict: answers it, and has its caller stop before its program sees the answer.
     pub(crate) fn answer_for_show(&mut self, tid: Tid, listener: &Listener, id: u64, answered: Answered) {
         // Who is not known any more was killed in the meantime.
-        let Some(thread) = self.threads.get_mut(&tid) else {
+        let Some(thread) = self.threads.get(&tid) else {
             return listener.answer(id, Errno::ENOSYS.as_result());
         };
         if !matches!(thread.phase, Phase::Free) {
             tracing::error!("{tid}: a system call out of turn; it fails with ENOSYS");
             return listener.answer(id, Errno::ENOSYS.as_result());
         }
+        let answered = match answered {
+            Answered::Rewrite(replaced) => match self.overwrite(tid, listener, id, replaced) {
+                Ok(()) => return,
+                Err(replaced) => Answered::Rewrite(replaced),
+            },
+            answered @ Answered::Expose => answered,
+        };
         // If it is dying there is nobody to answer. It wakes up interrupted, so it stops before anything else happens to it.
         if interrupt(tid).is_ok() {
-            let process = thread.process;
-            if let Answered::Rewrite { rewrite, .. } = &answered
+            let Some(process) = self.threads.get(&tid).map(|thread| thread.process) else { return };
+            if let Answered::Rewrite(Replaced { rewrite, .. }) = &answered
                 && let Some(filter) = &rewrite.filter
             {
                 let filter = filter.clone();
@@ -118,7 +139,7 @@ impl<H: Hypervisor> Tracer<H> {
         answered: Answered,
     ) -> Result<(), Gone> {
         match answered {
-            Answered::Rewrite { rewrite, abi, nr } => {
+            Answered::Rewrite(Replaced { rewrite, abi, nr, .. }) => {
                 regs.set_syscall(nr);
                 self.prepare(stopped, regs, *rewrite, abi)
             }
@@ -154,7 +175,7 @@ impl<H: Hypervisor> Tracer<H> {
     }
 
     /// Whether a call, if it succeeds, does away with the memory of the process, which is nobody else's.
-    fn is_about_to_vanish(&self, tid: Tid, abi: Abi, nr: i64) -> bool {
+    pub(crate) fn is_about_to_vanish(&self, tid: Tid, abi: Abi, nr: i64) -> bool {
         let process = self.threads.get(&tid).and_then(|thread| self.processes.get(&thread.process));
         abi.numbers().executes(nr) && process.is_some_and(|process| process.threads == 1 && process.space.is_unshared())
     }
@@ -291,39 +312,6 @@ impl<H: Hypervisor> Tracer<H> {
         }
         self.go_on(stopped)
     }
-}
-
-/// Exchanges values of the auxiliary vector of a program that has not run yet. On its stack it stands behind the arguments and the environment, each of which
-/// ends with a NULL (`create_elf_tables`, `fs/binfmt_elf.c`).
-pub(crate) fn put_auxiliary(
-    memory: &impl Memory,
-    stack: u64,
-    abi: Abi,
-    entries: &[(u64, u64)],
-) -> Result<(), vu_api::Errno> {
-    /// More entries than a kernel has (`AT_VECTOR_SIZE`, `include/linux/auxvec.h`).
-    const MOST: u64 = 64;
-    let width = abi.pointer_size() as u64;
-    let at = |index: u64| index.checked_mul(width).and_then(|offset| stack.checked_add(offset)).ok_or(Errno::EFAULT);
-    let word = |index: u64| memory.read_pointer(at(index)?, abi.pointer_size());
-    // The number of arguments, they, and the NULL.
-    let mut index = word(0)?.checked_add(2).ok_or(Errno::EFAULT)?;
-    let bytes = abi.pointer_size();
-    memory.for_each_pointer(at(index)?, bytes, |_| {
-        index += 1;
-        Ok(std::ops::ControlFlow::Continue(()))
-    })?;
-    index += 1;
-    for entry in (0..MOST).map(|entry| index + 2 * entry) {
-        let kind = word(entry)?;
-        if kind == libc::AT_NULL {
-            break;
-        }
-        if let Some((_, value)) = entries.iter().find(|(wanted, _)| *wanted == kind) {
-            memory.write(at(entry + 1)?, &value.to_le_bytes()[..bytes])?;
-        }
-    }
-    Ok(())
 }
 
 /// The values of arguments whose bytes lie at `base` on, and those bytes.

@@ -15,7 +15,7 @@ use crate::{
     notify::Notification,
     ptrace::Tid,
     relief::{self, Caller, Relief},
-    rewrite::Answered,
+    rewrite::{Answered, Replaced},
     team::{Part, Team},
     verdict::{Hypervisor, Intercepted, Interception, Verdict},
 };
@@ -241,7 +241,7 @@ impl<H: Hypervisor> Shared<H> {
             }
             Verdict::Return(result) => listener.answer(id, result),
             Verdict::Install(descriptor) => listener.install(tid, id, descriptor),
-            Verdict::Rewrite(rewrite) => instead(Answered::Rewrite { rewrite, abi, nr }),
+            Verdict::Rewrite(rewrite) => instead(Answered::Rewrite(Replaced { rewrite, abi, nr, args })),
         }
     }
 }

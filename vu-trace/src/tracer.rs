@@ -13,13 +13,14 @@ use crate::{
     execs::Execs,
     fence::{self, Fenced},
     filters::{Filter, Required},
+    in_place::Overwritten,
     inject::Injection,
     naming::Naming,
     own_filters::{Concerned, NewFilter, OwnFilters},
     ptrace::{Boundary, Delivery, Entry, Event, Gone, Resume, Stopped, Tid, decode, interrupt},
     relief::Relief,
     repair,
-    rewrite::{Answered, Inside, Reissue},
+    rewrite::{Answered, Inside, Reissue, Replaced},
     seat::Seat,
     space::{Signature, Space},
     supervisor::{Passing, Supervisors},
@@ -40,6 +41,8 @@ pub(crate) enum Phase<H> {
     Reissuing(Box<Reissue>),
     /// It is in the call that was put in place of its own.
     Inside(Box<Inside>),
+    /// It is in an exec by a path that was overwritten, or stops behind it.
+    Overwritten(Box<Overwritten>),
     /// Its memory may not be read; at its next system call it is made readable.
     Unreadable,
     /// It is in the call that makes it readable; with these registers it makes its own.
@@ -383,6 +386,10 @@ impl<H: Hypervisor> Tracer<H> {
                 }
                 thread.phase = Phase::Answered(answered);
             }
+            Phase::Overwritten(overwritten) => {
+                thread.owed = group.is_some() || wanted || thread.filters < target;
+                return self.put_path_back(stopped, *overwritten);
+            }
             Phase::Free if asked && group.is_none() => {
                 if let Some(rewrite) = repair::after_interrupt(&stopped, thread, timeout)? {
                     thread.owed = wanted || thread.filters < target;
@@ -471,6 +478,7 @@ impl<H: Hypervisor> Tracer<H> {
         self.seen(tid);
         match self.take_phase(tid) {
             Phase::Inside(inside) => self.leave(stopped, *inside),
+            Phase::Overwritten(overwritten) => self.put_path_back(stopped, *overwritten),
             Phase::Exposing(own) => self.exposed(stopped, own),
             Phase::Naming(naming) => self.name(stopped, naming),
             Phase::Injecting(injection) => self.injected(stopped, *injection),
@@ -618,7 +626,8 @@ impl<H: Hypervisor> Tracer<H> {
                 regs.set_result(self.mark());
                 stopped.set_registers(&regs)?;
                 interrupt(stopped.tid())?;
-                self.set_phase(stopped.tid(), Phase::Answered(Answered::Rewrite { rewrite, abi, nr }));
+                let replaced = Replaced { rewrite, abi, nr, args: regs.args(abi) };
+                self.set_phase(stopped.tid(), Phase::Answered(Answered::Rewrite(replaced)));
             }
             Verdict::Rewrite(rewrite) => {
                 if let Some(filter) = &rewrite.filter {

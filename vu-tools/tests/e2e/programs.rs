@@ -503,6 +503,18 @@ fn programs_find_the_names_they_were_executed_by() {
     }
 }
 
+/// Paths of execs are exchanged in the memory of the caller: nobody notices, whatever else lies there.
+#[test]
+fn execs_leave_what_lies_beside_their_paths() {
+    let program = helper("overwritten", Flavour::Dynamic);
+    let script = format!(
+        r#"cp "$P{0}" prog; ln -s prog link; printf '#!%s/prog x\n' "$W" > script; echo text > text; echo plain > plain; chmod 755 script text; chmod 644 plain
+        exec "$P{0}" "$W""#,
+        program.display()
+    );
+    differential_with("sh", &script, Compare::All);
+}
+
 /// What was found out of a path with links is not believed any longer than it holds.
 #[test]
 fn links_that_change_right_after_they_were_followed() {

@@ -105,19 +105,20 @@ impl<H: Hypervisor> Tracer<H> {
         let tid = stopped.tid();
         let Some(thread) = self.threads.get_mut(&tid) else { return Ok(()) };
         let sent = thread.debuggee.as_deref_mut().and_then(|debuggee| debuggee.sent);
-        let own = std::process::id().cast_signed();
+        // For the kernel, a sender outside of the receiver's pid namespace has none.
+        let is_ours = |sender: i32| [std::process::id().cast_signed(), 0].contains(&sender);
         if signal == libc::SIGCHLD
             && let Some(told) = self.debuggers.told.remove(&thread.process)
         {
             let info = stopped.info()?;
-            if info.code == libc::SI_USER && [own, 0].contains(&info.sender) {
+            if info.code == libc::SI_USER && is_ours(info.sender) {
                 let owner = super::attach::owner(told.tid).cast_signed();
                 stopped.set_info(signal, told.code, [told.tid.0, owner, told.status]);
             }
         } else if let Some(sent) = sent {
             let expected = if sent == Sent::Exec { libc::SIGTRAP } else { libc::SIGSTOP };
             let info = stopped.info()?;
-            if signal == expected && info.code == libc::SI_TKILL && [own, 0].contains(&info.sender) {
+            if signal == expected && info.code == libc::SI_TKILL && is_ours(info.sender) {
                 if let Some(debuggee) = thread.debuggee.as_deref_mut() {
                     debuggee.sent = None;
                 }
