@@ -74,6 +74,17 @@ impl fmt::Debug for Opened {
     }
 }
 
+/// How much of a directory of the host is shown by another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shows {
+    /// All that it has, and nothing else: whoever looks there finds the same.
+    All,
+    /// It has a part in what is shown.
+    Part,
+    /// It has nothing to do with it, or no longer.
+    Nothing,
+}
+
 /// A tree of files: a mount, a layer, or the host.
 ///
 /// Paths are relative to the file system's own root and already resolved: no component but the last is
@@ -154,6 +165,17 @@ pub trait Filesystem: Send + Sync {
         match self.locate(path, Purpose::List) {
             Ok(Location::Host(host)) => vec![host],
             Ok(Location::Own) | Err(_) => Vec::new(),
+        }
+    }
+
+    /// How much a directory shows of one of the host's, at this moment.
+    ///
+    /// # Errors
+    /// What hinders the look.
+    fn shows(&self, path: &AbsPath, directory: &AbsPath) -> Result<Shows, Errno> {
+        match self.locate(path, Purpose::List)? {
+            Location::Host(host) if host == *directory => Ok(Shows::All),
+            Location::Host(_) | Location::Own => Ok(Shows::Nothing),
         }
     }
 

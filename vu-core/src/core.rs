@@ -6,6 +6,7 @@ use crate::{
     clear::ClearPaths,
     debug::{Override, Served, Tag},
     identity,
+    lent::Names,
     mapped::KnownSources,
     program::Programs,
     route::Routes,
@@ -46,6 +47,8 @@ pub struct Core {
     pub routes: Arc<Routes>,
     /// Where the mounts show what of the host.
     pub sources: KnownSources,
+    /// What is open on the host of unions' directories.
+    pub lent: Names,
     /// What sockets were called in the view.
     pub socket_names: Arc<SocketNames>,
     required: Arc<Required>,
@@ -91,6 +94,7 @@ impl Core {
             programs: Programs::default(),
             routes: Arc::default(),
             sources: KnownSources::default(),
+            lent: Names::default(),
             socket_names: Arc::default(),
             required,
             cookie,

@@ -9,7 +9,7 @@ use crate::{
 use std::{cell::Cell, fmt::Display, sync::Arc};
 use vu_api::{
     AbsPath, AccessMode, Caller, Errno, FileType, Filesystem, Location, MountFlags, OpenFlags, OpenHow, Opened, Probe,
-    Purpose, RenameFlags, Stat, StatFs, TimeChange, XattrFlags,
+    Purpose, RenameFlags, Shows, Stat, StatFs, TimeChange, XattrFlags,
 };
 use vu_path::Epoch;
 
@@ -383,6 +383,10 @@ impl Filesystem for Layer {
                 mount.shielded("host_directories", |fs| Ok(fs.host_directories(&rest))).unwrap_or_default()
             }
         }
+    }
+
+    fn shows(&self, path: &AbsPath, directory: &AbsPath) -> Result<Shows, Errno> {
+        self.ask("shows", path, Act::Look, |fs, path| fs.shows(path, directory))
     }
 
     fn unlock(&self, path: &AbsPath) -> Result<bool, Errno> {

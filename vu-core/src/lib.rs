@@ -17,6 +17,7 @@ pub mod host;
 pub mod identity;
 pub mod keep;
 pub mod layer;
+pub mod lent;
 pub mod listed;
 pub mod log;
 pub mod mapped;

@@ -14,6 +14,7 @@ use crate::{
     clear::{Seen, Walked},
     debug::Tag,
     keep::Kept,
+    lent::Lent,
     route::Route,
     sys::{self, At, Final, Reach},
     task::{Cwd, Object, REMOVED, Task, host_name},
@@ -24,7 +25,7 @@ use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::Arc,
 };
-use vu_api::{AbsPath, Caller, Errno, FileType, Filesystem, Location, Probe, Purpose, capability};
+use vu_api::{AbsPath, Caller, Errno, FileType, Filesystem, Location, Probe, Purpose, Shows, capability};
 use vu_path::{EmptyPath, Epoch, Follow, Options, ResolveFlags, Start, State};
 
 /// A path argument with what belongs to it.
@@ -159,6 +160,13 @@ pub(crate) struct Base {
     removed: bool,
 }
 
+impl Base {
+    fn lent(lent: Lent) -> Base {
+        let removed = lent.shows == Shows::Nothing;
+        Base { view: lent.name, host: Some(lent.host), removed }
+    }
+}
+
 impl PathArg {
     /// A path relative to the working directory.
     #[must_use]
@@ -244,6 +252,8 @@ impl Call<'_> {
         let Some(base) = self.base(arg)? else { return Ok(Meaning::Kernel) };
         if base.removed {
             match arg.components().next() {
+                // What was lent is not removed on the host.
+                None if base.host.is_some() => return Err(Errno::ENOENT.into()),
                 // The directory itself. What stands for it on the host is a removed one, too, and as empty.
                 None => return Ok(Meaning::Kernel),
                 Some(b"..") if arg.resolve.is_empty() => return self.above_removed(arg, &base),
@@ -424,9 +434,19 @@ impl Call<'_> {
         }
         // A bad descriptor is the kernel's to refuse.
         let Ok(dir) = self.task.descriptor(arg.dirfd) else { return true };
-        if placeholders && let Some(base) = self.placeholder(dir.as_fd()) {
-            *self.begins.borrow_mut() = Some((arg.dirfd, base));
-            return false;
+        if placeholders && let Ok(stat) = sys::fstat(dir.as_fd()) {
+            let object = (stat.st_dev, stat.st_ino);
+            if let Some(base) = self.placeholder_of(object) {
+                *self.begins.borrow_mut() = Some((arg.dirfd, base));
+                return false;
+            }
+            if let Some(lent) = self.lent(&self.task, arg.dirfd, dir.as_fd(), object) {
+                if one_name && need == Need::Path && lent.is_the_kernels(self) {
+                    return true;
+                }
+                *self.begins.borrow_mut() = Some((arg.dirfd, Base::lent(lent)));
+                return false;
+            }
         }
         let elsewhere = need.opens() && !self.opened_natively(dir.as_fd());
         if one_name && !elsewhere {
@@ -580,8 +600,14 @@ impl Call<'_> {
         if wanted == Wanted::Directory && FileType::from_mode(stat.st_mode) != Some(FileType::Directory) {
             return Ok(None);
         }
-        if let Some(base) = self.placeholder_of((stat.st_dev, stat.st_ino)) {
+        let object = (stat.st_dev, stat.st_ino);
+        if let Some(base) = self.placeholder_of(object) {
             return Ok(Some(base));
+        }
+        if self.core.has_virtual_files()
+            && let Some(lent) = self.lent(&self.task, dirfd, fd.as_fd(), object)
+        {
+            return Ok(Some(Base::lent(lent)));
         }
         let Some(link) = self.told_name(&format!("fd/{dirfd}"))? else { return Ok(None) };
         let Ok(host) = host_name(link) else { return Ok(None) };
@@ -648,11 +674,16 @@ impl Call<'_> {
         (same && named).then_some(route)
     }
 
-    /// The name in the view of what a descriptor of ours stands for, if it is a placeholder.
+    /// The name in the view of what a descriptor of ours stands for, if it is a placeholder, or lent and no longer the same.
     #[must_use]
     pub(crate) fn placeholder_name(&self, number: i32) -> Option<AbsPath> {
         let fd = self.task.descriptor(number).ok().filter(|_| self.core.has_virtual_files())?;
-        self.placeholder(fd.as_fd()).filter(|base| !base.removed).map(|base| base.view)
+        let stat = sys::fstat(fd.as_fd()).ok()?;
+        let object = (stat.st_dev, stat.st_ino);
+        if let Some(base) = self.placeholder_of(object) {
+            return (!base.removed).then_some(base.view);
+        }
+        self.lent(&self.task, number, fd.as_fd(), object)?.kept(self).cloned()
     }
 
     /// What the link of a descriptor of a task tells of a file that was removed: the name it had in the view, and that.
@@ -660,6 +691,10 @@ impl Call<'_> {
     pub(crate) fn removed_name(&self, task: &Task, number: i32) -> Option<AbsPath> {
         let fd = task.descriptor(number).ok()?;
         let Some(base) = self.placeholder(fd.as_fd()) else {
+            if let Some(lent) = self.lent_by(task, number, fd.as_fd()) {
+                let removed = lent.shows == Shows::Nothing;
+                return removed.then(|| AbsPath::new([lent.name.as_bytes(), REMOVED].concat()).ok())?;
+            }
             let link = sys::read_link(task.proc().ok()?, &format!("fd/{number}")).ok()?;
             let host = AbsPath::new(link.strip_suffix(REMOVED)?).ok()?;
             let name = self.name_of(fd.as_fd(), &host)?;

@@ -8,6 +8,7 @@ use crate::{
     debug::{Override, Tag},
     identity::Held,
     keep::{Keep, Kept},
+    lent::Listings,
     mapped::OpenedFiles,
     route::Route,
     sys,
@@ -69,6 +70,8 @@ pub struct Process {
     pub untagged_routes: ObjectRoutes,
     /// By which routes it has opened files lately.
     opened: Mutex<OpenedFiles>,
+    /// Its listings of directories that unions lent it, and changed since.
+    pub listings: Listings,
     /// Whether the calls that carry message headers are intercepted in it.
     watches_messages: AtomicBool,
     /// What is known of the program that it is about to execute.
@@ -451,6 +454,7 @@ impl Process {
             path_routes: ObjectRoutes::default(),
             untagged_routes: ObjectRoutes::default(),
             opened: Mutex::default(),
+            listings: Listings::default(),
             watches_messages: AtomicBool::new(false),
             next_executable: Mutex::default(),
         }
@@ -623,6 +627,7 @@ impl Tasks {
             process.path_routes.copy(&parent.process.path_routes);
             process.untagged_routes.copy(&parent.process.untagged_routes);
             *process.opened.lock() = parent.process.opened();
+            process.listings.copy(&parent.process.listings);
             process.watches_messages.store(parent.process.watches_messages.load(Ordering::Relaxed), Ordering::Relaxed);
             Arc::new(process)
         };

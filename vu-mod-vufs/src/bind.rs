@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 use vu_api::{
-    AbsPath, AccessMode, Caller, Errno, Filesystem, Location, OpenHow, Opened, Probe, Purpose, RenameFlags, Stat,
-    StatFs, TimeChange, XattrFlags,
+    AbsPath, AccessMode, Caller, Errno, Filesystem, Location, OpenHow, Opened, Probe, Purpose, RenameFlags, Shows,
+    Stat, StatFs, TimeChange, XattrFlags,
 };
 
 /// A file or directory of the layer below under another name.
@@ -70,6 +70,10 @@ impl Filesystem for Bind {
 
     fn host_directories(&self, path: &AbsPath) -> Vec<AbsPath> {
         self.below.host_directories(&self.name_below(path))
+    }
+
+    fn shows(&self, path: &AbsPath, directory: &AbsPath) -> Result<Shows, Errno> {
+        self.below.shows(&self.name_below(path), directory)
     }
 
     fn unlock(&self, path: &AbsPath) -> Result<bool, Errno> {

@@ -11,12 +11,15 @@ use std::{
     sync::Arc,
 };
 use vu_api::{
-    AbsPath, AccessMode, Caller, Errno, FileType, Filesystem, Location, OpenFlags, OpenHow, Opened, PATH_MAX,
+    AbsPath, AccessMode, Caller, Errno, FileType, Filesystem, Location, OpenFlags, OpenHow, Opened, PATH_MAX, Shows,
     capability,
 };
 use vu_fd::HeldAs;
 use vu_path::Follow;
-use vu_trace::{Argument, Finish};
+use vu_trace::{Abi, Argument, Finish};
+
+/// `__NR_chdir` (`arch/x86/entry/syscalls/syscall_32.tbl`).
+const I386_CHDIR: i64 = 12;
 
 /// chdir(2).
 pub fn chdir(call: &mut Call<'_>) -> Result<Outcome, Errno> {
@@ -46,24 +49,22 @@ pub fn chdir(call: &mut Call<'_>) -> Result<Outcome, Errno> {
         Location::Own => {
             let place = place.existing()?;
             directory(call, &place)?;
-            // Who may search it need not be one who may list it.
-            call.layer.access(&place.name, AccessMode::EXECUTE, &*call.task)?;
-            let how = OpenHow { flags: OpenFlags::DIRECTORY | OpenFlags::PATH, mode: 0 };
-            let fd = match call.layer.open(&place.name, &how, &*call.task)? {
-                Opened::Host(fd) => fd,
-                Opened::Virtual(file) => {
-                    let epoch = call.layer.mount_for(&place.name).map_or(0, |(mount, _)| mount.epoch.0);
-                    call.core.nodes.open(
-                        file,
-                        OpenFlags::DIRECTORY,
-                        epoch,
-                        place.name.clone(),
-                        HeldAs::WorkingDirectory,
-                    )?
-                }
-            };
-            let host_route = Route::of_host();
-            Ok(changed(call, call.path_argument(&own_descriptor(&fd))?, host_route, Some(fd)))
+            let fd = held(call, &place.name)?;
+            Ok(changed(call, call.path_argument(&own_descriptor(&fd))?, Route::of_host(), Some(fd)))
+        }
+    }
+}
+
+/// What stands for a directory of its mount's own, for its caller to enter, who must be one who may.
+fn held(call: &Call<'_>, name: &AbsPath) -> Result<OwnedFd, Errno> {
+    // Who may search it need not be one who may list it.
+    call.layer.access(name, AccessMode::EXECUTE, &*call.task)?;
+    let how = OpenHow { flags: OpenFlags::DIRECTORY | OpenFlags::PATH, mode: 0 };
+    match call.layer.open(name, &how, &*call.task)? {
+        Opened::Host(fd) => Ok(fd),
+        Opened::Virtual(file) => {
+            let epoch = call.layer.mount_for(name).map_or(0, |(mount, _)| mount.epoch.0);
+            call.core.nodes.open(file, OpenFlags::DIRECTORY, epoch, name.clone(), HeldAs::WorkingDirectory)
         }
     }
 }
@@ -97,6 +98,13 @@ fn natural_change(call: &Call<'_>, route: Route) -> Outcome {
 
 /// Has the tracee change its directory, and notes the route when it has.
 fn changed(call: &Call<'_>, argument: Argument, route: Route, held: Option<OwnedFd>) -> Outcome {
+    let mut args: [Argument; 6] = Default::default();
+    args[0] = argument;
+    changed_by(call, call.syscall.nr, args, route, held)
+}
+
+/// The same by a call of another number.
+fn changed_by(call: &Call<'_>, nr: i64, args: [Argument; 6], route: Route, held: Option<OwnedFd>) -> Outcome {
     let fs = call.task.fs();
     let finish: Finish = Box::new(move |result| {
         drop(held);
@@ -106,9 +114,7 @@ fn changed(call: &Call<'_>, argument: Argument, route: Route, held: Option<Owned
         fs.forget_cwd();
         result
     });
-    let mut args: [Argument; 6] = Default::default();
-    args[0] = argument;
-    call.rewrite_with(call.syscall.nr, args, Some(finish))
+    call.rewrite_with(nr, args, Some(finish))
 }
 
 /// fchdir(2): the directory is the kernel's; its route is the descriptor's.
@@ -116,6 +122,16 @@ pub fn fchdir(call: &mut Call<'_>) -> Result<Outcome, Errno> {
     let number = call.int(0);
     let host_route = Route::of_host();
     let Ok(fd) = call.task.descriptor(number) else { return Ok(Outcome::Host) };
+    if let Some(lent) = call.lent_by(&call.task, number, fd.as_fd()) {
+        if lent.shows == Shows::Nothing {
+            return Err(Errno::ENOENT);
+        }
+        let fd = held(call, &lent.name)?;
+        let mut args: [Argument; 6] = Default::default();
+        args[0] = call.path_argument(&own_descriptor(&fd))?;
+        let chdir = if call.abi == Abi::I386 { I386_CHDIR } else { libc::SYS_chdir };
+        return Ok(changed_by(call, chdir, args, Route::of_host(), Some(fd)));
+    }
     // What is too long a name for the kernel lies deep in the same tree, most likely.
     let Some(link) = call.told_name(&format!("fd/{number}"))? else { return Ok(natural_change(call, route_now(call))) };
     let route = match host_name(link) {

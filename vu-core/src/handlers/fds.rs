@@ -7,6 +7,8 @@ use crate::{
         stat::{self, encode_stat, encode_statfs, encode_statx},
         xattrs,
     },
+    host::stat_of as stat_of_host,
+    lent::Lent,
     sys::{self, Plain},
     table,
     task::host_name,
@@ -15,7 +17,9 @@ use std::{
     os::fd::{AsFd, OwnedFd},
     sync::Arc,
 };
-use vu_api::{AbsPath, DirEntry, Errno, Filesystem, Stat, XattrFlags};
+use vu_api::{
+    AbsPath, DirEntry, Errno, File, FileType, Filesystem, OpenFlags, OpenHow, Opened, Shows, Stat, XattrFlags,
+};
 use vu_fd::Node;
 use vu_trace::Abi;
 
@@ -23,6 +27,8 @@ use vu_trace::Abi;
 pub(super) enum Behind {
     /// A virtual file; what is open is its placeholder.
     Node(Arc<Node>, OwnedFd),
+    /// A directory that a union lent.
+    Lent(Lent, OwnedFd),
     /// The host's.
     Host(OwnedFd),
     /// What the kernel alone knows.
@@ -40,9 +46,14 @@ pub(super) fn behind(call: &Call<'_>, number: i32) -> Behind {
     };
     let Ok(fd) = fd else { return Behind::Unknown };
     let Ok(stat) = sys::fstat(fd.as_fd()) else { return Behind::Unknown };
-    match call.core.nodes.find(stat.st_dev, stat.st_ino) {
+    let object = (stat.st_dev, stat.st_ino);
+    match call.core.nodes.find(object.0, object.1) {
         Some(node) => Behind::Node(node, fd),
-        None => Behind::Host(fd),
+        None if number < 0 || FileType::from_mode(stat.st_mode) != Some(FileType::Directory) => Behind::Host(fd),
+        None => match call.lent(&call.task, number, fd.as_fd(), object) {
+            Some(lent) => Behind::Lent(lent, fd),
+            None => Behind::Host(fd),
+        },
     }
 }
 
@@ -112,6 +123,8 @@ pub(super) fn statx_of(call: &Call<'_>, number: i32, buffer: usize) -> Result<Ou
 fn attributes(call: &Call<'_>, number: i32) -> Result<Option<Stat>, Errno> {
     match behind(call, number) {
         Behind::Node(node, _) => node.file.stat().map(Some),
+        Behind::Lent(lent, fd) if lent.shows == Shows::Nothing => Ok(Some(Stat { nlink: 0, ..stat_of_host(fd)? })),
+        Behind::Lent(lent, _) => lent.kept(call).map(|name| call.layer.stat(name)).transpose(),
         // The oldest form for 32 bits has no room for all of them; the kernel tells its own.
         Behind::Host(_) if table::name(call.abi, call.syscall.nr) == Some("oldfstat") => Ok(None),
         Behind::Host(fd) if number >= 0 => call.kept_attributes(number, fd.as_fd()),
@@ -130,18 +143,48 @@ pub fn fstatfs(call: &mut Call<'_>) -> Result<Outcome, Errno> {
             }
             tell(call, 1, &encode_statfs(&stat))
         }
-        Behind::Host(_) | Behind::Unknown => Ok(Outcome::Host),
+        Behind::Lent(..) | Behind::Host(_) | Behind::Unknown => Ok(Outcome::Host),
     }
 }
 
 /// getdents64(2).
 pub fn getdents64(call: &mut Call<'_>) -> Result<Outcome, Errno> {
-    with(call, |node, fd| list(call, node, fd, Entry64))
+    entries(call, Entry64)
 }
 
 /// getdents(2), the older form.
 pub fn getdents(call: &mut Call<'_>) -> Result<Outcome, Errno> {
-    with(call, |node, fd| list(call, node, fd, Entry32 { word: call.abi.pointer_size() }))
+    entries(call, Entry32 { word: call.abi.pointer_size() })
+}
+
+fn entries(call: &Call<'_>, form: impl Form) -> Result<Outcome, Errno> {
+    match behind(call, call.int(0)) {
+        Behind::Node(node, fd) if !sys::is_path_only(fd.as_fd()) => list(call, &*node.file, &fd, form),
+        Behind::Lent(lent, fd) => match lent.shows {
+            Shows::All => Ok(Outcome::Host),
+            // A directory that was removed lists nothing (`iterate_dir`, fs/readdir.c).
+            Shows::Nothing => Err(Errno::ENOENT),
+            Shows::Part => match listing(call, &lent, &fd)? {
+                Some(listing) => list(call, &*listing, &fd, form),
+                None => Ok(Outcome::Host),
+            },
+        },
+        _ => Ok(Outcome::Host),
+    }
+}
+
+/// What a lent directory lists from its position on, now that it has changed; `None` if the kernel goes on with what it has begun.
+fn listing(call: &Call<'_>, lent: &Lent, fd: &OwnedFd) -> Result<Option<Arc<dyn File>>, Errno> {
+    let listings = &call.task.process.listings;
+    let (number, stat) = (call.int(0), sys::fstat(fd.as_fd())?);
+    let object = (stat.st_dev, stat.st_ino);
+    if sys::seek(fd.as_fd(), 0, libc::SEEK_CUR)? != 0 {
+        return Ok(listings.find(number, object));
+    }
+    let how = OpenHow { flags: OpenFlags::DIRECTORY, mode: 0 };
+    let Opened::Virtual(listing) = call.layer.open(&lent.name, &how, &*call.task)? else { return Ok(None) };
+    listings.begin(number, object, listing.clone());
+    Ok(Some(listing))
 }
 
 /// A form of directory entries.
@@ -194,13 +237,13 @@ fn close_record(buffer: &mut Vec<u8>, begin: usize, at: usize, alignment: usize)
 }
 
 /// The position of a listing is the placeholder's own file offset, so lseek, dup and fork are the kernel's.
-fn list(call: &Call<'_>, node: &Node, fd: &OwnedFd, form: impl Form) -> Result<Outcome, Errno> {
+fn list(call: &Call<'_>, file: &dyn File, fd: &OwnedFd, form: impl Form) -> Result<Outcome, Errno> {
     // More than is ever asked for; a guest must not choose how much we allocate.
     let room = call.size(2).min(1 << 20);
     let mut position = u64::try_from(sys::seek(fd.as_fd(), 0, libc::SEEK_CUR)?).map_err(|_| Errno::EINVAL)?;
     let mut buffer = Vec::new();
     'more: loop {
-        let entries = node.file.entries(position)?;
+        let entries = file.entries(position)?;
         if entries.is_empty() {
             break;
         }
@@ -280,6 +323,7 @@ fn with_attributes(call: &Call<'_>, ask: impl FnOnce(&AbsPath) -> Result<Outcome
     let number = call.int(0);
     match behind(call, number) {
         Behind::Node(node, fd) if !sys::is_path_only(fd.as_fd()) => ask(&named(&node)?),
+        Behind::Lent(lent, _) => lent.kept(call).map_or(Ok(Outcome::Host), ask),
         Behind::Host(fd) if number >= 0 && !sys::is_path_only(fd.as_fd()) => {
             match call.kept_name(number, fd.as_fd())? {
                 Some(name) => ask(&name),

@@ -8,11 +8,12 @@ use crate::{
     debug::Tag,
     handlers::fds::{Behind, behind},
     host,
+    lent::Lent,
     object_request::{Effect, ObjectRequest, ROOM},
     sys,
 };
 use std::os::fd::AsFd;
-use vu_api::{AbsPath, Errno, Filesystem, Location, Purpose};
+use vu_api::{AbsPath, Errno, Filesystem, Location, Purpose, Shows};
 use vu_fd::Node;
 use vu_trace::Memory;
 
@@ -31,6 +32,7 @@ pub fn ioctl(call: &mut Call<'_>) -> Result<Outcome, Errno> {
     let known = ObjectRequest::known(request, call.abi);
     match behind(call, number) {
         Behind::Node(node, fd) if !sys::is_path_only(fd.as_fd()) => of_virtual(call, &node, request, known),
+        Behind::Lent(lent, _) => of_lent(call, number, &lent, request, known),
         Behind::Host(fd) if !sys::is_path_only(fd.as_fd()) => match known {
             Some(known) => of_file(call, number, known),
             None if clones(call, request)? => Err(Errno::EISDIR),
@@ -47,7 +49,25 @@ fn clones(call: &Call<'_>, request: u32) -> Result<bool, Errno> {
         FICLONERANGE => call.memory().read_u32(call.arg(2))?.cast_signed(),
         _ => return Ok(false),
     };
-    Ok(matches!(behind(call, source), Behind::Node(..)))
+    Ok(matches!(behind(call, source), Behind::Node(..) | Behind::Lent(..)))
+}
+
+/// On a directory that a union lent: as on a virtual one, for what the host's would do there is done to the tree that never changes.
+fn of_lent(
+    call: &Call<'_>,
+    number: i32,
+    lent: &Lent,
+    request: u32,
+    known: Option<ObjectRequest>,
+) -> Result<Outcome, Errno> {
+    match known {
+        Some(known) if lent.shows != Shows::Nothing => match known.effect() {
+            Effect::Tells | Effect::Changes => of_file(call, number, known),
+            Effect::TellsOfAll | Effect::ChangesAll => ask(call, &lent.name, &lent.host, known),
+        },
+        None if matches!(request, FICLONE | FICLONERANGE) => Err(Errno::EISDIR),
+        _ => Err(Errno::ENOTTY),
+    }
 }
 
 /// On a virtual directory.

@@ -24,14 +24,17 @@ pub fn add_rule(call: &mut Call<'_>) -> Result<Outcome, Errno> {
         return Ok(Outcome::Host);
     };
     let stat = sys::fstat(directory.as_fd())?;
-    let Some(node) = call.core.nodes.find(stat.st_dev, stat.st_ino) else { return Ok(Outcome::Host) };
-    let name = node.name();
-    if name.removed {
-        return Ok(Outcome::Host);
-    }
+    let path = match call.core.nodes.find(stat.st_dev, stat.st_ino).map(|node| node.name()) {
+        Some(name) if name.removed => return Ok(Outcome::Host),
+        Some(name) => name.path,
+        None => match call.lent_by(&call.task, number.cast_signed(), directory.as_fd()) {
+            Some(lent) => lent.name,
+            None => return Ok(Outcome::Host),
+        },
+    };
     // Prepared, if anything is made there at all; who cannot write there needs no rule for it.
-    let _ = call.layer.locate(&name.path, Purpose::Write);
-    let behind = call.layer.host_directories(&name.path);
+    let _ = call.layer.locate(&path, Purpose::Write);
+    let behind = call.layer.host_directories(&path);
     if behind.is_empty() {
         return Ok(Outcome::Host);
     }

@@ -457,6 +457,9 @@ fn open_own(call: &Call<'_>, request: &Request, place: &Place) -> Result<Outcome
     if place.must_be_dir && flags.contains(OpenFlags::CREAT) {
         return Err(Errno::EISDIR);
     }
+    if let Some(fd) = call.lend(place, flags) {
+        return Ok(install(fd, flags));
+    }
     let fd = match call.layer.open(&place.name, &request.how, &*call.task)? {
         Opened::Host(fd) => fd,
         Opened::Virtual(file) => {

@@ -116,7 +116,7 @@ pub(super) fn operate(call: &Call<'_>, name: &str, meant: &[Meant]) -> Result<Ou
             let id = |value: u32| (value != u32::MAX).then_some(value);
             fs.chown(&first.name, id(call.uint(after(1))), id(call.uint(after(2))), task)?;
         }
-        "utime" | "utimes" | "futimesat" | "utimensat" => {
+        "utime" | "utimes" | "futimesat" | "utimensat" | "utimensat_time64" => {
             present(first)?;
             let (atime, mtime) = times(call, name, call.arg(after(1)))?;
             fs.utimens(&first.name, atime, mtime, task)?;
@@ -272,13 +272,21 @@ fn times(call: &Call<'_>, name: &str, address: u64) -> Result<(TimeChange, TimeC
     if address == 0 {
         return Ok((TimeChange::Now, TimeChange::Now));
     }
-    let word = |index: u64| Ok::<i64, Errno>(call.memory().read_u64(address.wrapping_add(8 * index))?.cast_signed());
+    let in_nanoseconds = name.starts_with("utimensat");
+    let word = |index: u64| -> Result<i64, Errno> {
+        if call.abi == Abi::I386 && name != "utimensat_time64" {
+            return Ok(call.memory().read_u32(address.wrapping_add(4 * index))?.cast_signed().into());
+        }
+        let word = call.memory().read_u64(address.wrapping_add(8 * index))?.cast_signed();
+        // Of nanoseconds, the upper half is padding there (`get_timespec64`, `kernel/time/time.c`).
+        Ok(if call.abi == Abi::I386 && index % 2 == 1 { word & 0xffff_ffff } else { word })
+    };
     let time = |secs: i64, fraction: i64| -> Result<TimeChange, Errno> {
-        match name {
-            "utimensat" if fraction == libc::UTIME_NOW => Ok(TimeChange::Now),
-            "utimensat" if fraction == libc::UTIME_OMIT => Ok(TimeChange::Omit),
+        match fraction {
+            libc::UTIME_NOW if in_nanoseconds => Ok(TimeChange::Now),
+            libc::UTIME_OMIT if in_nanoseconds => Ok(TimeChange::Omit),
             _ => {
-                let scale = if name == "utimensat" { 1 } else { 1000 };
+                let scale = if in_nanoseconds { 1 } else { 1000 };
                 let nanos =
                     fraction.checked_mul(scale).filter(|n| (0..1_000_000_000).contains(n)).ok_or(Errno::EINVAL)?;
                 Ok(TimeChange::Set(Time { secs, nanos: u32::try_from(nanos).map_err(|_| Errno::EINVAL)? }))

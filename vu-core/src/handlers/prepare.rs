@@ -10,8 +10,8 @@ use crate::{
     sys::{self, At, Final, Reach},
     task::host_name,
 };
-use std::os::fd::BorrowedFd;
-use vu_api::{AbsPath, Caller, Errno, FileType, Filesystem, Location, OpenFlags, Purpose, Stat};
+use std::os::fd::{AsFd, BorrowedFd};
+use vu_api::{AbsPath, Caller, Errno, FileType, Filesystem, Location, OpenFlags, Purpose, Shows, Stat};
 
 impl Call<'_> {
     /// The place where an object is to be written to, or made.
@@ -227,6 +227,11 @@ impl Call<'_> {
     pub(super) fn changed_by_name(&self, number: i32) -> Result<Option<AbsPath>, Errno> {
         if !self.core.has_virtual_files() || number < 0 {
             return Ok(None);
+        }
+        if let Ok(fd) = self.task.descriptor(number)
+            && let Some(lent) = self.lent_by(&self.task, number, fd.as_fd())
+        {
+            return if lent.shows == Shows::Nothing { Err(Errno::ENOENT) } else { Ok(Some(lent.name)) };
         }
         let Some((name, _)) = self.name_and_host(number) else {
             // A placeholder has a name of its mount alone.

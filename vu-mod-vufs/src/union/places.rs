@@ -5,9 +5,10 @@ use parking_lot::Mutex;
 use std::{
     collections::BTreeMap,
     ops::Bound,
+    sync::atomic::Ordering,
     time::{Duration, Instant},
 };
-use vu_api::{AbsPath, Errno, FileType, Filesystem, Stat};
+use vu_api::{AbsPath, Errno, FileType, Filesystem, Shows, Stat};
 
 /// The directory of A that holds what must be remembered.
 pub(super) const MARKS: &[u8] = b".-";
@@ -140,6 +141,21 @@ impl Trees {
                         .is_some_and(|stat| stat.file_type() == FileType::Directory));
         let carriers = upper == Presence::Directory && self.has_carriers(&self.in_upper(path))?;
         Ok(Directory { upper, lower, marks, carriers })
+    }
+
+    /// See [`Filesystem::shows`].
+    pub(super) fn shows(&self, path: &AbsPath, directory: &AbsPath) -> Result<Shows, Errno> {
+        if is_reserved(path) {
+            return Ok(Shows::Nothing);
+        }
+        let known = self.directory(path)?;
+        if !known.lower {
+            return Ok(Shows::Nothing);
+        }
+        let shown = self.below.shows(&self.in_lower(path), directory)?;
+        // A name of an object that has several may show a copy that was made under another one.
+        let untouched = known.upper == Presence::Absent && !known.marks && !self.has_links.load(Ordering::Relaxed);
+        Ok(if shown == Shows::All && !untouched { Shows::Part } else { shown })
     }
 
     /// The attributes of an object of the layer below; `None` if it is not there.

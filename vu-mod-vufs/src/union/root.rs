@@ -4,7 +4,7 @@ use super::{Content, Kind, Trees, marks::Mounter, places::Place};
 use std::sync::{Arc, atomic::Ordering};
 use vu_api::{
     AbsPath, AccessMode, Caller, Errno, FileType, Filesystem, Location, OpenFlags, OpenHow, Opened, Probe, Purpose,
-    RenameFlags, Stat, StatFs, TimeChange, XattrFlags,
+    RenameFlags, Shows, Stat, StatFs, TimeChange, XattrFlags,
 };
 
 /// What becomes of an object of B whose attributes are changed.
@@ -99,6 +99,10 @@ impl Filesystem for Union {
 
     fn host_directories(&self, path: &AbsPath) -> Vec<AbsPath> {
         self.trees.host_directories(path)
+    }
+
+    fn shows(&self, path: &AbsPath, directory: &AbsPath) -> Result<Shows, Errno> {
+        self.trees.shows(path, directory)
     }
 
     fn unlock(&self, path: &AbsPath) -> Result<bool, Errno> {

@@ -56,6 +56,16 @@ fn what_a_descriptor_an_address_or_a_rule_names() {
 }
 
 #[test]
+fn directories_that_are_open_while_they_change() {
+    let program = helper("open_directories", Flavour::Dynamic);
+    as_in_a_directory(&format!("{} locks", program.display()));
+    // As 32-bit programs see them, in a directory that was copied up, and where something lies below already.
+    as_in_a_directory(helper("open_directories", Flavour::I386).to_str().unwrap());
+    let program = helper("open_directories", Flavour::Static);
+    as_in_a_directory(&format!("echo x > dir/one; touch dir/sub/two; {}", program.display()));
+}
+
+#[test]
 fn what_32_bit_programs_are_told() {
     let program = helper("attributes", Flavour::I386);
     let program = program.display();
