@@ -12,7 +12,7 @@ use crate::{
     route::Routes,
     socket_names::SocketNames,
     table::{self, Filter, Printed},
-    task::{Task, Tasks},
+    task::{Task, Tasks, sets_apart},
     view::{Mount, View},
 };
 use parking_lot::Mutex;
@@ -407,6 +407,9 @@ impl Hypervisor for Core {
         } else {
             self.tasks.born(&birth);
             if let Some(task) = self.tasks.get(birth.child) {
+                if sets_apart(&birth) {
+                    self.agents.switch_off(&task);
+                }
                 let kind = if birth.process == birth.child { "process" } else { "thread" };
                 task.tell(Tag::Tasks, format_args!("is a new {kind}, made by {}", birth.parent));
             }

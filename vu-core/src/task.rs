@@ -191,6 +191,11 @@ pub struct Cwd {
     pub placeholder: bool,
 }
 
+/// Whether a birth gives the new task namespaces in which it finds other files, or may do what its maker may not.
+pub(crate) fn sets_apart(birth: &Birth) -> bool {
+    birth.flags & u64::from((libc::CLONE_NEWNS | libc::CLONE_NEWUSER).unsigned_abs()) != 0
+}
+
 fn host_route() -> Arc<Route> {
     Arc::new(Route::of_host())
 }
@@ -642,11 +647,7 @@ impl Tasks {
             may_sleep: AtomicBool::new(false),
             own_fs_ids: AtomicBool::new(parent.own_fs_ids.load(Ordering::Relaxed)),
             heard: AtomicBool::new(parent.heard.load(Ordering::Relaxed)),
-            apart: if shares(libc::CLONE_NEWNS) || shares(libc::CLONE_NEWUSER) {
-                Apart::known()
-            } else {
-                parent.apart.copy()
-            },
+            apart: if sets_apart(birth) { Apart::known() } else { parent.apart.copy() },
             identity: parent.identity.inherited(),
             appearance: RwLock::default(),
             held: Keep::default(),
