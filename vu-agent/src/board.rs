@@ -21,6 +21,7 @@ pub(crate) mod layout {
     pub const BIND_SIZE: usize = 512;
     pub const BIND_POINT: usize = 8;
     pub const BIND_SOURCE: usize = 256;
+    pub const BIND_TAG: usize = BIND_SIZE - 8;
     pub const NAMES: usize = 4096;
     pub const NAMES_SIZE: usize = 8192;
     pub const KEYS: usize = NAMES + NAMES_SIZE;
@@ -110,6 +111,8 @@ pub struct Bind {
     pub point: Vec<u8>,
     /// What stands in its place on the host: absolute and canonical, as long at most; empty for the root.
     pub source: Vec<u8>,
+    /// The signal number (`F_SETSIG`, fcntl(2)) by which a file is known that was opened there; 0 if it cannot be.
+    pub tag: u32,
 }
 
 impl Bind {
@@ -201,6 +204,7 @@ impl Board {
             self.set(at, lengths[0] | lengths[1] << 32);
             self.write(at + layout::BIND_POINT, &bind.point);
             self.write(at + layout::BIND_SOURCE, &bind.source);
+            self.set(at + layout::BIND_TAG, u64::from(bind.tag));
         }
         self.set(layout::BIND_COUNT, binds.len() as u64);
         self.set(layout::ENABLED, 1);

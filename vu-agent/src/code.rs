@@ -32,6 +32,8 @@ impl Kind {
     pub const FLAGS_THIRD: Kind = Kind(8);
     /// It reads a symbolic link: those of `/proc` read otherwise in the view.
     pub const LINK: Kind = Kind(16);
+    /// It opens, with the flags in the third argument.
+    pub const OPEN: Kind = Kind(32);
     /// The path is all there is, and a link at the end is not followed.
     pub const PLAIN: Kind = Kind(0);
 
@@ -39,7 +41,8 @@ impl Kind {
         Kind(self.0 | other.0)
     }
 
-    /// The kind of a system call; `None` for those that are none of the agent's business. None of them waits, makes anything or changes anything.
+    /// The kind of a system call; `None` for those that are none of the agent's business. None of them waits, makes anything or changes anything: of opens, only those for
+    /// reading of files and directories are made.
     #[must_use]
     pub fn of(nr: i64) -> Option<Kind> {
         Some(match nr {
@@ -50,12 +53,13 @@ impl Kind {
             libc::SYS_newfstatat | libc::SYS_faccessat2 => Kind::AT.and(Kind::FLAGS_FOURTH),
             libc::SYS_faccessat => Kind::AT.and(Kind::FOLLOWS),
             libc::SYS_statx => Kind::AT.and(Kind::FLAGS_THIRD),
+            libc::SYS_openat => Kind::AT.and(Kind::FOLLOWS).and(Kind::OPEN),
             _ => return None,
         })
     }
 
     /// All calls that have one.
-    pub const CALLS: [i64; 13] = [
+    pub const CALLS: [i64; 14] = [
         libc::SYS_stat,
         libc::SYS_lstat,
         libc::SYS_newfstatat,
@@ -69,6 +73,7 @@ impl Kind {
         libc::SYS_lgetxattr,
         libc::SYS_listxattr,
         libc::SYS_llistxattr,
+        libc::SYS_openat,
     ];
 
     /// As the stub passes it.
@@ -79,7 +84,7 @@ impl Kind {
 }
 
 // Register use from `body` on: rbx the path, r12 the directory's descriptor, r13d the kind, r14d whether a link at the end is followed, rbp the board.
-// The frame: a struct stat (144 bytes), the registers, the number, the place of the call, the seed, and a path of a bind. 128 bytes above it are the red zone.
+// The frame: a struct stat (144 bytes), the registers, the number, the place of the call, the seed, a path of a bind, and that bind. 128 bytes above it are the red zone.
 global_asm!(
     ".pushsection .rodata.vu_agent, \"a\", @progbits",
     ".p2align 4",
@@ -134,6 +139,16 @@ global_asm!(
     "mov rbx, rsi",
     "movsxd r12, edi",
     "2:",
+    "mov qword ptr [rsp + 520], 0",
+    "test r13d, 32",
+    "jz 10f",
+    // For reading, with O_CLOEXEC, O_NOFOLLOW, O_DIRECTORY, O_LARGEFILE, O_NONBLOCK and O_NOCTTY at most.
+    "test edx, ~(0x80000 | 0x20000 | 0x10000 | 0x8000 | 0x800 | 0x100)",
+    "jnz vu_agent_slow",
+    // Where there are several threads, an open is a point of cancellation (pthreads(7)), from where the stack is unwound.
+    "cmp dword ptr fs:[0x18], 0",
+    "jne vu_agent_slow",
+    "10:",
     "mov r14d, r13d",
     "and r14d, 2",
     "test r13d, 4 | 8",
@@ -257,12 +272,20 @@ global_asm!(
     "mov rdx, rax",
     "shr rdx, {shift}",
     "cmp [rbp + rdx * 8 + {keys}], rax",
-    "je vu_agent_known",
+    "je 22f",
     "xor edx, 1",
     "cmp [rbp + rdx * 8 + {keys}], rax",
-    "je vu_agent_known",
+    "je 22f",
     "test rdi, rdi",
     "jnz vu_agent_slow",
+    "jmp 29f",
+    // Where it is the host's own name (bit 8), a directory may be opened, too.
+    "22:",
+    "test rdi, rdi",
+    "jnz vu_agent_known",
+    "or r13d, 0x100",
+    "jmp vu_agent_known",
+    "29:",
     // An absolute path may lie in a bind, and has another name on the host then.
     "lea r8, [rbp + {binds}]",
     "mov r15d, [rbp + {bind_count}]",
@@ -298,6 +321,7 @@ global_asm!(
     "add r8, {bind_size}",
     "jmp 30b",
     "34:",
+    "mov [rsp + 520], r8",
     "mov rbx, rdx",
     "mov ecx, [r8 + 4]",
     "test ecx, ecx",
@@ -340,6 +364,24 @@ global_asm!(
     "and eax, 0xf000",
     "cmp eax, 0xa000",
     "je vu_agent_slow",
+    "test r13d, 32",
+    "jz vu_agent_native",
+    // An empty file may be one of /proc, and another one in the view.
+    "cmp eax, 0x8000",
+    "jne 38f",
+    "cmp qword ptr [rsp + 48], 0",
+    "je vu_agent_slow",
+    "mov rax, [rsp + 520]",
+    "test rax, rax",
+    "jz vu_agent_native",
+    "cmp dword ptr [rax + {bind_tag}], 0",
+    "je vu_agent_slow",
+    "jmp vu_agent_native",
+    "38:",
+    "cmp eax, 0x4000",
+    "jne vu_agent_slow",
+    "test r13d, 0x100",
+    "jz vu_agent_slow",
     "jmp vu_agent_native",
     "vu_agent_of_descriptor:",
     // AT_EMPTY_PATH: a descriptor's own object.
@@ -364,6 +406,21 @@ global_asm!(
     // EACCES: who may search what lies above the source of a bind is not asked where the bind is; the hypervisor knows.
     "cmp rax, -13",
     "je vu_agent_slow",
+    "test r13d, 32",
+    "jz vu_agent_done",
+    "mov rdx, [rsp + 520]",
+    "test rdx, rdx",
+    "jz vu_agent_done",
+    "test rax, rax",
+    "js vu_agent_done",
+    // By which bind it was opened: fcntl(fd, F_SETSIG, tag).
+    "mov [rsp], rax",
+    "mov rdi, rax",
+    "mov esi, 10",
+    "mov edx, [rdx + {bind_tag}]",
+    "mov eax, {fcntl}",
+    "syscall",
+    "mov rax, [rsp]",
     "vu_agent_done:",
     "mov rcx, [rsp + 248]",
     "add rcx, 2",
@@ -397,6 +454,7 @@ global_asm!(
     bind_count = const crate::board::layout::BIND_COUNT,
     binds = const crate::board::layout::BINDS,
     bind_size = const crate::board::layout::BIND_SIZE,
+    bind_tag = const crate::board::layout::BIND_TAG,
     bind_source = const crate::board::layout::BIND_SOURCE,
     names = const crate::board::layout::NAMES,
     keys = const crate::board::layout::KEYS,
@@ -404,6 +462,7 @@ global_asm!(
     prime = const crate::board::PRIME,
     basis = const crate::board::NAME_BASIS,
     newfstatat = const libc::SYS_newfstatat,
+    fcntl = const libc::SYS_fcntl,
 );
 
 // SAFETY: the labels above, all of the same section; only their addresses and the bytes between the first and the last are used.

@@ -438,7 +438,7 @@ mod tests {
         fs::create_dir_all(tree.path().join("source/inner")).unwrap();
         fs::write(tree.path().join("source/inner/file"), "12345").unwrap();
         let source = tree.path().join("source").into_os_string().into_encoded_bytes();
-        let bind = |point: &str, source: &[u8]| Bind { point: point.into(), source: source.to_vec() };
+        let bind = |point: &str, source: &[u8]| Bind { point: point.into(), source: source.to_vec(), tag: 63 };
         let binds = [bind("/no/such", b""), bind("/mnt/nowhere", &source)];
         let stat = |path: &str, key: Key| {
             let output = copied.run(

@@ -13,9 +13,10 @@ use crate::{
     call::Call,
     core::Core,
     resolve::{Meaning, PathArg},
+    route::Route,
     sys,
     task::{Object, Task},
-    view::View,
+    view::{Mount, View},
 };
 use parking_lot::{Condvar, Mutex};
 use std::{
@@ -378,24 +379,27 @@ fn told(core: &Core, view: &Arc<View>) -> Option<(Vec<Vec<u8>>, Vec<Bind>)> {
         || view.identities().is_some()
         || !view.debug().silent();
     let table = view.table();
-    let plain = |mount: &crate::view::Mount| {
-        mount.flags.is_empty() && !mount.virtual_files && mount.words.iter().next().is_none()
-    };
+    let plain = |mount: &Mount| mount.flags.is_empty() && !mount.virtual_files && mount.words.iter().next().is_none();
     if special || !table.iter_newest_first().all(|entry| plain(&entry.mount)) {
         return None;
     }
     let names =
         table.iter_newest_first().filter_map(|entry| entry.mount.point.file_name()).map(<[u8]>::to_vec).collect();
     let layer = crate::layer::Layer::top(view.clone());
-    let bind = |point: &AbsPath| match layer.locate(point, Purpose::Read) {
+    let bind = |mount: &Mount, point: &AbsPath| match layer.locate(point, Purpose::Read) {
         Ok(Location::Host(source)) if !point.is_root() && source != *point => {
+            let route = Route::between(point, &source, mount.epoch.0);
+            let tag = u32::try_from(core.routes.tag(&route)).unwrap_or(0);
             let source = if source.is_root() { Vec::new() } else { source.as_bytes().to_vec() };
-            Some(Bind { point: point.as_bytes().to_vec(), source }).filter(Bind::fits)
+            Some(Bind { point: point.as_bytes().to_vec(), source, tag }).filter(Bind::fits)
         }
         _ => None,
     };
-    let binds =
-        table.iter_newest_first().filter_map(|entry| bind(&entry.mount.point)).take(board::MOST_BINDS).collect();
+    let binds = table
+        .iter_newest_first()
+        .filter_map(|entry| bind(&entry.mount, &entry.mount.point))
+        .take(board::MOST_BINDS)
+        .collect();
     Some((names, binds))
 }
 

@@ -123,7 +123,11 @@ fn open_at(call: &Call<'_>, request: &Request) -> Result<Outcome, Errno> {
     } else {
         Need::Open
     };
-    let place = match call.meaning(&arg, need)? {
+    let meaning = call.meaning(&arg, need)?;
+    if need == Need::Open {
+        call.prove(&arg, &meaning);
+    }
+    let place = match meaning {
         Meaning::Kernel => {
             call.note_opened_from_cwd(&arg);
             return Ok(by_the_kernel(call, None, flags));

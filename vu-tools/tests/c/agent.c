@@ -50,13 +50,29 @@ static void describe(const char *path, char *line, size_t size) {
     int e = result(statx(AT_FDCWD, path, 0, STATX_BASIC_STATS, &extended));
     int f = result(faccessat(AT_FDCWD, path, F_OK, AT_SYMLINK_NOFOLLOW));
     int g = result(listxattr(path, list, sizeof list));
-    snprintf(line, size, "%d:%o:%ld %d:%o %d %d:%s %d:%lld %d %d", a, followed.st_mode, a ? 0 : (long)followed.st_size, b, itself.st_mode & S_IFMT, c,
-             d, target, e, e ? 0 : (long long)extended.stx_size, f, g);
+    // An open file: what it is called, and what is in it.
+    char name[256] = "", link[64], byte = 0;
+    int fd = open(path, O_RDONLY | O_NONBLOCK), h = result(fd);
+    if (fd >= 0) {
+        struct stat opened;
+        snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+        if (readlink(link, name, sizeof name - 1) < 0 || fstat(fd, &opened) || opened.st_ino != followed.st_ino) h = -9999;
+        if (read(fd, &byte, 1) < 0) byte = 'd';
+        // A directory is a place to begin at.
+        struct stat below;
+        if (S_ISDIR(opened.st_mode) && !fstatat(fd, "sub", &below, AT_SYMLINK_NOFOLLOW)) byte = 's';
+        int inner = openat(fd, "f", O_RDONLY);
+        if (inner >= 0) byte = 'f';
+        close(inner);
+        close(fd);
+    }
+    snprintf(line, size, "%d:%o:%ld %d:%o %d %d:%s %d:%lld %d %d %d:%s:%d", a, followed.st_mode, a ? 0 : (long)followed.st_size, b, itself.st_mode & S_IFMT, c,
+             d, target, e, e ? 0 : (long long)extended.stx_size, f, g, h, name, byte);
     if (!a && (followed.st_ino != extended.stx_ino || followed.st_mtim.tv_nsec != extended.stx_mtime.tv_nsec)) strcat(line, " CONTRADICTION");
 }
 
 static void look(const char *path) {
-    char line[512], again[512];
+    char line[1024], again[1024];
     describe(path, line, sizeof line);
     for (int i = 0; i < 50; i++) {
         describe(path, again, sizeof again);

@@ -62,7 +62,7 @@ fn it_answers_as_the_kernel_does() {
         "$W/d/sub/n",
         "$W/d/sub/none",
         "$W/away/sub/f",
-        "/proc/self/status",
+        "/proc/version",
         "/usr/bin/env",
         "/usr/bin",
         "/",
