@@ -42,7 +42,9 @@ pub use module::{Module, MountRequest, Mounted, Submodule, modules, submodules};
 #[doc(hidden)]
 pub use module::{RegisteredModule as __RegisteredModule, RegisteredSubmodule as __RegisteredSubmodule};
 pub use path::{AbsPath, NAME_MAX, NotAbsolute, PATH_MAX};
-pub use permission::{may_chown, may_set_times, may_set_xattr, may_take, mode_to_set, owns, permitted, permitted_with};
+pub use permission::{
+    may_chown, may_follow, may_set_times, may_set_xattr, may_take, mode_to_set, owns, permitted, permitted_with,
+};
 pub use stack::{Family, Stack};
 pub use types::{DirEntry, FileType, OpenHow, Stat, StatFs, Time, TimeChange};
 pub use words::{MountWords, WordError};

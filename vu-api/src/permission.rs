@@ -98,6 +98,16 @@ pub fn owns(stat: &Stat, who: &Credentials) -> Result<(), Errno> {
     if who.uid == stat.uid || who.has(capability::FOWNER) { Ok(()) } else { Err(Errno::EPERM) }
 }
 
+/// Whether a symbolic link that ends a path may be followed: where everybody may have put it, only one's own, and those of the directory's owner
+/// (`may_follow_link`, fs/namei.c). No capability helps. The setting `fs.protected_symlinks` says whether this counts.
+///
+/// # Errors
+/// `EACCES`.
+pub fn may_follow(directory: &Stat, link: &Stat, who: &Credentials) -> Result<(), Errno> {
+    let everybodys = directory.permissions() & 0o1002 == 0o1002;
+    if !everybodys || [who.uid, directory.uid].contains(&link.uid) { Ok(()) } else { Err(Errno::EACCES) }
+}
+
 /// Whether something may be taken away from a directory in which each may do so only with what is its own (`__check_sticky`, `fs/namei.c`).
 ///
 /// # Errors
@@ -264,6 +274,19 @@ mod tests {
         assert_eq!(may_take(&sticky, &object(FileType::Regular, 0), &other), Err(Errno::EPERM));
         assert_eq!(may_take(&sticky, &Stat { uid: 5, ..file }, &other), Ok(()), "one's own");
         assert_eq!(may_take(&object(FileType::Directory, 0o777), &file, &other), Ok(()));
+    }
+
+    #[test]
+    fn links_where_everybody_may_have_put_them() {
+        let (sticky, open) = (object(FileType::Directory, 0o1777), object(FileType::Directory, 0o777));
+        let closed = object(FileType::Directory, 0o1775);
+        let link = |uid| Stat { uid, ..object(FileType::Symlink, 0o777) };
+        let (other, root) = (who(5, 5, &[], &[]), who(0, 0, &[], &[capability::DAC_OVERRIDE]));
+        assert_eq!(may_follow(&sticky, &link(7), &other), Err(Errno::EACCES));
+        assert_eq!(may_follow(&sticky, &link(7), &root), Err(Errno::EACCES));
+        assert_eq!(may_follow(&sticky, &link(5), &other), Ok(()), "one's own");
+        assert_eq!(may_follow(&sticky, &link(1), &other), Ok(()), "the directory's owner's");
+        assert_eq!((may_follow(&open, &link(7), &other), may_follow(&closed, &link(7), &other)), (Ok(()), Ok(())));
     }
 
     #[test]

@@ -2,11 +2,11 @@
 
 use crate::{core::Core, debug::Tag, layer::Layer, resolve::Base, sys::shorten, task::Task, view::View};
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
     os::fd::{AsRawFd, OwnedFd},
     sync::Arc,
 };
-use vu_api::{AbsPath, Errno, FileType, OpenFlags};
+use vu_api::{AbsPath, Credentials, Errno, FileType, OpenFlags};
 use vu_trace::{Abi, Argument, Finish, Intercepted, Interception, Memory, NewDescriptor, ProcessMemory, Rewrite};
 
 /// A system call as it stands in the tracee's registers.
@@ -48,6 +48,8 @@ pub struct Call<'a> {
     pub(crate) seen: Cell<Option<FileType>>,
     /// Whether the call that takes its place, if one does, may wait, so that a signal may interrupt it.
     pub(crate) waits: Cell<bool>,
+    /// Who asks, if it has given up root, which the hypervisor has.
+    without_root: OnceCell<Option<Credentials>>,
     /// What the paths of the call that takes its place lead through.
     held: RefCell<Vec<OwnedFd>>,
 }
@@ -98,6 +100,7 @@ impl<'a> Call<'a> {
             unreadable: Cell::new(false),
             seen: Cell::new(None),
             waits: Cell::new(true),
+            without_root: OnceCell::new(),
             held: RefCell::default(),
         }
     }
@@ -106,6 +109,11 @@ impl<'a> Call<'a> {
     #[must_use]
     pub fn instruction(&self) -> u64 {
         self.intercepted.instruction
+    }
+
+    /// Who asks, as [`Task::without_root`] tells.
+    pub(crate) fn without_root(&self) -> Option<&Credentials> {
+        self.without_root.get_or_init(|| self.task.without_root()).as_ref()
     }
 
     /// Argument `index`, counted from 0.

@@ -6,7 +6,8 @@
 use crate::layer::Layer;
 use vu_api::{
     AbsPath, AccessMode, Caller, Credentials, Errno, FileType, Filesystem, Location, OpenFlags, Purpose, RenameFlags,
-    Stat, TimeChange, capability, may_chown, may_set_times, may_set_xattr, may_take, mode_to_set, owns, permitted_with,
+    Stat, TimeChange, capability, may_chown, may_follow, may_set_times, may_set_xattr, may_take, mode_to_set, owns,
+    permitted_with,
 };
 
 /// Who is judged by what a mount keeps.
@@ -41,9 +42,31 @@ impl Layer {
         }
         let judge = Judge { layer: self, who };
         // What the kernel itself shows of processes and devices is the host's, also in a mount that covers everything.
+        if !judge.is_mighty() && self.is_kernels(path) { None } else { Some(judge) }
+    }
+
+    /// The judge of who has gone a way by looks of a hypervisor that may search every directory; `None` where the kernel has rules of its own.
+    #[must_use]
+    pub fn judge_of_way(&self, directory: &AbsPath, who: Credentials) -> Option<Judge<'_>> {
+        (!self.is_kernels(directory)).then_some(Judge { layer: self, who })
+    }
+
+    fn is_kernels(&self, path: &AbsPath) -> bool {
         let of_kernel = |host: &AbsPath| matches!(host.components().next(), Some(b"proc" | b"sys"));
-        let kernels = |path| matches!(self.locate(path, Purpose::Read), Ok(Location::Host(host)) if of_kernel(&host));
-        if !judge.is_mighty() && kernels(path) { None } else { Some(judge) }
+        matches!(self.locate(path, Purpose::Read), Ok(Location::Host(host)) if of_kernel(&host))
+    }
+
+    /// Whether a link that ends a path may be followed ([`vu_api::may_follow`]).
+    ///
+    /// # Errors
+    /// `EACCES`; those of stat(2).
+    pub fn may_follow(&self, link: &AbsPath, caller: &dyn Caller) -> Result<(), Errno> {
+        let directory = self.stat(&link.parent())?;
+        if directory.permissions() & 0o1002 != 0o1002 || setting("protected_symlinks") == 0 {
+            return Ok(());
+        }
+        let who = if self.keeps_owners(link) { caller.credentials() } else { caller.host_credentials() }?;
+        may_follow(&directory, &self.stat(link)?, &who)
     }
 }
 

@@ -184,6 +184,13 @@ impl PathArg {
         self.path.first() == Some(&b'/')
     }
 
+    /// Whether a directory is named in it as its own entry, for which it must be searched (`may_lookup`, fs/namei.c).
+    fn has_dot_behind_a_name(&self) -> bool {
+        let mut components =
+            self.path.split(|&b| b == b'/').filter(|name| !name.is_empty()).skip_while(|name| *name == b".");
+        components.any(|name| name == b".")
+    }
+
     fn components(&self) -> impl Iterator<Item = &[u8]> {
         self.path.split(|&b| b == b'/').filter(|name| !matches!(*name, b"" | b"."))
     }
@@ -264,7 +271,10 @@ impl Call<'_> {
         if !arg.resolve.is_empty() {
             return self.by_walk(arg, &base, None).map(|place| self.noted(place));
         }
-        if let Some(place) = self.walked_before(arg, need) {
+        // That was by the hypervisor's rights.
+        if self.without_root().is_none()
+            && let Some(place) = self.walked_before(arg, need)
+        {
             return Ok(self.noted(place));
         }
         let linked = match self.by_permitted_text(arg, &base, need)? {
@@ -295,7 +305,7 @@ impl Call<'_> {
     fn by_permitted_text(&self, arg: &PathArg, base: &Base, need: Need) -> Result<ByText, Errno> {
         let found = self.by_text(arg, base, need);
         let Err(errno) = found else { return found };
-        if !self.task.is_virtual() {
+        if !self.task.is_virtual() && self.without_root().is_none() {
             return Err(errno);
         }
         let mut name = base.view.clone();
@@ -318,9 +328,11 @@ impl Call<'_> {
         if self.task.is_virtual() && self.layer.keeps_owners(name) { self.layer.unlock(name) } else { Ok(false) }
     }
 
-    /// Whether a virtual identity may search the directories on the way from one to a name, where their mount keeps who may.
+    /// Whether the directories on the way from one to a name may be searched: by a virtual identity, where their mount keeps who may; and by who has given up
+    /// root, which the hypervisor has.
     pub(crate) fn may_walk(&self, from: &AbsPath, name: &AbsPath) -> Result<(), Errno> {
-        let Some(who) = self.task.judged() else { return Ok(()) };
+        let is_virtual = self.task.is_virtual();
+        let Some(who) = self.task.judged().or_else(|| self.without_root().cloned()) else { return Ok(()) };
         if who.has(capability::DAC_OVERRIDE) || who.has(capability::DAC_READ_SEARCH) || name.is_root() {
             return Ok(());
         }
@@ -341,7 +353,11 @@ impl Call<'_> {
             directory.pop();
         }
         for directory in ways.iter().rev() {
-            let Some(judge) = self.layer.judge_of(directory, who.clone()) else { continue };
+            let judge = match is_virtual {
+                true => self.layer.judge_of(directory, who.clone()),
+                false => self.layer.judge_of_way(directory, who.clone()),
+            };
+            let Some(judge) = judge else { continue };
             match judge.may_search(directory) {
                 // What is wrong with the way otherwise, the look-up has said.
                 Err(errno) if errno != Errno::EACCES => break,
@@ -721,6 +737,9 @@ impl Call<'_> {
         let mut kernel = base.host.clone().filter(|host| *host != name);
         let known = base.host.is_some();
         let mut dots = false;
+        if arg.has_dot_behind_a_name() {
+            return Ok(ByText::Unclear);
+        }
         for component in arg.components() {
             if component == b".." {
                 dots = true;

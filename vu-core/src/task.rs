@@ -24,7 +24,7 @@ use std::{
         atomic::{AtomicBool, AtomicU8, Ordering},
     },
 };
-use vu_api::{AbsPath, Caller, Credentials, Errno, Family, Stack};
+use vu_api::{AbsPath, Caller, Credentials, Errno, Family, Stack, capability};
 use vu_trace::{Appearance, Birth, Naming, ProcessMemory, Tid};
 
 /// A thread of the view.
@@ -427,6 +427,17 @@ impl Task {
             let proc = self.proc();
             !sys::shares_namespaces(proc.as_ref().map(AsFd::as_fd).map_err(|&errno| errno))
         })
+    }
+
+    /// Its identity, if it has given up what the hypervisor may do as root, and goes by no virtual one.
+    #[must_use]
+    pub fn without_root(&self) -> Option<Credentials> {
+        if sys::effective_uid() != 0 || self.is_virtual() || self.same_credentials() {
+            return None;
+        }
+        let who = self.host_credentials().ok()?;
+        // For files, only the capabilities count.
+        (!who.has(capability::DAC_OVERRIDE) && !who.has(capability::DAC_READ_SEARCH)).then_some(who)
     }
 
     /// Whether its real user, for whom access(2) asks, is the hypervisor's.

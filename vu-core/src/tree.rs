@@ -7,7 +7,7 @@ use crate::{
     task::{Task, host_name},
 };
 use std::{cell::Cell, os::fd::AsFd, sync::Arc};
-use vu_api::{AbsPath, Errno, FileType, Filesystem, Location, Probe, Purpose};
+use vu_api::{AbsPath, AccessMode, Errno, FileType, Filesystem, Location, Probe, Purpose};
 use vu_path::{Look, Magic, Tree};
 use vu_trace::Tid;
 
@@ -152,9 +152,20 @@ impl Tree for ViewTree<'_> {
         if let Some(judge) = self.call.layer.judge(directory, &*self.call.task) {
             return judge.may_search(directory);
         }
-        let Location::Host(host) = self.call.layer.locate(directory, Purpose::Read)? else { return Ok(()) };
+        if let Some(who) = self.call.without_root()
+            && let Some(judge) = self.call.layer.judge_of_way(directory, who.clone())
+        {
+            return judge.may_search(directory);
+        }
+        let Location::Host(host) = self.call.layer.locate(directory, Purpose::Read)? else {
+            return self.call.layer.access(directory, AccessMode::EXECUTE, &*self.call.task);
+        };
         let handle = sys::look_at(At::Root, host.as_bytes(), Final::Itself)?;
         sys::access(Reach::Held(handle.as_fd()), libc::X_OK, libc::AT_EACCESS)
+    }
+
+    fn may_follow(&self, link: &AbsPath) -> Result<(), Errno> {
+        self.call.layer.may_follow(link, &*self.call.task)
     }
 }
 

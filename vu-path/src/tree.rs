@@ -39,6 +39,14 @@ pub trait Tree {
     fn search(&self, _directory: &AbsPath) -> Result<(), Errno> {
         Ok(())
     }
+
+    /// Whether a symbolic link that ends the path may be followed (`may_follow_link`, `fs/namei.c`). The default permits it.
+    ///
+    /// # Errors
+    /// `EACCES`.
+    fn may_follow(&self, _link: &AbsPath) -> Result<(), Errno> {
+        Ok(())
+    }
 }
 
 /// What stands at a path.

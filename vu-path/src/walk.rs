@@ -262,7 +262,13 @@ impl<'a, T: Tree + ?Sized> Walk<'a, T> {
             Err(errno) => return Err(errno),
         };
         match look {
-            Look::Symlink(target) if self.follows(position) => self.follow(&target, after).map(|()| None),
+            Look::Symlink(target) if self.follows(position) => {
+                self.count_link()?;
+                if position != Position::Inner {
+                    self.tree.may_follow(&path)?;
+                }
+                self.follow(&target, after).map(|()| None)
+            }
             Look::Magic(magic) if self.follows(position) => self.follow_magic(magic, path, after, position),
             Look::Directory if position == Position::Inner => {
                 self.here = path;
@@ -279,7 +285,6 @@ impl<'a, T: Tree + ?Sized> Walk<'a, T> {
 
     /// `pick_link`: the target takes the link's place in the path.
     fn follow(&mut self, target: &[u8], after: usize) -> Result<(), Errno> {
-        self.count_link()?;
         let target = c_string(target);
         if target.first() == Some(&b'/') {
             // `nd_jump_root`

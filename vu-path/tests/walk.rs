@@ -386,6 +386,8 @@ struct Counting {
     looks: Cell<u32>,
     /// Nothing may be looked up in this directory.
     closed: Option<AbsPath>,
+    /// Links that end a path may not be followed here.
+    kept: Option<AbsPath>,
 }
 
 impl Counting {
@@ -411,10 +413,14 @@ impl Tree for Counting {
     fn search(&self, directory: &AbsPath) -> Result<(), Errno> {
         if self.closed.as_ref() == Some(directory) { Err(Errno::EACCES) } else { Ok(()) }
     }
+
+    fn may_follow(&self, link: &AbsPath) -> Result<(), Errno> {
+        if self.kept.as_ref() == Some(link) { Err(Errno::EACCES) } else { Ok(()) }
+    }
 }
 
 fn counting(closed: Option<&str>) -> Counting {
-    Counting { view: tree(), probes: Cell::new(0), looks: Cell::new(0), closed: closed.map(p) }
+    Counting { view: tree(), probes: Cell::new(0), looks: Cell::new(0), closed: closed.map(p), kept: None }
 }
 
 #[test]
@@ -507,4 +513,23 @@ fn a_tree_that_changes_gives_an_errno() {
         let walked = resolve(&tree, &start, b"/a/b", &LAST).map(|resolved| resolved.state);
         assert_eq!(walked, expected, "{path} {file_type:?}");
     }
+}
+
+/// Which links may be followed is asked of those that end the path alone (`WALK_TRAILING`, fs/namei.c).
+#[test]
+fn links_that_end_a_path_may_be_kept_from_being_followed() {
+    let (root, cwd) = (AbsPath::root(), p("/"));
+    let start = Start { root: &root, cwd: &cwd };
+    let walked = |kept: &str, path: &[u8], options| {
+        let tree = Counting { kept: Some(p(kept)), ..counting(None) };
+        resolve(&tree, &start, path, options).map(|resolved| resolved.state)
+    };
+    for path in [&b"/bin"[..], b"bin/", b"/dir/../bin"] {
+        assert_eq!(walked("/bin", path, &LAST), Err(Errno::EACCES), "{}", path.escape_ascii());
+    }
+    assert_eq!(walked("/tofile", b"/tolink", &LAST), Err(Errno::EACCES), "the end of what a link leads to");
+    assert_eq!(walked("/bin", b"/bin/cc", &LAST), Ok(OTHER), "on the way");
+    assert_eq!(walked("/bin", b"/bin", &NEVER), Ok(State::Found(Kind::Symlink)), "not followed");
+    assert_eq!(walked("/bin", b"/bin/", &NEVER), Err(Errno::EACCES), "a slash follows");
+    assert_eq!(walked("/tolink", b"/tofile", &LAST), Ok(OTHER), "another one");
 }

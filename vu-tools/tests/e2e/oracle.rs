@@ -2,6 +2,7 @@
 //! leave the same trees.
 
 use crate::harness::{Flavour, UMVU, difference, helper, run};
+use crate::programs::{BEHIND_A_SHUT_DIRECTORY, FROM_BESIDE_IT};
 use nix::unistd::geteuid;
 use proptest::{prelude::*, test_runner::Config};
 use std::process::Command;
@@ -182,4 +183,25 @@ fn an_upper_tree_that_is_full_or_read_only() {
         "small\nx\nsmall\n",
     ];
     assert_eq!(said, expected.join("\n"));
+}
+
+/// The hypervisor may search every directory where it is root; who has given that up may not.
+#[test]
+fn who_has_given_up_root_is_kept_out_as_by_the_kernel() {
+    if !geteuid().is_root() {
+        eprintln!("not compared with the kernel: that takes root");
+        return;
+    }
+    // Nor is it let into directories that are umvu's own (README).
+    let script = format!(
+        "chmod 755 .; mkdir native low up own in; drop='setpriv --reuid 65534 --regid 65534 --clear-groups'; export drop
+        cat > behind <<'END'\n{BEHIND_A_SHUT_DIRECTORY}\nEND\ncat > beside <<'END'\n{FROM_BESIDE_IT}\nEND
+        (cd native; sh ../behind > ../native.behind; sh ../beside > ../native.beside)
+        $UMVU -N -m vufs -- sh -c 'vumount -t vufs -o cow up low && cd low && sh ../behind' > cow.behind
+        $UMVU -N -m vufs -- sh -c 'vumount -t vufs own in && cd in && sh ../behind > ../bind.behind; sh ../beside' > bind.beside
+        cat native.behind native.beside; diff native.behind cow.behind; diff native.behind bind.behind; diff native.beside bind.beside"
+    );
+    let said = as_root(&script);
+    assert!(said.matches("Permission denied").count() >= 15, "{said}");
+    assert!(!said.contains("\n> ") && !said.contains("\n< "), "{said}");
 }

@@ -562,3 +562,17 @@ fn programs_of_another_loader_have_their_own_names() {
     assert!(tells.starts_with(expected), "{tells}");
     assert_eq!(tells.matches("exe /prog, cmdline zero|one|").count(), 3, "{tells}");
 }
+
+/// Looks at what lies behind a directory that may not be searched: its owner may not, nor, for it, who is root otherwise. `$drop` gives root up.
+pub const BEHIND_A_SHUT_DIRECTORY: &str = "mkdir -p way/shut/deep; echo x > way/shut/deep/file; echo p > way/plain; ln -s shut/deep way/link; chmod 755 . way; chmod 600 way/shut
+    $drop sh -c 'exec 2>&1; stat -c %n way/shut/deep/file; ls -d way/shut/deep way/shut/missing way/shut/missing/more way/plain/x way/missing; test -e way/shut/deep; echo $?; readlink way/shut/deep/file
+        stat -c %n way/shut/../plain way/link/file way/link/missing way/shut/. way/shut; cat way/shut/deep/file; mkdir way/shut/new; mv way/plain way/shut/deep; ln -s x way/shut/link; cd way/shut'\n";
+
+/// The same by relative names, from below.
+pub const FROM_BESIDE_IT: &str = "$drop sh -c 'exec 2>&1; cd way && stat -c %n shut/deep plain link; cat shut/deep/file; mkdir shut/new; cd shut; basename $(pwd -P); ls -d ../way'
+    chmod 700 way/shut; find way | sort\n";
+
+#[test]
+fn behind_a_directory_that_may_not_be_searched() {
+    printed(&format!("{BEHIND_A_SHUT_DIRECTORY}{FROM_BESIDE_IT}"));
+}
