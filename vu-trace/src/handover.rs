@@ -4,7 +4,7 @@
 //! receiving and answering, it does not know `SYNC_WAKE_UP`: where another core idles the caller goes on there, and wakes the supervisor up here. These are two wake-ups
 //! of sleeping cores, of 15 µs each in a virtual machine. So the caller is confined to the supervisor's core for just this request.
 //!
-//! **Nobody can tell.** The caller is inside its call. Others could look at its affinity meanwhile, or change it; so the first tracee that does so to
+//! **Nobody can tell.** The caller is inside its call, and goes on only when it has its affinity back. Others could look at its affinity meanwhile, or change it; so the first tracee that does so to
 //! any thread puts an end to all of this before its own call runs ([`forgo`]).
 
 use crate::ptrace::Tid;

@@ -14,7 +14,6 @@ const RECV: libc::c_ulong = 0xc050_2100;
 const SEND: libc::c_ulong = 0xc018_2101;
 const ID_VALID: libc::c_ulong = 0x4008_2102;
 const ADDFD: libc::c_ulong = 0x4018_2103;
-const ADDFD_FLAG_SEND: u32 = 1 << 1;
 const FLAG_CONTINUE: u32 = 1;
 
 /// The end of a filter at which its notifications arrive.
@@ -133,17 +132,15 @@ impl Listener {
 
     /// Puts a copy of the descriptor at the lowest free number of the calling thread, and answers with that number.
     ///
-    /// With `at_once`, installing and answering are one request, and our copy is closed later than the caller goes on: only for descriptors
-    /// whose closing nobody notices (read-only files). Otherwise our copy is closed before the caller goes on, so that `ETXTBSY`, `flock` and end-of-file
-    /// are as if it had been the only one.
+    /// Our copy is closed before the caller goes on, so that `ETXTBSY`, `flock` and end-of-file are as if it had been the only one. These are two requests: a caller that takes it and
+    /// goes on in one (`SECCOMP_ADDFD_FLAG_SEND`) would be back in its program before it has its affinity back, and it is no faster.
     ///
-    /// The kernel waits for the caller to take it. What interrupts that wait (a signal, or being frozen) makes the request fail, and for one with `at_once`
-    /// the call has been answered by then, with 0. So no signal is ever sent to a thread that serves a listener.
+    /// The kernel waits for the caller to take it. What interrupts that wait (a signal, or being frozen) makes the request fail, and it is made again.
     pub fn install(&self, caller: Tid, id: u64, descriptor: NewDescriptor) {
-        let NewDescriptor { fd, close_on_exec, at_once, undo } = descriptor;
+        let NewDescriptor { fd, close_on_exec, undo } = descriptor;
         let mut request = libc::seccomp_notif_addfd {
             id,
-            flags: if at_once { ADDFD_FLAG_SEND } else { 0 },
+            flags: 0,
             srcfd: fd.as_raw_fd().unsigned_abs(),
             newfd: 0,
             newfd_flags: if close_on_exec { libc::O_CLOEXEC.unsigned_abs() } else { 0 },
@@ -151,14 +148,13 @@ impl Listener {
         let installed = handover::on_this_core(caller, || {
             loop {
                 match ioctl(self.0.as_raw_fd(), ADDFD, &raw mut request) {
-                    Err(Errno::EINTR) if !at_once => {}
+                    Err(Errno::EINTR) => {}
                     installed => return installed,
                 }
             }
         });
         drop(fd);
         match installed {
-            Ok(_) if at_once => {}
             Ok(number) => self.answer(id, i64::from(number)),
             // EMFILE is the caller's own limit.
             Err(errno) => {

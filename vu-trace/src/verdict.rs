@@ -72,8 +72,6 @@ pub struct NewDescriptor {
     pub fd: OwnedFd,
     /// `FD_CLOEXEC`
     pub close_on_exec: bool,
-    /// See [`Listener::install`].
-    pub at_once: bool,
     /// Undoes what was done to get it, if the tracee can have no more descriptors (`EMFILE`).
     pub undo: Option<Box<dyn FnOnce() + Send>>,
 }

@@ -344,7 +344,7 @@ fn made(call: &Call<'_>, request: &Request, place: &Place, host: &AbsPath) -> Re
     let path = host.as_bytes().to_vec();
     let undo: Box<dyn FnOnce() + Send> = Box::new(move || sys::unmake(&path));
     let close_on_exec = flags.contains(OpenFlags::CLOEXEC);
-    Ok(Outcome::Install(NewDescriptor { fd, close_on_exec, at_once: false, undo: Some(undo) }))
+    Ok(Outcome::Install(NewDescriptor { fd, close_on_exec, undo: Some(undo) }))
 }
 
 /// A directory in which mount points are to be listed; `None` for all others.
@@ -377,7 +377,7 @@ fn open_listed(call: &Call<'_>, request: &Request, place: &Place) -> Result<Opti
 
 fn install(fd: OwnedFd, flags: OpenFlags) -> Outcome {
     let close_on_exec = flags.contains(OpenFlags::CLOEXEC);
-    Outcome::Install(NewDescriptor { fd, close_on_exec, at_once: !creates_or_writes(flags), undo: None })
+    Outcome::Install(NewDescriptor { fd, close_on_exec, undo: None })
 }
 
 /// Notes in the description under which name it was opened.

@@ -35,7 +35,7 @@ pub fn socket(call: &mut Call<'_>) -> Result<Outcome, Errno> {
     match stack.socket(family, kind & !modes, call.int(2))? {
         Opened::Host(fd) => {
             let close_on_exec = kind & libc::SOCK_CLOEXEC != 0;
-            Ok(Outcome::Install(NewDescriptor { fd, close_on_exec, at_once: false, undo: None }))
+            Ok(Outcome::Install(NewDescriptor { fd, close_on_exec, undo: None }))
         }
         Opened::Virtual(_) => Err(Errno::EAFNOSUPPORT),
     }

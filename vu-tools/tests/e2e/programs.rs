@@ -543,6 +543,12 @@ fn links_that_are_changed_from_outside() {
     assert_eq!(told.stdout(), "before: '1' 0, 1 0, 0\nbefore: '1' 0, 1 0, 0\nafter: '22' 0, 2 0, 0\n");
 }
 
+/// Who receives a descriptor is confined to a core for as long as it takes it, and not a moment longer.
+#[test]
+fn affinities_after_an_open() {
+    with_helper("affinity", Flavour::Dynamic, r#""$W/file""#);
+}
+
 /// A program whose loader is there only in the view shows none of the loader's words.
 #[test]
 fn programs_of_another_loader_have_their_own_names() {

@@ -126,9 +126,7 @@ impl Hypervisor for Tiny {
                 Verdict::Return(0)
             }
             b"/virt/wait" => Verdict::Return(self.wait(call)),
-            b"/virt/fd" => {
-                Verdict::Install(NewDescriptor { fd: installed(), close_on_exec: true, at_once: true, undo: None })
-            }
+            b"/virt/fd" => Verdict::Install(NewDescriptor { fd: installed(), close_on_exec: true, undo: None }),
             b"/virt/finish" => rewrite(libc::SYS_getppid, Default::default(), Some(Box::new(|parent| 2 * parent))),
             _ => match path.strip_prefix(b"/virt/host") {
                 Some(host) => {
