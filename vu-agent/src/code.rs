@@ -157,6 +157,9 @@ global_asm!(
     "test r13d, 8",
     "jz 3f",
     "mov eax, edx",
+    // statx(2) is asked for the mount, which may be one of the view's: STATX_MNT_ID, STATX_MNT_ID_UNIQUE
+    "test r10d, 0x1000 | 0x4000",
+    "jnz vu_agent_slow",
     "3:",
     // AT_SYMLINK_NOFOLLOW, AT_EACCESS, AT_NO_AUTOMOUNT, AT_STATX_SYNC_TYPE
     "test eax, ~(0x100 | 0x200 | 0x800 | 0x6000)",

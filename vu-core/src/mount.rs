@@ -86,13 +86,22 @@ impl Mount {
         if self.list {
             add("list");
         }
-        for (name, value) in self.words.iter() {
-            match value {
-                Some(value) => add(&format!("{}={}", quoted(name), quoted(value))),
-                None => add(&quoted(name)),
-            }
+        for (word, _) in self.own_options() {
+            add(&word);
         }
         text
+    }
+}
+
+impl Mount {
+    /// The options that are its module's: as they stand in a list, and as they are.
+    #[must_use]
+    pub fn own_options(&self) -> Vec<(String, String)> {
+        let option = |(name, value): (&str, Option<&str>)| match value {
+            Some(value) => (format!("{}={}", quoted(name), quoted(value)), format!("{name}={value}")),
+            None => (quoted(name), name.to_owned()),
+        };
+        self.words.iter().map(option).collect()
     }
 }
 

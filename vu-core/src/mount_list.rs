@@ -1,10 +1,11 @@
 //! `/proc/PID/mounts`, `mountinfo` and `mountstats` as a view has them: the host's lines, then those of the view's mounts, in the order in which they were
 //! made (proc_pid_mountinfo(5)).
 
-use crate::{call::Call, proc_files::with_content, task::Task};
+use crate::{call::Call, layer::Layer, mount::Mount, proc_files::with_content, task::Task, view::View};
 use std::{
     fmt::Write as _,
     os::{fd::OwnedFd, unix::ffi::OsStrExt},
+    sync::Arc,
 };
 use vu_api::{AbsPath, Errno, Filesystem};
 
@@ -72,25 +73,26 @@ fn below(root: &AbsPath, kind: Kind, host: &[u8]) -> Vec<u8> {
 fn lines(call: &Call<'_>, owner: &Task, kind: Kind, host: &[u8]) -> String {
     let view = owner.view();
     let root = owner.fs().root.read().clone();
-    let parent = host_root_id(host);
+    let hosts = if kind == Kind::MountInfo { HostMounts::new(host) } else { HostMounts::default() };
     let mut text = String::new();
-    let mut rows = view.mount_rows();
-    rows.reverse();
-    for row in &rows {
-        let [source, target, fs_type, options, epoch] = &row[..] else { continue };
-        let Ok(point) = AbsPath::new(target) else { continue };
+    let table = view.table();
+    let mut mounts: Vec<_> = table.iter_newest_first().map(|entry| &entry.mount).collect();
+    mounts.reverse();
+    for mount in mounts.into_iter().filter(|mount| !mount.detached) {
         // What lies outside of the root is not shown.
-        let Some(shown) = point.rebase(&root, &AbsPath::root()) else { continue };
+        let Some(shown) = mount.point.rebase(&root, &AbsPath::root()) else { continue };
         let text_of = |bytes: &[u8]| String::from_utf8_lossy(&escape(bytes)).into_owned();
         let shown = text_of(shown.as_bytes());
-        let source = if source.is_empty() { "none".to_owned() } else { text_of(source.as_bytes()) };
+        let source = if mount.source.is_empty() { "none".to_owned() } else { text_of(&mount.source) };
+        let (fs_type, options) = (&mount.fs_type, mount.options());
         // Writing to a String cannot fail.
         let _ = match kind {
             Kind::Mounts => writeln!(text, "{source} {shown} {fs_type} {options} 0 0"),
             Kind::MountStats => writeln!(text, "device {source} mounted on {shown} with fstype {fs_type}"),
             Kind::MountInfo => {
-                let id = FIRST_ID + epoch.parse().unwrap_or(0);
-                let dev = call.layer.stat(&point).map_or(0, |stat| stat.dev);
+                let parent = parent(&view, mount, &hosts).id();
+                let id = id(mount);
+                let dev = call.layer.stat(&mount.point).map_or(0, |stat| stat.dev);
                 let (major, minor) = (libc::major(dev), libc::minor(dev));
                 writeln!(text, "{id} {parent} {major}:{minor} / {shown} {options} - {fs_type} {source} {options}")
             }
@@ -99,11 +101,99 @@ fn lines(call: &Call<'_>, owner: &Task, kind: Kind, host: &[u8]) -> String {
     text
 }
 
-/// The number of the mount at `/` in the host's `mountinfo`.
-fn host_root_id(text: &[u8]) -> u64 {
-    let text = String::from_utf8_lossy(text);
-    let root = text.lines().find(|line| line.split(' ').nth(4) == Some("/"));
-    root.and_then(|line| line.split(' ').next()?.parse().ok()).unwrap_or(1)
+/// The number of a mount of the view in `mountinfo`, and as statx(2) tells it for `STATX_MNT_ID`.
+#[must_use]
+pub fn id(mount: &Mount) -> u64 {
+    FIRST_ID + mount.epoch.0
+}
+
+/// The mount in which the mount point of another lies.
+pub(crate) enum Parent {
+    OfView(Arc<Mount>),
+    /// By its number in `mountinfo`.
+    OfHost(u64),
+}
+
+impl Parent {
+    fn id(&self) -> u64 {
+        match self {
+            Parent::OfView(mount) => id(mount),
+            Parent::OfHost(id) => *id,
+        }
+    }
+}
+
+/// The parent of a mount of the view.
+pub(crate) fn parent(view: &Arc<View>, mount: &Mount, hosts: &HostMounts) -> Parent {
+    match Layer::below(view.clone(), mount.epoch, None).mount_for(&mount.point) {
+        Some((parent, _)) => Parent::OfView(parent),
+        None => Parent::OfHost(hosts.mount_of(&mount.point)),
+    }
+}
+
+/// Whether a mount of the view lies in the mount of a number, or in one that does.
+pub(crate) fn lies_below(view: &Arc<View>, mount: &Mount, top: u64, hosts: &HostMounts) -> bool {
+    let mut above = parent(view, mount, hosts);
+    // Each is older than the one before.
+    while let Parent::OfView(mount) = &above {
+        if id(mount) == top {
+            return true;
+        }
+        above = parent(view, mount, hosts);
+    }
+    hosts.lies_in(above.id(), top)
+}
+
+/// The host's mounts: number, parent's number, and mount point of each.
+#[derive(Debug, Default)]
+pub(crate) struct HostMounts(Vec<(u64, u64, AbsPath)>);
+
+impl HostMounts {
+    /// Those that a task has.
+    ///
+    /// # Errors
+    /// `ESRCH`.
+    pub fn read(task: &Task) -> Result<HostMounts, Errno> {
+        std::fs::read(format!("/proc/{}/mountinfo", task.tid))
+            .map(|text| HostMounts::new(&text))
+            .map_err(|_| Errno::ESRCH)
+    }
+
+    fn new(text: &[u8]) -> HostMounts {
+        let mount = |line: &[u8]| {
+            let words: Vec<&[u8]> = line.split(|&b| b == b' ').take(5).collect();
+            let number = |at: usize| std::str::from_utf8(words.get(at)?).ok()?.parse().ok();
+            Some((number(0)?, number(1)?, AbsPath::new(unescape(words.get(4)?)).ok()?))
+        };
+        HostMounts(text.split(|&b| b == b'\n').filter_map(mount).collect())
+    }
+
+    /// The number of the mount that a path lies in: of the deepest mount points, the last one.
+    fn mount_of(&self, path: &AbsPath) -> u64 {
+        let covering = self.0.iter().filter(|(.., point)| path.starts_with(point));
+        covering.max_by_key(|(.., point)| point.depth()).map_or(1, |(id, ..)| *id)
+    }
+
+    /// Where the mount of a number is mounted.
+    pub fn point(&self, number: u64) -> Option<AbsPath> {
+        self.0.iter().find(|(id, ..)| *id == number).map(|(.., point)| point.clone())
+    }
+
+    /// Whether a mount is another, or lies in it.
+    fn lies_in(&self, number: u64, top: u64) -> bool {
+        let mut here = number;
+        // A list that changed while it was read must not lead around in it.
+        for _ in 0..=self.0.len() {
+            if here == top {
+                return true;
+            }
+            match self.0.iter().find(|(id, ..)| *id == here) {
+                Some((_, parent, _)) => here = *parent,
+                None => return false,
+            }
+        }
+        false
+    }
 }
 
 /// Blanks and backslashes as the kernel writes them (`mangle`, `fs/seq_file.c`).
@@ -148,7 +238,17 @@ mod tests {
         assert_eq!(escape(plain), escaped);
         assert_eq!(unescape(escaped), plain);
         assert_eq!(unescape(b"\\04\\999\\"), b"\\04\\999\\");
-        assert_eq!(host_root_id(b"22 27 0:21 / /proc rw - proc proc rw\n27 1 254:0 / / rw - ext4 /dev/vda rw\n"), 27);
+    }
+
+    #[test]
+    fn where_a_path_lies_on_the_host() {
+        let text = b"22 27 0:21 / /proc rw - proc proc rw\n27 1 254:0 / / rw - ext4 /dev/vda rw\n30 22 0:9 / /proc/sys\\040x rw - x x rw\n31 27 0:9 / /proc rw - x x rw\n";
+        let hosts = HostMounts::new(text);
+        let lies = |path: &str| hosts.mount_of(&AbsPath::new(path).unwrap());
+        assert_eq!((lies("/"), lies("/process"), lies("/proc/1"), lies("/proc/sys x/a")), (27, 27, 31, 30));
+        assert!(hosts.lies_in(30, 27) && hosts.lies_in(30, 22) && hosts.lies_in(30, 30));
+        assert!(!hosts.lies_in(27, 22) && !hosts.lies_in(31, 22) && !hosts.lies_in(5, 1));
+        assert_eq!(hosts.point(30), AbsPath::new("/proc/sys x").ok());
     }
 
     #[test]

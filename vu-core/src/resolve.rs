@@ -15,6 +15,7 @@ use crate::{
     debug::Tag,
     keep::Kept,
     lent::Lent,
+    mount::Mount,
     route::Route,
     sys::{self, At, Final, Reach},
     task::{Cwd, Object, REMOVED, Task, host_name},
@@ -1026,6 +1027,13 @@ impl Call<'_> {
             // What has no name has no mount.
             _ => Ok(()),
         }
+    }
+
+    /// The mount of the view in which the object of a descriptor lies.
+    #[must_use]
+    pub(crate) fn mount_of_descriptor(&self, number: i32) -> Option<Arc<Mount>> {
+        let base = self.named(number, Wanted::Any).ok()??;
+        self.layer.mount_for(&base.view).map(|(mount, _)| mount)
     }
 
     fn is_special(&self, place: &Place) -> bool {

@@ -335,6 +335,60 @@ pub fn fstatfs(fd: BorrowedFd<'_>) -> Result<libc::statfs64, Errno> {
     }
 }
 
+/// statmount(2): what it tells in a buffer of this size, by a whole `struct mnt_id_req`.
+///
+/// # Errors
+/// Those of statmount(2).
+pub fn statmount(request: &[u8], size: usize) -> Result<Vec<u8>, Errno> {
+    const STATMOUNT: i64 = 457;
+    let mut buffer = vec![0u8; size];
+    // SAFETY: a request that tells its own size, which is its length, and a buffer of the length that is told.
+    check(unsafe { libc::syscall(STATMOUNT, sized(request)?.as_ptr(), buffer.as_mut_ptr(), buffer.len(), 0) })?;
+    let told = buffer.first_chunk().map_or(0, |told| u32::from_le_bytes(*told));
+    buffer.truncate(usize::try_from(told).unwrap_or(0));
+    Ok(buffer)
+}
+
+/// listmount(2): at most `most` numbers, by a whole `struct mnt_id_req`.
+///
+/// # Errors
+/// Those of listmount(2).
+pub fn listmount(request: &[u8], most: usize, flags: u32) -> Result<Vec<u64>, Errno> {
+    const LISTMOUNT: i64 = 458;
+    let mut ids = vec![0u64; most];
+    // SAFETY: a request that tells its own size, which is its length, and room for as many numbers as is told.
+    let count =
+        check(unsafe { libc::syscall(LISTMOUNT, sized(request)?.as_ptr(), ids.as_mut_ptr(), ids.len(), flags) })?;
+    ids.truncate(usize::try_from(count).unwrap_or(0));
+    Ok(ids)
+}
+
+/// The number of the mount namespace of a process, whose directory in `/proc` is held (ioctl_nsfs(2)).
+///
+/// # Errors
+/// Those of openat(2), and `ENOTTY` before Linux 6.11.
+pub fn mount_namespace(process: impl AsFd) -> Result<u64, Errno> {
+    const NS_GET_MNTNS_ID: libc::Ioctl = 0x8008_b705;
+    let link = c"ns/mnt";
+    // SAFETY: a C string.
+    let namespace =
+        own(unsafe { libc::openat(process.as_fd().as_raw_fd(), link.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC) }
+            .into())?;
+    let mut id = 0u64;
+    // SAFETY: the request writes a number of 8 bytes.
+    check(unsafe { libc::ioctl(namespace.as_raw_fd(), NS_GET_MNTNS_ID, &raw mut id) }.into())?;
+    Ok(id)
+}
+
+/// A structure that begins with its size.
+///
+/// # Errors
+/// `EINVAL` if it does not.
+fn sized(bytes: &[u8]) -> Result<&[u8], Errno> {
+    let told = bytes.first_chunk().map(|told| u32::from_le_bytes(*told));
+    if told.is_some_and(|told| usize::try_from(told) == Ok(bytes.len())) { Ok(bytes) } else { Err(Errno::EINVAL) }
+}
+
 /// faccessat2(2).
 ///
 /// # Errors

@@ -9,7 +9,7 @@ use crate::{
     },
     host::stat_of as stat_of_host,
     lent::Lent,
-    sys::{self, Plain},
+    sys::{self, Plain, Reach},
     table,
     task::host_name,
 };
@@ -113,10 +113,27 @@ pub(super) fn stat_of(call: &Call<'_>, number: i32, buffer: usize) -> Result<Out
 
 /// The same as statx(2) tells them.
 pub(super) fn statx_of(call: &Call<'_>, number: i32, buffer: usize) -> Result<Outcome, Errno> {
-    match attributes(call, number)? {
-        Some(stat) => tell(call, buffer, &encode_statx(&stat)),
-        None => Ok(Outcome::Host),
+    let mask = call.uint(3);
+    let told = attributes(call, number)?;
+    if told.is_none() && !(stat::asks_for_mount(mask) && call.abi == Abi::X86_64) {
+        return Ok(Outcome::Host);
     }
+    let mount = call.mount_of_descriptor(number);
+    let mut stat = match (&told, &mount) {
+        (Some(stat), _) => encode_statx(stat),
+        (None, None) => return Ok(Outcome::Host),
+        (None, Some(_)) => {
+            let fd = match number {
+                libc::AT_FDCWD => call.task.proc().and_then(|proc| sys::open_link(proc, "cwd")),
+                number => call.task.descriptor(number),
+            };
+            sys::statx(Reach::Held(fd?.as_fd()), call.int(2) & libc::AT_STATX_SYNC_TYPE, mask)?
+        }
+    };
+    if let Some(mount) = mount {
+        stat::tell_mount(&mut stat, &mount, None, mask);
+    }
+    tell(call, buffer, &stat)
 }
 
 /// The attributes of what a descriptor stands for; `None` if they are those that the kernel tells.

@@ -15,6 +15,7 @@ pub mod landlock;
 mod layouts;
 mod link;
 pub mod messages;
+pub mod mount_queries;
 pub mod mounts;
 pub mod open;
 mod own;

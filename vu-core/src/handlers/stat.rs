@@ -2,8 +2,8 @@
 
 use crate::{
     call::{Call, Outcome},
-    handlers::{rewrite, xattrs},
-    identity, mapped,
+    handlers::{mount_queries, rewrite, xattrs},
+    identity, mapped, mount_list,
     resolve::{Meaning, Need, PathArg, Place},
     sys,
     task::{Task, host_name},
@@ -139,7 +139,7 @@ pub fn statx(call: &mut Call<'_>) -> Result<Outcome, Errno> {
         return super::fds::statx_of(call, call.int(0), 4);
     }
     let follow = follow_unless(flags & libc::AT_SYMLINK_NOFOLLOW != 0);
-    look_at_attributes(call, call.int(0), 1, follow, |call, place, owner| {
+    let told = |call: &mut Call<'_>, place: &Place, owner: Option<(u32, u32)>| {
         let (flags, mask) = (call.int(2), call.uint(3));
         let mut stat = match place.reach() {
             Some(object) => {
@@ -156,9 +156,48 @@ pub fn statx(call: &mut Call<'_>) -> Result<Outcome, Errno> {
         {
             (stat.stx_uid, stat.stx_gid) = (uid, gid);
         }
+        if let Some((mount, rest)) = call.layer.mount_for(&place.name) {
+            tell_mount(&mut stat, &mount, Some(rest.is_root()), mask);
+        }
         call.write(call.arg(4), sys::bytes(&stat))?;
         Ok(Outcome::Done(0))
-    })
+    };
+    if asks_for_mount(call.uint(3)) && call.abi == Abi::X86_64 && call.task.same_credentials() {
+        // The kernel finds the object, but not the mount that it is in.
+        let path = call.read_path(1)?;
+        if let Meaning::Place(place) = call.meaning(&PathArg::at(call.int(0), path, follow), Need::Name)?
+            && place.found
+            && !place.opaque
+            && call.layer.mount_for(&place.name).is_some()
+        {
+            let place = call.for_attributes(place)?;
+            return told(call, &place, None);
+        }
+    }
+    look_at_attributes(call, call.int(0), 1, follow, told)
+}
+
+/// Whether statx(2) is asked in which mount an object lies. It is told in any case; that of the host to who does not ask.
+pub(super) fn asks_for_mount(mask: u32) -> bool {
+    mask & (libc::STATX_MNT_ID | libc::STATX_MNT_ID_UNIQUE) != 0
+}
+
+/// Tells that an object lies in a mount of the view, and whether it is its root, if that is known.
+pub(super) fn tell_mount(stat: &mut libc::statx, mount: &Mount, is_root: Option<bool>, mask: u32) {
+    const MOUNT_ROOT: u64 = libc::STATX_ATTR_MOUNT_ROOT.unsigned_abs() as u64;
+    stat.stx_mask &= !(libc::STATX_MNT_ID | libc::STATX_MNT_ID_UNIQUE);
+    if mask & libc::STATX_MNT_ID_UNIQUE != 0 {
+        stat.stx_mnt_id = mount_queries::unique_id(mount);
+        stat.stx_mask |= libc::STATX_MNT_ID_UNIQUE;
+    } else {
+        stat.stx_mnt_id = mount_list::id(mount);
+        stat.stx_mask |= libc::STATX_MNT_ID;
+    }
+    if let Some(is_root) = is_root {
+        stat.stx_attributes_mask |= MOUNT_ROOT;
+        stat.stx_attributes =
+            if is_root { stat.stx_attributes | MOUNT_ROOT } else { stat.stx_attributes & !MOUNT_ROOT };
+    }
 }
 
 /// access(2).

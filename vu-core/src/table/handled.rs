@@ -9,7 +9,8 @@ use super::{
     Tier::{Attribute, Base, Descriptor, Message, SocketName},
 };
 use crate::handlers::{
-    control, dirs, exec, fds, handles, ioctls, landlock, messages, mounts, open, process, quota, rewrite, sockets, stat,
+    control, dirs, exec, fds, handles, ioctls, landlock, messages, mount_queries, mounts, open, process, quota,
+    rewrite, sockets, stat,
 };
 use vu_api::control::CONTROL_SYSCALL;
 use vu_trace::filter::When;
@@ -69,6 +70,8 @@ pub(super) const NAMES: &[Row] = &[
     Row::path(254, "inotify_add_watch", &[Fd, Path, WatchMask], rewrite::paths)
         .i386(292)
         .partial("only objects of the host can be watched"),
+    Row::path(457, "statmount", &[Pointer, Pointer, Size, Hex], mount_queries::statmount).i386(457),
+    Row::path(458, "listmount", &[Pointer, Pointer, Size, Hex], mount_queries::listmount).i386(458),
     Row::path(303, "name_to_handle_at", &[DirFd, PathNoFollow, Pointer, Pointer, AtFlags], rewrite::paths)
         .i386(341)
         .partial("the mount id is that of the host's mount"),

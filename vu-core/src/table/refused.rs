@@ -9,7 +9,6 @@ use vu_api::Errno;
 const URING: &str = "requests in the ring would open files past the view; programs fall back to ordinary calls";
 const MOUNT_API: &str = "mount(8) and others fall back to mount(2), which the view answers";
 const FANOTIFY: &str = "its events tell of the host's files, past the view; EPERM is what Linux says without CAP_SYS_ADMIN, and programs fall back to inotify";
-const MOUNT_LIST: &str = "it would tell the host's mounts only; programs fall back to /proc/self/mountinfo";
 
 /// Those of `Base` fail from the start: a ring outlives the moment of the first mount, and that first mount itself must come by mount(2).
 pub(super) const ROWS: &[Row] = &[
@@ -24,8 +23,6 @@ pub(super) const ROWS: &[Row] = &[
     Row::refused(Base, 433, "fspick", Errno::ENOSYS, MOUNT_API).i386(433),
     Row::refused(Base, 442, "mount_setattr", Errno::ENOSYS, MOUNT_API).i386(442),
     Row::refused(Base, 467, "open_tree_attr", Errno::ENOSYS, MOUNT_API).i386(467),
-    Row::refused(PathTier, 457, "statmount", Errno::ENOSYS, MOUNT_LIST).i386(457),
-    Row::refused(PathTier, 458, "listmount", Errno::ENOSYS, MOUNT_LIST).i386(458),
     Row::refused(PathTier, 300, "fanotify_init", Errno::EPERM, FANOTIFY).i386(338),
     Row::refused(PathTier, 301, "fanotify_mark", Errno::EPERM, FANOTIFY).i386(339),
     Row::refused(

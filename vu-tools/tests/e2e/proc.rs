@@ -1,6 +1,6 @@
 //! What `/proc` tells of the memory of processes.
 
-use crate::harness::{Compare, Site, differential, differential_with};
+use crate::harness::{Compare, Flavour, Site, differential, differential_with, helper};
 
 /// The names of mapped files are those by which they were opened, and device and inode number are what stat(2) says.
 #[test]
@@ -114,4 +114,51 @@ fn mappings_of_others() {
     let refused =
         if site.native("cat /proc/1/maps").status.success() { "" } else { "cat: /proc/1/maps: Permission denied\n1\n" };
     assert_eq!(said.stdout(), format!("{refused}0\nTrue\n"));
+}
+
+/// The numbers of mounts are the same in `mountinfo`, statx(2), statmount(2) and listmount(2), and the calls fail as Linux says.
+#[test]
+fn mounts_are_told_by_number() {
+    let told = helper("mounts_told", Flavour::Dynamic);
+    let site = Site::new();
+    let native = site.native(&format!("{0} / && {0} /proc", told.display())).ok();
+    let one = native.lines().skip(1).take(3).fold(String::new(), |text, line| text + line + "\n");
+    let said = site.session(&format!(
+        "exec 2>&1; told={}; mkdir -p up s/below; mount() {{ vumount -t vufs \"$@\" || echo no; }}
+        $told / && $told /proc; mount -o ro dir s; mount $W/dir/lines $W/file; mount -o cow,noexec up dir; mount / $M; mount many $M/$W/s
+        $told $W/s $W/s/sub $W/file $W/dir $W/dir/sub $M/etc $M/$W/s / /proc
+        findmnt -nro TARGET,FSTYPE -T $M/$W/s; findmnt -nro TARGET,FSTYPE -T $W/dir/sub; echo $(findmnt -nro OPTIONS -M $W/dir | cut -d, -f1,2)",
+        told.display()
+    ));
+    let at = |point: &str, attributes: u32| format!("{point} {attributes}\n{one}");
+    let (w, m) = (site.work().display().to_string(), site.mount_point().display().to_string());
+    let expected = native.clone()
+        + &[
+            format!("{w}/s: {}", at(&format!("{w}/s"), 1)),
+            format!("{w}/s/sub: {}", at(&format!("{w}/s"), 1)),
+            format!("{w}/file: {}", at(&format!("{w}/file"), 0)),
+            format!("{w}/dir: {}", at(&format!("{w}/dir"), 8)),
+            format!("{w}/dir/sub: {}", at(&format!("{w}/dir"), 8)),
+            format!("{m}/etc: {}", at(&m, 0)),
+            format!("{m}/{w}/s: {}", at(&format!("{m}{w}/s"), 0)),
+            native,
+            format!("{m}{w}/s vufs\n{w}/dir vufs\nrw,noexec\n"),
+        ]
+        .concat();
+    assert_eq!(said.stdout(), expected);
+}
+
+/// In another root, only what it shows is listed, with names as they are there.
+#[test]
+fn mounts_of_another_root() {
+    let told = helper("mounts_told", Flavour::Static);
+    let site = Site::new();
+    let said = site.session(&format!(
+        "exec 2>&1; vu_insmod unrealuidgid; mkdir $D/r; vumount -t vufs / $D/r; vumount -t vufs -o ro $W/dir $D/r/$W/dir; vumount -t vufs /etc $W/many; cp {} $W/told
+        vusu -c \"chroot $D/r $W/told / $W/dir/sub\" | grep -v ^[-0-9]",
+        told.display()
+    ));
+    let w = site.work().display().to_string();
+    // The host's mounts are outside: the root is one of the view's.
+    assert_eq!(said.stdout(), format!("/: / 0\n{w}/dir/sub: {w}/dir 1\n"));
 }
