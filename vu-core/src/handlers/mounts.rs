@@ -6,6 +6,7 @@ use crate::{
     debug::Tag,
     mount::Mount,
     resolve::{Meaning, Need, PathArg, Place},
+    tmpfs,
     view::{MountCall, Refusal, Shown},
 };
 use vu_api::{AbsPath, Errno, FileType, Filesystem, Location, MountFlags, Purpose};
@@ -34,7 +35,7 @@ pub fn mount(call: &mut Call<'_>) -> Result<Outcome, Errno> {
             _ => Default::default(),
         };
         return match stand_ins::stand_in(call, &fs_type, (&given, &data), object)? {
-            Some(StandIn { source, target, flags, shown }) => by_the_view(
+            Some(StandIn { source, target, flags, shown, tmpfs }) => by_the_view(
                 call,
                 &MountCall {
                     fs_type: stand_ins::FS_TYPE,
@@ -49,6 +50,7 @@ pub fn mount(call: &mut Call<'_>) -> Result<Outcome, Errno> {
                     shown,
                     wanted: &|| call.still_waits().is_ok(),
                 },
+                tmpfs,
             ),
             None => by_the_host(call),
         };
@@ -71,15 +73,15 @@ pub fn mount(call: &mut Call<'_>) -> Result<Outcome, Errno> {
         shown: None,
         wanted: &|| call.still_waits().is_ok(),
     };
-    by_the_view(call, &request)
+    by_the_view(call, &request, None)
 }
 
-fn by_the_view(call: &Call<'_>, request: &MountCall<'_>) -> Result<Outcome, Errno> {
+fn by_the_view(call: &Call<'_>, request: &MountCall<'_>, tmpfs: Option<tmpfs::Options>) -> Result<Outcome, Errno> {
     match call.view.mount(request) {
         Ok(mount) => {
             installed(call, &mount);
-            if let Some(Shown { scratch: Some(_), data, .. }) = request.shown {
-                stand_ins::furnish(call, &mount, data)?;
+            if let Some(options) = tmpfs {
+                stand_ins::furnish(call, &mount, options)?;
             }
             call.debug(Tag::Modules, format_args!("{} made {mount}", mount.module.name()));
             call.debug(Tag::Mounts, format_args!("mount {mount}"));

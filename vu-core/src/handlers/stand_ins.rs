@@ -16,6 +16,8 @@ pub(super) struct StandIn<'a> {
     pub target: AbsPath,
     pub flags: MountFlags,
     pub shown: Option<Shown<'a>>,
+    /// What a `tmpfs` is to be like.
+    pub tmpfs: Option<tmpfs::Options>,
 }
 
 /// The type of a mount that puts a part of the tree elsewhere.
@@ -37,6 +39,7 @@ pub(super) fn stand_in<'a>(
         return Ok(None);
     }
     let mut shown = std::str::from_utf8(fs_type).ok().map(|fs_type| Shown { fs_type, source, data, scratch: None });
+    let mut options = None;
     let (place, kind, flags) = if flags.contains(MountFlags::BIND) {
         shown = None;
         let source = object(call.read_path(0)?)?;
@@ -45,7 +48,8 @@ pub(super) fn stand_in<'a>(
         (source.name, kind, MountFlags::empty())
     } else if fs_type == TMPFS {
         // Its options are looked at before its target.
-        tmpfs_options(data)?;
+        let words = MountWords::parse(data).map_err(|_| Errno::EINVAL)?;
+        options = Some(tmpfs::Options::parse(&words)?);
         (AbsPath::root(), FileType::Directory, flags)
     } else {
         let Some(place) = place_of(fs_type).and_then(|place| AbsPath::new(place).ok()) else { return Ok(None) };
@@ -58,8 +62,8 @@ pub(super) fn stand_in<'a>(
     if is_directory(kind) != is_directory(target.file_type(call)?) {
         return Err(Errno::ENOTDIR);
     }
-    let mut stand_in = StandIn { source: place, target: target.name, flags, shown };
-    if fs_type == TMPFS
+    let mut stand_in = StandIn { source: place, target: target.name, flags, shown, tmpfs: options };
+    if options.is_some()
         && let Some(shown) = &mut stand_in.shown
     {
         let scratch = Arc::new(Scratch::new()?);
@@ -71,17 +75,11 @@ pub(super) fn stand_in<'a>(
 
 const TMPFS: &[u8] = b"tmpfs";
 
-fn tmpfs_options(data: &[u8]) -> Result<tmpfs::Options, Errno> {
-    let words = MountWords::parse(data).map_err(|_| Errno::EINVAL)?;
-    tmpfs::Options::parse(&words)
-}
-
 /// Gives the root directory of a `tmpfs` its owner and mode.
 ///
 /// # Errors
 /// What hinders it.
-pub(super) fn furnish(call: &Call<'_>, mount: &Mount, data: &[u8]) -> Result<(), Errno> {
-    let options = tmpfs_options(data)?;
+pub(super) fn furnish(call: &Call<'_>, mount: &Mount, options: tmpfs::Options) -> Result<(), Errno> {
     let who = call.task.credentials()?;
     let maker = &Maker(&call.task);
     let root = AbsPath::root();
