@@ -13,7 +13,7 @@ use crate::{
     code::{self, Kind},
 };
 use nix::{
-    fcntl::{FcntlArg, OFlag, SealFlag, fcntl},
+    fcntl::{FcntlArg, OFlag, SealFlag, fcntl, openat},
     sys::{
         memfd::{MFdFlags, memfd_create},
         stat::{Mode, fstat},
@@ -132,6 +132,8 @@ struct Extended {
 #[derive(Debug)]
 pub struct Image {
     file: OwnedFd,
+    /// `/proc/self/fd`
+    descriptors: OwnedFd,
     /// Its device and inode number.
     object: (u64, u64),
     board: Board,
@@ -158,7 +160,9 @@ impl Image {
             SealFlag::F_SEAL_FUTURE_WRITE | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
         fcntl(&file, FcntlArg::F_ADD_SEALS(seals))?;
         let stat = fstat(&file)?;
+        let directory = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let image = Image {
+            descriptors: nix::fcntl::open("/proc/self/fd", directory, Mode::empty())?,
             object: (stat.st_dev, stat.st_ino),
             file: file.into(),
             board,
@@ -187,8 +191,8 @@ impl Image {
     /// # Errors
     /// Those of open(2).
     pub fn open(&self) -> io::Result<OwnedFd> {
-        let path = format!("/proc/self/fd/{}", self.file.as_raw_fd());
-        Ok(nix::fcntl::open(path.as_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?)
+        let name = self.file.as_raw_fd().to_string();
+        Ok(openat(&self.descriptors, name.as_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?)
     }
 
     /// Where a process has its switch that has mapped a part of the copy, from `offset` in the file on, at `address`; `None` if that part is not the code.

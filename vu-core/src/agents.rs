@@ -165,8 +165,11 @@ impl Agents {
         })
     }
 
-    /// From now on, all path calls of a process are looked at.
+    /// From now on, all path calls of a process are looked at. Who has been given a copy and has not mapped it yet is met once more at its next call.
     pub(crate) fn switch_off(&self, task: &Task) {
+        if !task.process.agent.load(Ordering::Acquire) {
+            return;
+        }
         let images_of = |agent: &Agent| -> Vec<Arc<Image>> {
             agent.state.lock().libraries.iter().filter_map(|(_, image)| image.clone()).collect()
         };
@@ -178,11 +181,19 @@ impl Agents {
         for (start, offset, object) in maps.lines().filter_map(mapping) {
             let switch =
                 images.iter().filter(|image| image.object() == object).find_map(|image| image.switch(offset, start));
+            // What is not there any more was another program's.
             if let Some(switch) = switch
-                && let Err(errno) = ProcessMemory(task.process.id).write(switch, &[1])
+                && ProcessMemory(task.process.id).write(switch, &[1]).is_ok()
             {
-                tracing::warn!("{}: its agent cannot be switched off: {errno}", task.process.id);
+                task.process.agent.store(false, Ordering::Release);
             }
+        }
+    }
+
+    /// The same of a task that became special just when it was given a copy.
+    pub(crate) fn look_again(&self, task: &Task) {
+        if task.process.agent.load(Ordering::Acquire) && task.appearance().watched {
+            self.switch_off(task);
         }
     }
 
@@ -515,7 +526,9 @@ impl Call<'_> {
         let stat = sys::stat(host.as_bytes()).ok()?;
         let version = (stat.st_size.cast_unsigned(), stat.st_ctime, stat.st_ctime_nsec);
         let library = Library { path: host.clone(), object: (stat.st_dev, stat.st_ino), version };
-        agent.image(&self.core.agents, &library)?.open().ok()
+        let copy = agent.image(&self.core.agents, &library)?.open().ok()?;
+        self.task.process.agent.store(true, Ordering::Release);
+        Some(copy)
     }
 }
 

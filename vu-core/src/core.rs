@@ -300,6 +300,7 @@ impl Core {
             }
             return Verdict::Return(Errno::ENOSYS.as_result());
         };
+        self.agents.look_again(&task);
         let mut call = Call::new(self, task, intercepted);
         if call.can_install() {
             call.task.set_heard();

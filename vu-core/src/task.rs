@@ -74,6 +74,8 @@ pub struct Process {
     pub listings: Listings,
     /// Whether the calls that carry message headers are intercepted in it.
     watches_messages: AtomicBool,
+    /// Whether its program was given a C library with an agent (`agents.rs`), which has not been switched off.
+    pub(crate) agent: AtomicBool,
     /// What is known of the program that it is about to execute.
     next_executable: Mutex<Next>,
 }
@@ -472,6 +474,7 @@ impl Process {
             opened: Mutex::default(),
             listings: Listings::default(),
             watches_messages: AtomicBool::new(false),
+            agent: AtomicBool::new(false),
             next_executable: Mutex::default(),
         }
     }
@@ -514,6 +517,7 @@ impl Process {
 
     /// The process executes another program.
     pub fn executed(&self) {
+        self.agent.store(false, Ordering::Release);
         // What it had mapped is gone.
         *self.opened.lock() = OpenedFiles::default();
         *self.executable.lock() = self.next_executable.lock().path.take();
@@ -645,6 +649,7 @@ impl Tasks {
             *process.opened.lock() = parent.process.opened();
             process.listings.copy(&parent.process.listings);
             process.watches_messages.store(parent.process.watches_messages.load(Ordering::Relaxed), Ordering::Relaxed);
+            process.agent.store(parent.process.agent.load(Ordering::Acquire), Ordering::Release);
             Arc::new(process)
         };
         let fs = if shares(libc::CLONE_FS) { parent.fs() } else { Arc::new(parent.fs().copy()) };
