@@ -58,24 +58,6 @@ impl Kind {
         })
     }
 
-    /// All calls that have one.
-    pub const CALLS: [i64; 14] = [
-        libc::SYS_stat,
-        libc::SYS_lstat,
-        libc::SYS_newfstatat,
-        libc::SYS_statx,
-        libc::SYS_access,
-        libc::SYS_faccessat,
-        libc::SYS_faccessat2,
-        libc::SYS_readlink,
-        libc::SYS_readlinkat,
-        libc::SYS_getxattr,
-        libc::SYS_lgetxattr,
-        libc::SYS_listxattr,
-        libc::SYS_llistxattr,
-        libc::SYS_openat,
-    ];
-
     /// As the stub passes it.
     #[must_use]
     pub fn bits(self) -> u32 {

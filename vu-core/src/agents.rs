@@ -11,7 +11,9 @@
 
 use crate::{
     call::Call,
+    clear::LIFETIME,
     core::Core,
+    proc_maps::numbers,
     resolve::{Meaning, PathArg},
     route::Route,
     sys,
@@ -30,14 +32,11 @@ use std::{
         Arc, OnceLock, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::Duration,
 };
 use vu_agent::{Bind, Board, Image, Key, Start, board, code, image};
 use vu_api::{AbsPath, Filesystem, Location, Purpose};
 use vu_trace::{Abi, Memory, ProcessMemory, Tid};
 
-/// How long a proof is good for, at most twice.
-const LIFETIME: Duration = Duration::from_millis(12);
 /// How many libraries of a view are copied.
 const MOST_LIBRARIES: usize = 8;
 /// How many dynamic linkers are known by their beginnings.
@@ -178,7 +177,7 @@ impl Agents {
             return;
         }
         let Ok(maps) = std::fs::read_to_string(format!("/proc/{}/maps", task.process.id)) else { return };
-        for (start, offset, object) in maps.lines().filter_map(mapping) {
+        for (start, offset, object) in maps.lines().filter_map(numbers) {
             let switch =
                 images.iter().filter(|image| image.object() == object).find_map(|image| image.switch(offset, start));
             // What is not there any more was another program's.
@@ -376,6 +375,7 @@ fn end_proofs(agents: &Weak<Agents>) {
             expiry.wake.wait(&mut asleep);
         }
         drop(asleep);
+        // Good for so long, and at most twice.
         std::thread::sleep(LIFETIME);
         let Some(agents) = agents.upgrade() else { return };
         agents.forget();
@@ -435,17 +435,6 @@ fn loader_base(task: &Task) -> Option<u64> {
     let word = |bytes: &[u8]| bytes.first_chunk().map(|bytes| u64::from_ne_bytes(*bytes));
     let base = vector.chunks_exact(16).find(|entry| word(entry) == Some(libc::AT_BASE))?;
     word(&base[8..])
-}
-
-/// Of a line of `/proc/PID/maps`: where the mapping begins, from where in the file, and of which (proc_pid_maps(5)).
-fn mapping(line: &str) -> Option<(u64, u64, Object)> {
-    let mut fields = line.split_ascii_whitespace();
-    let hex = |text: &str| u64::from_str_radix(text, 16).ok();
-    let start = hex(fields.next()?.split_once('-')?.0)?;
-    let offset = hex(fields.nth(1)?)?;
-    let (major, minor) = fields.next()?.split_once(':')?;
-    let device = libc::makedev(u32::from_str_radix(major, 16).ok()?, u32::from_str_radix(minor, 16).ok()?);
-    Some((start, offset, (device, fields.next()?.parse().ok()?)))
 }
 
 /// The finaliser of SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators").
@@ -535,16 +524,6 @@ impl Call<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn lines_of_maps_are_understood() {
-        let line = "7f1c5a000000-7f1c5a026000 r-xp 001d3000 00:2f 1043                     /memfd:libc.so.6 (deleted)";
-        assert_eq!(mapping(line), Some((0x7f1c_5a00_0000, 0x1d_3000, (libc::makedev(0, 0x2f), 1043))));
-        assert_eq!(mapping("7ffd1000-7ffd2000 rw-p 00000000 00:00 0 [stack]").map(|found| found.2), Some((0, 0)));
-        for bad in ["", "x", "12-13 r 0", "12-13 r-xp 0 0:zz 1"] {
-            assert_eq!(mapping(bad), None, "{bad}");
-        }
-    }
 
     #[test]
     fn seeds_are_no_counters() {

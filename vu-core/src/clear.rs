@@ -17,7 +17,7 @@ use std::time::Duration;
 use vu_api::AbsPath;
 
 /// How long a proof is good for.
-const LIFETIME: Duration = Duration::from_millis(12);
+pub(crate) const LIFETIME: Duration = Duration::from_millis(12);
 /// How long none is kept after a change was announced: the tracee makes it a moment later.
 const UNREST: Duration = Duration::from_millis(12);
 /// How many proofs are kept.

@@ -219,6 +219,17 @@ struct Mapping {
     file: MappedFile,
 }
 
+/// Of the beginning of a line of `/proc/PID/maps`: where the mapping begins, from where in the file, and of which (proc_pid_maps(5)).
+pub(crate) fn numbers(line: &str) -> Option<(u64, u64, Object)> {
+    let mut fields = line.split_ascii_whitespace();
+    let hex = |text: &str| u64::from_str_radix(text, 16).ok();
+    let start = hex(fields.next()?.split_once('-')?.0)?;
+    let offset = hex(fields.nth(1)?)?;
+    let (major, minor) = fields.next()?.split_once(':')?;
+    let device = libc::makedev(u32::from_str_radix(major, 16).ok()?, u32::from_str_radix(minor, 16).ok()?);
+    Some((start, offset, (device, fields.next()?.parse().ok()?)))
+}
+
 /// The file that a line tells of; `None` if of none.
 fn mapping(kind: Kind, line: &[u8]) -> Option<Mapping> {
     match kind {
@@ -227,19 +238,14 @@ fn mapping(kind: Kind, line: &[u8]) -> Option<Mapping> {
                 return None;
             }
             let blanks: Vec<usize> = (0..line.len()).filter(|&at| line[at] == b' ').take(5).collect();
-            let [_, before_offset, before_device, before_inode, after_inode] = blanks[..] else { return None };
+            let [_, _, before_device, _, after_inode] = blanks[..] else { return None };
             let name = after_inode + line[after_inode..].iter().position(|&b| b != b' ')?;
             let end = line.len() - usize::from(line.ends_with(b"\n"));
             if line.get(name) != Some(&b'/') {
                 return None;
             }
-            let text = |range: Range<usize>| std::str::from_utf8(&line[range]).ok();
-            let (major, minor) = text(before_device + 1..before_inode)?.split_once(':')?;
-            let offset = u64::from_str_radix(text(before_offset + 1..before_device)?, 16).ok()?;
-            let number = |text: &str| u32::from_str_radix(text, 16).ok();
-            let device = libc::makedev(number(major)?, number(minor)?);
-            let inode = text(before_inode + 1..after_inode)?.parse().ok()?;
-            let file = MappedFile { object: Some((device, inode)), text: unescaped(kind, &line[name..end]) };
+            let (_, offset, object) = numbers(std::str::from_utf8(&line[..after_inode]).ok()?)?;
+            let file = MappedFile { object: Some(object), text: unescaped(kind, &line[name..end]) };
             Some(Mapping { kind, offset, numbers: before_device + 1..after_inode, name: name..end, file })
         }
         Kind::NumaMaps => {
@@ -432,6 +438,16 @@ mod tests {
             "1 2 3 4 5 /s\n",
         ] {
             assert_eq!(file(other), None, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn lines_of_maps_are_understood() {
+        let line = "7f1c5a000000-7f1c5a026000 r-xp 001d3000 00:2f 1043                     /memfd:libc.so.6 (deleted)";
+        assert_eq!(numbers(line), Some((0x7f1c_5a00_0000, 0x1d_3000, (libc::makedev(0, 0x2f), 1043))));
+        assert_eq!(numbers("7ffd1000-7ffd2000 rw-p 00000000 00:00 0 [stack]").map(|found| found.2), Some((0, 0)));
+        for bad in ["", "x", "12-13 r 0", "12-13 r-xp 0 0:zz 1"] {
+            assert_eq!(numbers(bad), None, "{bad}");
         }
     }
 
