@@ -22,7 +22,10 @@ use nix::{
 use std::{
     fs::File,
     io::{self, Write},
-    os::fd::{AsFd, AsRawFd, OwnedFd},
+    os::{
+        fd::{AsFd, AsRawFd, OwnedFd},
+        unix::fs::FileExt,
+    },
 };
 
 /// Why there is no copy of a file.
@@ -61,7 +64,7 @@ const JUMP: u8 = 0xe9;
 const SYSCALL: [u8; 2] = [0x0f, 0x05];
 
 /// Where things stand in an ELF file (elf(5)).
-mod elf {
+pub(crate) mod elf {
     pub const IDENT: &[u8] = b"\x7fELF\x02\x01\x01";
     pub const TYPE: usize = 16;
     pub const DYN: u16 = 3;
@@ -79,12 +82,12 @@ mod elf {
 
 /// A program header.
 #[derive(Debug, Clone, Copy)]
-struct Header {
-    kind: u32,
-    flags: u32,
-    offset: u64,
-    address: u64,
-    file_size: u64,
+pub(crate) struct Header {
+    pub kind: u32,
+    pub flags: u32,
+    pub offset: u64,
+    pub address: u64,
+    pub file_size: u64,
     memory_size: u64,
     align: u64,
 }
@@ -153,8 +156,11 @@ impl Image {
         let executable = MFdFlags::from_bits_retain(libc::MFD_EXEC);
         let memory = memfd_create(c"libc.so.6", flags | executable).or_else(|_| memfd_create(c"libc.so.6", flags))?;
         let mut file = File::from(memory);
+        let size = (bytes.len() + board::SIZE).next_multiple_of(board::HUGE);
+        file.set_len(size as u64)?;
+        // In small ones it serves as well.
+        let _ = in_huge_pages(&file, size);
         file.write_all(&bytes)?;
-        file.set_len((bytes.len() + board::SIZE) as u64)?;
         let board = Board::new(file.as_fd(), code.0 + code::SIZE)?;
         let seals =
             SealFlag::F_SEAL_FUTURE_WRITE | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
@@ -201,6 +207,14 @@ impl Image {
         let (code, place) = self.code;
         if offset != code { None } else { address.checked_sub(place)?.checked_add(self.switch) }
     }
+}
+
+/// Has an empty file of this size, which is a multiple of [`board::HUGE`], lie in huge pages.
+fn in_huge_pages(file: &File, size: usize) -> io::Result<()> {
+    for place in (0..size).step_by(board::HUGE) {
+        file.write_at(&[0], place as u64)?;
+    }
+    board::collapse(file.as_fd(), size)
 }
 
 /// The library with the agent, but for the board behind it.
@@ -268,7 +282,7 @@ fn extend(mut bytes: Vec<u8>, signature: [u8; code::SIGNATURE_SIZE]) -> Result<E
 }
 
 /// The program headers, each with its place in the file.
-fn headers(library: &[u8]) -> Option<Vec<(usize, Header)>> {
+pub(crate) fn headers(library: &[u8]) -> Option<Vec<(usize, Header)>> {
     let half = |at: usize| Some(u16::from_le_bytes(*library.get(at..)?.first_chunk()?));
     let first = usize::try_from(u64::from_le_bytes(*library.get(elf::HEADERS..)?.first_chunk()?)).ok()?;
     let known = library.starts_with(elf::IDENT)

@@ -18,6 +18,7 @@
 
 pub mod board;
 pub mod code;
+pub mod fstat;
 pub mod image;
 
 pub use board::{Bind, Board, Key, Start};

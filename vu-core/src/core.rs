@@ -7,6 +7,7 @@ use crate::{
     debug::{Override, Served, Tag},
     identity,
     lent::Names,
+    libraries,
     mapped::KnownSources,
     program::Programs,
     route::Routes,
@@ -27,7 +28,10 @@ use std::{
 use vu_api::{Errno, MountFlags};
 use vu_fd::Nodes;
 use vu_path::Epoch;
-use vu_trace::{Abi, Appearance, Birth, Hypervisor, Intercepted, Naming, Required, Tid, Verdict};
+use vu_trace::{
+    Abi, Appearance, Birth, Hypervisor, Intercepted, Naming, Required, Tid, Verdict,
+    filter::{OfDescriptors, Site},
+};
 
 /// The hypervisor.
 ///
@@ -55,6 +59,7 @@ pub struct Core {
     cookie: u64,
     installed: Mutex<Installed>,
     messages: OnceLock<Option<vu_trace::Filter>>,
+    sites: OnceLock<Vec<Site>>,
     virtual_files: AtomicBool,
     listed: AtomicBool,
     read_only: AtomicBool,
@@ -100,6 +105,7 @@ impl Core {
             cookie,
             installed: Mutex::default(),
             messages: OnceLock::new(),
+            sites: OnceLock::new(),
             virtual_files: AtomicBool::new(false),
             listed: AtomicBool::new(false),
             read_only: AtomicBool::new(false),
@@ -267,7 +273,11 @@ impl Core {
     }
 
     fn compiled(&self, filter: Filter) -> Option<vu_trace::Filter> {
-        match vu_trace::filter::compile(&table::filter(filter, self.cookie)) {
+        let mut spec = table::filter(filter, self.cookie);
+        if spec.of_descriptors != OfDescriptors::Listed {
+            spec.sites = self.sites.get_or_init(libraries::sites).clone();
+        }
+        match vu_trace::filter::compile(&spec) {
             Ok(program) => Some(vu_trace::Filter { program: program.into(), notifies: filter.notifies() }),
             Err(error) => {
                 tracing::error!("the filter {filter:?} cannot be made: {error}");

@@ -18,6 +18,7 @@ pub mod identity;
 pub mod keep;
 pub mod layer;
 pub mod lent;
+mod libraries;
 pub mod listed;
 pub mod log;
 pub mod mapped;

@@ -50,6 +50,28 @@ pub struct Calls {
     pub refuse: Vec<(i64, Errno)>,
 }
 
+/// A place where a library makes a call whose meaning its arguments do not tell: `newfstatat` of an open file. It is known by the place of its instruction in a page, and by where
+/// its path stands from there: a constant of the library.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Site {
+    /// The address behind the `syscall` instruction, within its page (below 4096).
+    pub in_page: u32,
+    /// The address of the empty path, seen from there.
+    pub distance: i32,
+}
+
+/// What is done where a library asks about an open file by `newfstatat` with `AT_EMPTY_PATH` and nothing else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OfDescriptors {
+    /// What the lists say.
+    #[default]
+    Listed,
+    /// It goes to the kernel, whatever the lists say.
+    Allow,
+    /// It stops the tracee, as [`Calls::trace`].
+    Trace,
+}
+
 /// What is done with calls whose number has the bit of the x32 ABI set (`__X32_SYSCALL_BIT`). They are a third numbering of the same calls, which few
 /// kernels offer and next to no program uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +93,10 @@ pub struct FilterSpec {
     pub x32: X32,
     /// The secret of the view: see [`When::WithoutCookie`].
     pub cookie: u64,
+    /// The places where libraries ask about open files, and what is done there.
+    pub sites: Vec<Site>,
+    /// See there.
+    pub of_descriptors: OfDescriptors,
 }
 
 /// Why there is no filter. All of these are defects of the lists.
@@ -105,6 +131,10 @@ const FIRST_NEGATIVE: u32 = 0x8000_0000;
 /// Where things stand in `struct seccomp_data`.
 const NR: u32 = 0;
 const ARCH: u32 = 4;
+const INSTRUCTION: u32 = 8;
+const ARGUMENTS: u32 = 16;
+/// In the second half of a 64-bit word.
+const HIGH: u32 = 4;
 
 /// The index of the argument that carries the cookie.
 const COOKIE_ARGUMENT: u8 = 5;
@@ -114,6 +144,9 @@ const LOAD_WORD: u16 = 0x20;
 const JUMP: u16 = 0x05;
 const JUMP_EQUAL: u16 = 0x15;
 const JUMP_AT_LEAST: u16 = 0x35;
+const AND: u16 = 0x54;
+const SUBTRACT_X: u16 = 0x1c;
+const TO_X: u16 = 0x07;
 
 /// What seccompiler puts first: load the architecture, compare, kill.
 const SECCOMPILER_PROLOGUE: usize = 3;
@@ -123,7 +156,8 @@ const SECCOMPILER_PROLOGUE: usize = 3;
 /// # Errors
 /// The lists are wrong, see [`FilterError`].
 pub fn compile(spec: &FilterSpec) -> Result<Vec<sock_filter>, FilterError> {
-    let x86_64 = entry(&spec.x86_64, Some(spec.cookie))?;
+    let mut x86_64 = of_descriptors(spec);
+    x86_64.extend(entry(&spec.x86_64, Some(spec.cookie))?);
     let i386 = entry(&spec.i386, None)?;
 
     let mut program = vec![load(ARCH), branch(JUMP_EQUAL, AUDIT_ARCH_X86_64, 1, 0)];
@@ -177,6 +211,43 @@ fn entry(calls: &Calls, cookie: Option<u64>) -> Result<Vec<sock_filter>, FilterE
     }
     program.push(ret(libc::SECCOMP_RET_ALLOW));
     Ok(program)
+}
+
+/// The part of a program that knows the calls of libraries about open files. To everything else it does nothing.
+fn of_descriptors(spec: &FilterSpec) -> Vec<sock_filter> {
+    const NEWFSTATAT: u32 = 262;
+    const EMPTY_PATH: u32 = 0x1000;
+    const { assert!(NEWFSTATAT as i64 == libc::SYS_newfstatat && EMPTY_PATH as i32 == libc::AT_EMPTY_PATH) };
+    let (path, flags) = (ARGUMENTS + 8, ARGUMENTS + 3 * 8);
+    let verdict = match spec.of_descriptors {
+        OfDescriptors::Listed => return Vec::new(),
+        OfDescriptors::Allow => libc::SECCOMP_RET_ALLOW,
+        OfDescriptors::Trace => libc::SECCOMP_RET_TRACE | NEWFSTATAT,
+    };
+    let plain = |code, k| sock_filter { code, jt: 0, jf: 0, k };
+    let site = |site: &Site| {
+        // A path in another 4 GiB than the instruction is left to the lists.
+        [
+            load(INSTRUCTION),
+            plain(AND, 0xfff),
+            branch(JUMP_EQUAL, site.in_page, 0, 11),
+            load(INSTRUCTION),
+            plain(TO_X, 0),
+            load(path),
+            plain(SUBTRACT_X, 0),
+            branch(JUMP_EQUAL, site.distance.cast_unsigned(), 0, 6),
+            load(INSTRUCTION + HIGH),
+            plain(TO_X, 0),
+            load(path + HIGH),
+            plain(SUBTRACT_X, 0),
+            branch(JUMP_EQUAL, 0, 0, 1),
+            ret(verdict),
+        ]
+    };
+    let sites: Vec<sock_filter> = spec.sites.iter().flat_map(site).collect();
+    let look = [load(flags), branch(JUMP_EQUAL, EMPTY_PATH, 1, 0), jump(sites.len())];
+    let first = [load(NR), branch(JUMP_EQUAL, NEWFSTATAT, 1, 0), jump(look.len() + sites.len())];
+    first.into_iter().chain(look).chain(sites).collect()
 }
 
 /// The part of a program that gives `verdict` to what one of the rules applies to. To everything else it does nothing: control arrives
@@ -251,7 +322,13 @@ mod tests {
 
     /// What a program says to a call, and whether it looked at an argument for that.
     fn run(program: &[sock_filter], arch: u32, nr: u32, args: [u64; 6]) -> (u32, bool) {
-        let (mut at, mut accumulator, mut looked) = (0, 0, false);
+        run_at(0, program, arch, nr, args)
+    }
+
+    /// The same, of a call by the instruction before this address.
+    fn run_at(instruction: u64, program: &[sock_filter], arch: u32, nr: u32, args: [u64; 6]) -> (u32, bool) {
+        let words = [&[instruction][..], &args].concat();
+        let (mut at, mut accumulator, mut index, mut looked) = (0, 0u32, 0, false);
         loop {
             let instruction = program[at];
             at += 1;
@@ -261,10 +338,18 @@ mod tests {
                 LOAD_WORD if instruction.k == ARCH => accumulator = arch,
                 LOAD_WORD => {
                     looked = true;
-                    let (word, rest) = ((instruction.k - 16) / 4, (instruction.k - 16) % 4);
+                    let (word, rest) = ((instruction.k - INSTRUCTION) / 4, (instruction.k - INSTRUCTION) % 4);
                     assert_eq!(rest, 0);
-                    let argument = args[word as usize / 2];
-                    accumulator = (if word % 2 == 0 { argument & 0xffff_ffff } else { argument >> 32 }) as u32;
+                    let whole = words[word as usize / 2];
+                    accumulator = (if word % 2 == 0 { whole & 0xffff_ffff } else { whole >> 32 }) as u32;
+                }
+                AND | TO_X | SUBTRACT_X => {
+                    assert!(looked, "the kernel's emulator does not know instruction {:#x}", instruction.code);
+                    match instruction.code {
+                        AND => accumulator &= instruction.k,
+                        TO_X => index = accumulator,
+                        _ => accumulator = accumulator.wrapping_sub(index),
+                    }
                 }
                 JUMP => at += instruction.k as usize,
                 code => {
@@ -299,6 +384,42 @@ mod tests {
             },
             x32: X32::Refuse,
             cookie: COOKIE,
+            sites: vec![Site { in_page: 0x92a, distance: 0x936f }, Site { in_page: 0x874, distance: -0x1_2345 }],
+            of_descriptors: OfDescriptors::Allow,
+        }
+    }
+
+    #[test]
+    fn a_library_s_question_about_a_descriptor_is_known_by_its_place_and_text() {
+        let notified = Rule { nr: 262, when: When::WithoutCookie };
+        for (of_descriptors, expected) in [
+            (OfDescriptors::Allow, libc::SECCOMP_RET_ALLOW),
+            (OfDescriptors::Trace, libc::SECCOMP_RET_TRACE | 262),
+            (OfDescriptors::Listed, libc::SECCOMP_RET_USER_NOTIF),
+        ] {
+            let mut spec = FilterSpec { of_descriptors, ..spec() };
+            spec.x86_64.notify.push(notified);
+            let program = compile(&spec).unwrap();
+            let verdict = |instruction: u64, nr, distance: i64, flags| {
+                let path = instruction.wrapping_add_signed(distance);
+                run_at(instruction, &program, AUDIT_ARCH_X86_64, nr, [3, path, 0, flags, 0, 0]).0
+            };
+            for base in [0x7f94_1ca9_8000, 0x5555_5555_4000] {
+                assert_eq!(verdict(base + 0x92a, 262, 0x936f, 0x1000), expected);
+                assert_eq!(verdict(base + 0x874, 262, -0x1_2345, 0x1000), expected);
+                for (place, nr, distance, flags) in [
+                    (0x92b, 262, 0x936f, 0x1000),
+                    (0x92a, 262, 0x9370, 0x1000),
+                    (0x92a, 262, 0x936f + (1 << 32), 0x1000),
+                    (0x92a, 262, -0x1_2345, 0x1000),
+                    (0x92a, 262, 0x936f, 0x1100),
+                    (0x92a, 262, 0x936f, 0),
+                ] {
+                    assert_eq!(verdict(base + place, nr, distance, flags), libc::SECCOMP_RET_USER_NOTIF);
+                }
+                assert_eq!(verdict(base + 0x92a, 2, 0x936f, 0x1000), libc::SECCOMP_RET_USER_NOTIF, "another call");
+                assert_eq!(verdict(base + 0x92a, 4, 0x936f, 0x1000), libc::SECCOMP_RET_ALLOW, "one in no list");
+            }
         }
     }
 
@@ -364,7 +485,8 @@ mod tests {
     /// What the kernel's cache of constant verdicts needs.
     #[test]
     fn calls_without_a_rule_are_allowed_by_their_number_alone() {
-        let program = compile(&spec()).unwrap();
+        let spec = FilterSpec { of_descriptors: OfDescriptors::Listed, ..spec() };
+        let program = compile(&spec).unwrap();
         let mut allowed = 0;
         for nr in 0..600 {
             for arch in [AUDIT_ARCH_X86_64, AUDIT_ARCH_I386] {
@@ -380,7 +502,14 @@ mod tests {
 
     #[test]
     fn an_empty_spec_is_a_filter_too() {
-        let empty = FilterSpec { x86_64: Calls::default(), i386: Calls::default(), x32: X32::Allow, cookie: COOKIE };
+        let empty = FilterSpec {
+            x86_64: Calls::default(),
+            i386: Calls::default(),
+            x32: X32::Allow,
+            cookie: COOKIE,
+            sites: Vec::new(),
+            of_descriptors: OfDescriptors::Listed,
+        };
         let program = compile(&empty).unwrap();
         for arch in [AUDIT_ARCH_X86_64, AUDIT_ARCH_I386] {
             assert_eq!(run(&program, arch, 0x4000_0000, [COOKIE; 6]), (libc::SECCOMP_RET_ALLOW, false));

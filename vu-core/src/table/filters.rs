@@ -3,7 +3,7 @@
 use super::{Support, Tier, rows};
 use vu_trace::{
     Abi,
-    filter::{Calls, FilterSpec, Rule, When, X32},
+    filter::{Calls, FilterSpec, OfDescriptors, Rule, When, X32},
 };
 
 /// A filter of the view, by what it adds to those installed before it.
@@ -49,7 +49,8 @@ impl Filter {
     }
 }
 
-/// What a filter intercepts and refuses; `cookie` is the view's secret.
+/// What a filter intercepts and refuses; `cookie` is the view's secret. The sites are left out: they are
+/// the host's.
 #[must_use]
 pub fn filter(filter: Filter, cookie: u64) -> FilterSpec {
     FilterSpec {
@@ -58,6 +59,13 @@ pub fn filter(filter: Filter, cookie: u64) -> FilterSpec {
         // With nothing mounted, a view is transparent to x32 programs, too.
         x32: if filter.notifies() { X32::Refuse } else { X32::Allow },
         cookie,
+        sites: Vec::new(),
+        // They are to be treated as fstat(2) is.
+        of_descriptors: match filter {
+            Filter::Path => OfDescriptors::Allow,
+            Filter::Descriptor => OfDescriptors::Trace,
+            _ => OfDescriptors::Listed,
+        },
     }
 }
 
