@@ -16,13 +16,16 @@ pub(crate) mod layout {
     pub const SEED: usize = 8;
     pub const COOKIE: usize = 16;
     pub const BIND_COUNT: usize = 24;
+    pub const EXEC_SEED: usize = 32;
     pub const BINDS: usize = 64;
-    /// Two lengths (4 bytes each) and two texts.
-    pub const BIND_SIZE: usize = 512;
+    /// Two lengths (4 bytes each) and two texts, the tag, and another text and its length.
+    pub const BIND_SIZE: usize = 1024;
     pub const BIND_POINT: usize = 8;
     pub const BIND_SOURCE: usize = 256;
-    pub const BIND_TAG: usize = BIND_SIZE - 8;
-    pub const NAMES: usize = 4096;
+    pub const BIND_TAG: usize = 504;
+    pub const BIND_EXEC: usize = 512;
+    pub const BIND_EXEC_LENGTH: usize = BIND_SIZE - 8;
+    pub const NAMES: usize = 8192;
     pub const NAMES_SIZE: usize = 8192;
     pub const KEYS: usize = NAMES + NAMES_SIZE;
     pub const KEY_COUNT: usize = 8192;
@@ -37,6 +40,10 @@ pub const SIZE: usize = layout::SIZE;
 pub const MOST_BINDS: usize = 4;
 /// How long the mount point and the source of one may be.
 pub const LONGEST_BIND: usize = layout::BIND_SOURCE - layout::BIND_POINT - 8;
+const _: () = assert!(layout::BINDS + MOST_BINDS * layout::BIND_SIZE <= layout::NAMES);
+/// What stands before a source where programs are executed: so many slashes at least, and up to [`MOST_BINDS`] more.
+const LEAST_SLASHES: usize = 2;
+const _: () = assert!(LONGEST_BIND + LEAST_SLASHES + MOST_BINDS < layout::BIND_EXEC_LENGTH - layout::BIND_EXEC);
 
 /// The multiplier of the hashes, which are those of FNV-1a (draft-eastlake-fnv) with another number: 2⁶⁴ divided by the golden ratio.
 pub(crate) const PRIME: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -99,6 +106,15 @@ pub enum Start {
     Bind(usize),
 }
 
+/// What the proofs of a state depend on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seeds {
+    /// That of all.
+    pub paths: u64,
+    /// That of programs.
+    pub programs: u64,
+}
+
 /// A proof.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Key(u64);
@@ -113,6 +129,13 @@ impl Key {
             Start::Directory(device, inode) => (device.wrapping_mul(PRIME) ^ inode).wrapping_mul(PRIME),
         };
         Key((hash(seed, directory) ^ start).wrapping_mul(PRIME) | 1)
+    }
+
+    /// Of a whole absolute path by which a program is executed: as it stands, or by the bind of this index.
+    #[must_use]
+    pub fn of_program(seeds: Seeds, bind: Option<usize>, path: &[u8]) -> Key {
+        let start = seeds.programs.wrapping_add(bind.map_or(0, |index| index as u64 + 1));
+        Key((hash(seeds.paths, path) ^ start).wrapping_mul(PRIME) | 1)
     }
 
     fn place(self) -> usize {
@@ -147,6 +170,17 @@ impl Bind {
     #[must_use]
     pub fn fits(&self) -> bool {
         (1..=LONGEST_BIND).contains(&self.point.len()) && self.source.len() <= LONGEST_BIND
+    }
+
+    /// What stands in place of the mount point, as the bind of this index, in the path of a program that is executed: the source behind so many slashes that there is room for
+    /// the mount point, and that tell the index. Paths are not written so, and slashes at their beginning mean nothing.
+    #[must_use]
+    pub fn exec_prefix(&self, index: usize) -> Vec<u8> {
+        let room = self.point.len().saturating_sub(self.source.len()).max(LEAST_SLASHES);
+        let more = (index + MOST_BINDS - room % MOST_BINDS) % MOST_BINDS;
+        let mut prefix = vec![b'/'; room + more];
+        prefix.extend_from_slice(&self.source);
+        prefix
     }
 }
 
@@ -207,6 +241,11 @@ impl Board {
         self.set(layout::SEED, seed);
     }
 
+    /// Voids the proofs of programs. The same holds for the number.
+    pub fn set_exec_seed(&self, seed: u64) {
+        self.set(layout::EXEC_SEED, seed);
+    }
+
     /// Switches all agents off that read it.
     pub fn disable(&self) {
         self.set(layout::ENABLED, 0);
@@ -214,9 +253,10 @@ impl Board {
 
     /// Tells of a new state of the mounts: the last names of all mount points and whatever else is never to be asked of the kernel directly, and the binds in which paths may
     /// lie. Proofs of the former state are void, and agents may look.
-    pub fn enable<'a>(&self, seed: u64, names: impl Iterator<Item = &'a [u8]>, binds: &[Bind]) {
+    pub fn enable<'a>(&self, seeds: Seeds, names: impl Iterator<Item = &'a [u8]>, binds: &[Bind]) {
         // In this order: who began with the old state finds a new seed at the end.
-        self.set_seed(seed);
+        self.set_seed(seeds.paths);
+        self.set_exec_seed(seeds.programs);
         let mut words = vec![0u64; layout::NAMES_SIZE / 8];
         for bit in names.flat_map(bits) {
             words[bit / 64] |= 1 << (bit % 64);
@@ -232,6 +272,9 @@ impl Board {
             self.write(at + layout::BIND_POINT, &bind.point);
             self.write(at + layout::BIND_SOURCE, &bind.source);
             self.set(at + layout::BIND_TAG, u64::from(bind.tag));
+            let prefix = bind.exec_prefix(index);
+            self.write(at + layout::BIND_EXEC, &prefix);
+            self.set(at + layout::BIND_EXEC_LENGTH, prefix.len() as u64);
         }
         self.set(layout::BIND_COUNT, binds.len() as u64);
         self.set(layout::ENABLED, 1);

@@ -34,6 +34,8 @@ impl Kind {
     pub const LINK: Kind = Kind(16);
     /// It opens, with the flags in the third argument.
     pub const OPEN: Kind = Kind(32);
+    /// It executes a program.
+    pub const EXEC: Kind = Kind(64);
     /// The path is all there is, and a link at the end is not followed.
     pub const PLAIN: Kind = Kind(0);
 
@@ -41,8 +43,8 @@ impl Kind {
         Kind(self.0 | other.0)
     }
 
-    /// The kind of a system call; `None` for those that are none of the agent's business. None of them waits, makes anything or changes anything: of opens, only those for
-    /// reading of files and directories are made.
+    /// The kind of a system call; `None` for those that are none of the agent's business. None of them waits, makes anything or changes anything, but for the process itself that
+    /// executes a program: of opens, only those for reading of files and directories are made.
     #[must_use]
     pub fn of(nr: i64) -> Option<Kind> {
         Some(match nr {
@@ -54,6 +56,7 @@ impl Kind {
             libc::SYS_faccessat => Kind::AT.and(Kind::FOLLOWS),
             libc::SYS_statx => Kind::AT.and(Kind::FLAGS_THIRD),
             libc::SYS_openat => Kind::AT.and(Kind::FOLLOWS).and(Kind::OPEN),
+            libc::SYS_execve => Kind::EXEC,
             _ => return None,
         })
     }
@@ -66,7 +69,8 @@ impl Kind {
 }
 
 // Register use from `body` on: rbx the path, r12 the directory's descriptor, r13d the kind, r14d whether a link at the end is followed, rbp the board.
-// The frame: a struct stat (144 bytes), the registers, the number, the place of the call, the seed, a path of a bind, and that bind. 128 bytes above it are the red zone.
+// The frame: a struct stat (144 bytes), the registers, the number, the place of the call, the seed (at 256), a path of a bind (512 bytes at 264), and that bind (at 776). 128 bytes above it are
+// the red zone.
 global_asm!(
     ".pushsection .rodata.vu_agent, \"a\", @progbits",
     ".p2align 4",
@@ -88,7 +92,7 @@ global_asm!(
     "vu_agent_code:",
     ".skip 16",
     "vu_agent_entry:",
-    "lea rsp, [rsp - 128 - 528]",
+    "lea rsp, [rsp - 128 - 784]",
     "mov [rsp + 144], rdi",
     "mov [rsp + 152], rsi",
     "mov [rsp + 160], rdx",
@@ -121,7 +125,7 @@ global_asm!(
     "mov rbx, rsi",
     "movsxd r12, edi",
     "2:",
-    "mov qword ptr [rsp + 520], 0",
+    "mov qword ptr [rsp + 776], 0",
     "test r13d, 32",
     "jz 10f",
     // For reading, with O_CLOEXEC, O_NOFOLLOW, O_DIRECTORY, O_LARGEFILE, O_NONBLOCK and O_NOCTTY at most.
@@ -209,6 +213,15 @@ global_asm!(
     "bt qword ptr [rbp + {names}], rdx",
     "jc vu_agent_slow",
     "9:",
+    "test r13d, 64",
+    "jz 11f",
+    // A program: what counts is the whole path.
+    "cmp byte ptr [rbx], 0x2f",
+    "jne vu_agent_slow",
+    "mov r10, rdi",
+    "mov rdi, [rbp + {exec_seed}]",
+    "jmp 21f",
+    "11:",
     "test r8, r8",
     "jz vu_agent_one_name",
     "cmp byte ptr [rbx], 0x2f",
@@ -261,6 +274,8 @@ global_asm!(
     "xor edx, 1",
     "cmp [rbp + rdx * 8 + {keys}], rax",
     "je 22f",
+    "test r13d, 64",
+    "jnz 29f",
     "test rdi, rdi",
     "jnz vu_agent_slow",
     "jmp 29f",
@@ -277,7 +292,7 @@ global_asm!(
     "30:",
     "dec r15d",
     "js vu_agent_slow",
-    "inc edi",
+    "inc rdi",
     "mov ecx, [r8]",
     "lea rsi, [r8 + 8]",
     "mov rdx, rbx",
@@ -306,15 +321,20 @@ global_asm!(
     "add r8, {bind_size}",
     "jmp 30b",
     "34:",
-    "mov [rsp + 520], r8",
+    "mov [rsp + 776], r8",
     "mov rbx, rdx",
+    "lea rsi, [r8 + {bind_exec}]",
+    "mov ecx, [r8 + {bind_exec_length}]",
+    "test r13d, 64",
+    "jnz 12f",
     "mov ecx, [r8 + 4]",
     "test ecx, ecx",
     "jz vu_agent_known",
     "lea rsi, [r8 + {bind_source}]",
+    "12:",
     "lea rdi, [rsp + 264]",
     "rep movsb",
-    "lea rcx, [rsp + 264 + 256]",
+    "lea rcx, [rsp + 264 + 512]",
     "35:",
     "movzx eax, byte ptr [rdx]",
     "mov [rdi], al",
@@ -356,7 +376,7 @@ global_asm!(
     "jne 38f",
     "cmp qword ptr [rsp + 48], 0",
     "je vu_agent_slow",
-    "mov rax, [rsp + 520]",
+    "mov rax, [rsp + 776]",
     "test rax, rax",
     "jz vu_agent_native",
     "cmp dword ptr [rax + {bind_tag}], 0",
@@ -391,9 +411,12 @@ global_asm!(
     // EACCES: who may search what lies above the source of a bind is not asked where the bind is; the hypervisor knows.
     "cmp rax, -13",
     "je vu_agent_slow",
+    // Who is still here was not made another program: the hypervisor knows that, too.
+    "test r13d, 64",
+    "jnz vu_agent_slow",
     "test r13d, 32",
     "jz vu_agent_done",
-    "mov rdx, [rsp + 520]",
+    "mov rdx, [rsp + 776]",
     "test rdx, rdx",
     "jz vu_agent_done",
     "test rax, rax",
@@ -426,7 +449,7 @@ global_asm!(
     "mov r13, [rsp + 216]",
     "mov r14, [rsp + 224]",
     "mov r15, [rsp + 232]",
-    "lea rsp, [rsp + 128 + 528]",
+    "lea rsp, [rsp + 128 + 784]",
     "jmp rcx",
     "vu_agent_dot:",
     ".byte 0x2e, 0",
@@ -441,6 +464,9 @@ global_asm!(
     bind_size = const crate::board::layout::BIND_SIZE,
     bind_tag = const crate::board::layout::BIND_TAG,
     bind_source = const crate::board::layout::BIND_SOURCE,
+    bind_exec = const crate::board::layout::BIND_EXEC,
+    bind_exec_length = const crate::board::layout::BIND_EXEC_LENGTH,
+    exec_seed = const crate::board::layout::EXEC_SEED,
     names = const crate::board::layout::NAMES,
     keys = const crate::board::layout::KEYS,
     shift = const crate::board::layout::KEY_SHIFT,

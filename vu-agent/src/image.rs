@@ -350,7 +350,7 @@ fn put(bytes: &mut [u8], at: usize, value: i32) -> Result<(), ImageError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Bind, Key, Start};
+    use crate::{Bind, Key, Seeds, Start};
     use proptest::prelude::*;
     use std::{
         fs,
@@ -361,6 +361,7 @@ mod tests {
 
     const LIBRARY: &str = "/lib/x86_64-linux-gnu/libc.so.6";
     const COOKIE: u64 = 77;
+    const SEEDS: Seeds = Seeds { paths: 5, programs: 9 };
 
     /// A directory with the copy as the C library of the programs that are run with it.
     struct Copied {
@@ -398,7 +399,7 @@ mod tests {
     }
 
     fn enable(board: &Board, binds: &[Bind]) {
-        board.enable(5, [&b"hidden"[..]].into_iter(), binds);
+        board.enable(SEEDS, [&b"hidden"[..]].into_iter(), binds);
     }
 
     #[test]
@@ -479,6 +480,60 @@ mod tests {
         assert_eq!(stat("/mnt/nowhere/inner/file", Key::new(5, Start::Root, b"/mnt/nowhere/inner")), "");
         // The name of a mount point.
         assert_eq!(stat("/mnt/nowhere/inner/hidden", key(5, 1, "/mnt/nowhere/inner")), "");
+    }
+
+    #[test]
+    fn programs_are_executed_where_that_is_proved() {
+        let copied = Copied::new();
+        let tree = tempfile::tempdir().unwrap();
+        fs::create_dir(tree.path().join("bin")).unwrap();
+        symlink("/bin/true", tree.path().join("bin/program")).unwrap();
+        let source = tree.path().as_os_str().as_encoded_bytes();
+        let bind = |point: &str, source: &[u8]| Bind { point: point.into(), source: source.to_vec(), tag: 0 };
+        let binds = [bind("/no/such", b""), bind("/mnt/nowhere", source), bind(&"/long".repeat(40), source)];
+        let executes = |path: &str, key: Key| {
+            let publish = |board: &Board| {
+                enable(board, &binds);
+                board.publish(key);
+            };
+            copied.run(publish, &["/usr/bin/env", path]).status.code() == Some(0)
+        };
+        let key = |seeds, bind, path: &str| Key::of_program(seeds, bind, path.as_bytes());
+        let long = format!("{}/bin/program", "/long".repeat(40));
+        for (bind, path) in [(0, "/no/such/bin/true"), (1, "/mnt/nowhere/bin/program"), (2, &long)] {
+            assert!(executes(path, key(SEEDS, Some(bind), path)), "{path}");
+            assert!(!executes(path, key(SEEDS, None, path)), "{path}: of another start");
+            assert!(!executes(path, key(SEEDS, Some(bind + 1), path)), "{path}: of another bind");
+            for other in [Seeds { paths: 4, ..SEEDS }, Seeds { programs: 8, ..SEEDS }] {
+                assert!(!executes(path, key(other, Some(bind), path)), "{path}: of another time");
+            }
+            let directory = &path[..path.rfind('/').unwrap()];
+            let proof = Key::new(SEEDS.paths, Start::Bind(bind), directory.as_bytes());
+            assert!(!executes(path, proof), "{path}: of its directory");
+        }
+        // Who fails is told so by the kernel, asked for what was given.
+        let missing = "/no/such/bin/nothing";
+        let output = copied.run(|board| enable(board, &binds), &["/usr/bin/env", missing]);
+        let proved = |board: &Board| {
+            enable(board, &binds);
+            board.publish(key(SEEDS, Some(0), missing));
+        };
+        assert_eq!(copied.run(proved, &["/usr/bin/env", missing]), output);
+    }
+
+    #[test]
+    fn what_stands_before_a_source_tells_the_bind_and_has_room() {
+        let texts = ["", "/a", "/mnt/nowhere", &"/long".repeat(49)];
+        for (index, point, source) in (0..board::MOST_BINDS)
+            .flat_map(|index| texts[1..].iter().flat_map(move |point| texts.map(|source| (index, point, source))))
+        {
+            let bind = Bind { point: point.as_bytes().to_vec(), source: source.into(), tag: 0 };
+            let prefix = bind.exec_prefix(index);
+            let slashes = prefix.strip_suffix(source.as_bytes()).unwrap();
+            assert!(slashes.iter().all(|&byte| byte == b'/') && slashes.len() >= 2);
+            assert_eq!(slashes.len() % board::MOST_BINDS, index);
+            assert!(prefix.len() >= point.len());
+        }
     }
 
     #[test]

@@ -21,5 +21,5 @@ pub mod code;
 pub mod fstat;
 pub mod image;
 
-pub use board::{Bind, Board, Key, Start};
+pub use board::{Bind, Board, Key, Seeds, Start};
 pub use image::{Image, ImageError};

@@ -11,7 +11,7 @@
 
 use crate::{
     call::Call,
-    clear::LIFETIME,
+    clear::{self, LIFETIME},
     core::Core,
     proc_maps::numbers,
     resolve::{Meaning, PathArg},
@@ -20,6 +20,7 @@ use crate::{
     task::{Object, Task},
     view::{Mount, View},
 };
+use ahash::AHashMap;
 use parking_lot::{Condvar, Mutex};
 use std::{
     ffi::OsStr,
@@ -32,8 +33,9 @@ use std::{
         Arc, OnceLock, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    time::Duration,
 };
-use vu_agent::{Bind, Board, Image, Key, Start, board, code, image};
+use vu_agent::{Bind, Board, Image, Key, Seeds, Start, board, code, image};
 use vu_api::{AbsPath, Filesystem, Location, Purpose};
 use vu_trace::{Abi, Memory, ProcessMemory, Tid};
 
@@ -41,12 +43,20 @@ use vu_trace::{Abi, Memory, ProcessMemory, Tid};
 const MOST_LIBRARIES: usize = 8;
 /// How many dynamic linkers are known by their beginnings.
 const MOST_LOADERS: usize = 8;
+/// How many programs are remembered that agents may execute in binds.
+const MOST_PROGRAMS: usize = 1024;
+/// Longer paths of programs are left to the hypervisor.
+const LONGEST_PROGRAM: usize = 400;
+/// How long nothing is proved of programs after a change was announced.
+const UNREST: Duration = Duration::from_millis(12);
 
 /// The agents of all views.
 pub struct Agents {
     cookie: u64,
     seeds: AtomicU64,
     turns: AtomicU64,
+    /// Until when no proofs of programs are published, by the clock of [`clear`](crate::clear), in nanoseconds: a file is being changed.
+    unrest_until: AtomicU64,
     views: Mutex<Vec<(Weak<View>, Arc<Agent>)>>,
     loaders: Mutex<Vec<Arc<Loader>>>,
     expiry: Arc<Expiry>,
@@ -56,7 +66,18 @@ pub struct Agents {
 pub struct Agent {
     /// That of the boards; 0 while they are disabled.
     seed: AtomicU64,
+    /// That of the proofs of programs.
+    exec_seed: AtomicU64,
     state: Mutex<State>,
+}
+
+/// What a program is to be called that an agent executed by a path of the host.
+#[derive(Debug, Clone)]
+struct Called {
+    /// The path that was given.
+    told: Vec<u8>,
+    /// Its name in the view.
+    name: AbsPath,
 }
 
 #[derive(Default)]
@@ -65,6 +86,8 @@ struct State {
     libraries: Vec<(Library, Option<Arc<Image>>)>,
     binds: Vec<Bind>,
     names: Vec<Vec<u8>>,
+    /// The programs in binds of which there are, or were, proofs, by the paths that agents execute them by.
+    programs: AHashMap<Vec<u8>, Called>,
     /// Of what [`Agent::refresh`] they are.
     turn: u64,
 }
@@ -113,6 +136,7 @@ impl Agents {
             cookie,
             seeds: AtomicU64::new(cookie),
             turns: AtomicU64::new(1),
+            unrest_until: AtomicU64::new(0),
             views: Mutex::default(),
             loaders: Mutex::default(),
             expiry: Arc::default(),
@@ -141,6 +165,15 @@ impl Agents {
     pub(crate) fn forget(&self) {
         for (_, agent) in self.all() {
             agent.forget(self.next_seed());
+        }
+    }
+
+    /// A file is about to be written to, removed, or made a program: what was proved of programs is so no more. Nothing new is proved for a moment, in which the caller does it.
+    pub(crate) fn forget_programs(&self) {
+        let until = (clear::now() + UNREST).as_nanos();
+        self.unrest_until.store(u64::try_from(until).unwrap_or(u64::MAX), Ordering::SeqCst);
+        for (_, agent) in self.all() {
+            agent.forget_programs(self.next_seed());
         }
     }
 
@@ -242,7 +275,11 @@ impl Agents {
         if let Some(agent) = view.agent() {
             return agent.clone();
         }
-        let agent = view.set_agent(Agent { seed: AtomicU64::new(0), state: Mutex::default() });
+        let agent = view.set_agent(Agent {
+            seed: AtomicU64::new(0),
+            exec_seed: AtomicU64::new(self.next_seed()),
+            state: Mutex::default(),
+        });
         let mut views = self.views.lock();
         if !views.iter().any(|(_, known)| Arc::ptr_eq(known, agent)) {
             views.push((Arc::downgrade(view), agent.clone()));
@@ -267,6 +304,28 @@ impl Agent {
         }
     }
 
+    /// The same of the proofs of programs.
+    pub(crate) fn exec_seed(&self) -> u64 {
+        self.exec_seed.load(Ordering::Acquire)
+    }
+
+    fn forget_programs(&self, seed: u64) {
+        let state = self.state.lock();
+        state.boards().for_each(|board| board.set_exec_seed(seed));
+        self.exec_seed.store(seed, Ordering::Release);
+    }
+
+    /// Whether a process that has an agent may have executed a program that is called otherwise than the kernel knows.
+    pub(crate) fn executes_in_binds(&self) -> bool {
+        !self.state.lock().programs.is_empty()
+    }
+
+    /// What a program is to be called that was executed by this path: the path that was given, and its name in the view.
+    pub(crate) fn called(&self, path: &[u8]) -> Option<(Vec<u8>, AbsPath)> {
+        let called = self.state.lock().programs.get(path).cloned()?;
+        Some((called.told, called.name))
+    }
+
     fn refresh(&self, core: &Core, view: &Arc<View>, agents: &Agents) {
         // Taken before the view is looked at: of two that look at once, the one that may have seen less gives way.
         let turn = agents.turns.fetch_add(1, Ordering::AcqRel);
@@ -280,7 +339,8 @@ impl Agent {
         match told {
             Some((names, binds)) => {
                 (state.names, state.binds) = (names, binds);
-                state.boards().for_each(|board| state.tell(board, seed));
+                let seeds = Seeds { paths: seed, programs: self.exec_seed() };
+                state.boards().for_each(|board| state.tell(board, seeds));
                 self.seed.store(seed, Ordering::Release);
             }
             None => {
@@ -320,7 +380,7 @@ impl Agent {
         if let Some(image) = &made {
             image.board().set_cookie(agents.cookie);
             if self.seed() != 0 {
-                state.tell(image.board(), self.seed());
+                state.tell(image.board(), Seeds { paths: self.seed(), programs: self.exec_seed() });
             }
         }
         state.libraries.push((library.clone(), made.clone()));
@@ -339,8 +399,8 @@ impl State {
         self.libraries.iter().filter_map(|(_, image)| image.as_deref()).map(Image::board)
     }
 
-    fn tell(&self, board: &Board, seed: u64) {
-        board.enable(seed, self.names.iter().map(Vec::as_slice), &self.binds);
+    fn tell(&self, board: &Board, seeds: Seeds) {
+        board.enable(seeds, self.names.iter().map(Vec::as_slice), &self.binds);
     }
 }
 
@@ -494,6 +554,55 @@ impl Call<'_> {
                 agent.state.lock().binds.iter().position(leads).map(Start::Bind)
             }
             Meaning::Place(_) => None,
+        }
+    }
+
+    /// Publishes what was found out about a program that is executed by an absolute path: that the kernel does right by itself. `place` is given where it lies in a mount: its name there, and
+    /// where it is on the host; its loader, if it has one, is then the kernel's, and it is no script.
+    pub(crate) fn prove_program(&self, text: &[u8], place: Option<(&AbsPath, &[u8])>) {
+        if self.proofs == 0 || self.abi != Abi::X86_64 || text.len() > LONGEST_PROGRAM || !self.is_plain() {
+            return;
+        }
+        let Some(agent) = self.view.agent() else { return };
+        // Each name once, and none that is another thing for each who looks.
+        let Some(names) = text.strip_prefix(b"/") else { return };
+        if names.split(|&byte| byte == b'/').any(|name| matches!(name, b"" | b"." | b".." | b"proc")) {
+            return;
+        }
+        let seeds = Seeds { paths: self.proofs, programs: self.programs };
+        let key = match place {
+            None => Key::of_program(seeds, None, text),
+            Some((name, host)) => {
+                let binds = agent.state.lock().binds.clone();
+                let rest = |bind: &Bind| text.strip_prefix(bind.point.as_slice()).filter(|rest| rest.starts_with(b"/"));
+                let Some((index, bind, rest)) =
+                    binds.iter().enumerate().find_map(|(index, bind)| Some((index, bind, rest(bind)?)))
+                else {
+                    return;
+                };
+                // Links on the way lead the kernel to the same file.
+                let path = [&bind.exec_prefix(index), rest].concat();
+                if !sys::identity(&path).is_ok_and(|object| sys::identity(host) == Ok(object)) {
+                    return;
+                }
+                let called = Called { told: text.to_vec(), name: name.clone() };
+                let mut state = agent.state.lock();
+                if state.programs.len() >= MOST_PROGRAMS {
+                    state.programs.clear();
+                }
+                state.programs.insert(path, called);
+                Key::of_program(seeds, Some(index), text)
+            }
+        };
+        if sys::is_being_written(place.map_or(text, |(_, host)| host)) {
+            return;
+        }
+        // Looked at last: who announces a change first says so, and then voids the proofs of before.
+        let now = u64::try_from(clear::now().as_nanos()).unwrap_or(u64::MAX);
+        if now >= self.core.agents.unrest_until.load(Ordering::SeqCst)
+            && self.core.agents.expiry.begin(&self.core.agents)
+        {
+            agent.publish(key);
         }
     }
 

@@ -34,6 +34,8 @@ pub struct Call<'a> {
     pub generation: u64,
     /// What proofs of the time when the call was looked at are published by; 0 if none are.
     pub(crate) proofs: u64,
+    /// What proofs of programs are, too.
+    pub(crate) programs: u64,
     /// The hypervisor.
     pub core: &'a Core,
     intercepted: &'a Intercepted<'a>,
@@ -79,7 +81,7 @@ impl<'a> Call<'a> {
         // Before the mounts are looked at: what is noted under this number is never newer than what was seen.
         let generation = core.generation();
         let view = task.view();
-        let proofs = view.agent().map_or(0, |agent| agent.seed());
+        let (proofs, programs) = view.agent().map_or((0, 0), |agent| (agent.seed(), agent.exec_seed()));
         let layer = Layer::top(view.clone());
         let syscall = Syscall { nr: intercepted.nr, args: intercepted.args };
         let told = !view.debug().silent() && view.debug().enabled(Tag::Syscalls, &task.debug());
@@ -92,6 +94,7 @@ impl<'a> Call<'a> {
             layer,
             generation,
             proofs,
+            programs,
             core,
             intercepted,
             meant,

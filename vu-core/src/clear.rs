@@ -128,7 +128,7 @@ impl ClearPaths {
 }
 
 /// A clock that costs next to nothing to read, and ticks every few milliseconds.
-fn now() -> Duration {
+pub(crate) fn now() -> Duration {
     clock_gettime(ClockId::CLOCK_MONOTONIC_COARSE).map_or(Duration::MAX, Duration::from)
 }
 

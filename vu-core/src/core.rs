@@ -297,6 +297,12 @@ impl Core {
     pub fn names_change(&self) {
         self.clear.forget();
         self.agents.forget();
+        self.agents.forget_programs();
+    }
+
+    /// A file is about to be changed that may be a program.
+    pub fn programs_change(&self) {
+        self.agents.forget_programs();
     }
 
     fn handle(&self, intercepted: &Intercepted<'_>) -> Verdict {
@@ -435,6 +441,23 @@ impl Hypervisor for Core {
             task.tell(Tag::Tasks, format_args!("executes another program"));
             // exec ends the sharing of root and directory with other processes' threads only by clone's flags; what is held stays right.
             task.set_may_sleep(false);
+        }
+    }
+
+    fn asks_for_path(&self, process: Tid) -> bool {
+        self.tasks.get(process).is_some_and(|task| {
+            let process = &task.process;
+            process.agent.load(Ordering::Acquire)
+                && !process.has_next_executable()
+                && task.view().agent().is_some_and(|agent| agent.executes_in_binds())
+        })
+    }
+
+    fn executes(&self, process: Tid, path: &[u8]) {
+        let Some(task) = self.tasks.get(process) else { return };
+        if let Some((told, name)) = task.view().agent().and_then(|agent| agent.called(path)) {
+            let naming = Naming { path: Some(told), ..Naming::default() };
+            task.process.set_next_executable(Some(name), naming);
         }
     }
 

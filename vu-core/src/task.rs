@@ -499,6 +499,11 @@ impl Process {
         *self.next_executable.lock() = Next { path, naming };
     }
 
+    /// Whether the program that it is about to execute has a name of its own.
+    pub(crate) fn has_next_executable(&self) -> bool {
+        self.next_executable.lock().path.is_some()
+    }
+
     /// What the program that was just executed is to find about itself; asked once.
     pub fn naming(&self) -> Naming {
         std::mem::take(&mut self.next_executable.lock().naming)

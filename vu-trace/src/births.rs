@@ -7,6 +7,7 @@ use crate::{
     auxiliary,
     debugger::{Debuggee, Kind, event_option},
     memory::{Memory, ProcessMemory},
+    naming::ExecutedBy,
     proc::{self, Status},
     ptrace::{Gone, Midway, Stopped, Tid, interrupt},
     tracer::{Phase, Process, Thread, Tracer},
@@ -192,6 +193,10 @@ impl<H: Hypervisor> Tracer<H> {
         if let Some(p) = self.processes.get_mut(&process) {
             p.space = crate::space::Space::default();
         }
+        let executed_by = if self.hypervisor.asks_for_path(process) { ExecutedBy::find(&stopped)? } else { None };
+        if let Some(by) = &executed_by {
+            self.hypervisor.executes(process, &by.path);
+        }
         self.hypervisor.executed(process, former);
         let naming = self.hypervisor.naming(process);
         let values = self.hypervisor.auxiliary(process);
@@ -212,7 +217,7 @@ impl<H: Hypervisor> Tracer<H> {
         }
         self.debug_renamed(former, process);
         self.publish(process);
-        self.rename(&stopped, naming)?;
+        self.rename(&stopped, naming, executed_by)?;
         self.execs.over(former);
         if self.debuggee(process).is_some_and(Debuggee::is_met_behind_exec) {
             self.resume(stopped);

@@ -10,7 +10,7 @@ use crate::{
     ptrace::{Boundary, Gone, Midway, Stopped},
     tracer::{Phase, Tracer},
     verdict::Hypervisor,
-    x86_64::{Abi, Registers},
+    x86_64::Abi,
 };
 
 /// What is to be put right.
@@ -42,10 +42,17 @@ const LONGEST: u64 = 32 << 12;
 
 impl<H: Hypervisor> Tracer<H> {
     /// In an exec, when the new program's memory is there: what takes no call of the program's. What does follows at the exit of the exec.
-    pub(crate) fn rename(&mut self, stopped: &Stopped<Midway>, naming: Naming) -> Result<(), Gone> {
+    pub(crate) fn rename(
+        &mut self,
+        stopped: &Stopped<Midway>,
+        naming: Naming,
+        known: Option<ExecutedBy>,
+    ) -> Result<(), Gone> {
         let tid = stopped.tid();
-        if let Some(path) = &naming.path {
-            set_path(&ProcessMemory(tid), &stopped.registers()?, path);
+        if let Some(path) = &naming.path
+            && let Some(by) = known.map_or_else(|| ExecutedBy::find(stopped), |known| Ok(Some(known)))?
+        {
+            by.replace(&ProcessMemory(tid), path);
         }
         // A debugger looks at the stops that follow.
         if (naming.named_by.is_some() || naming.by_loader) && self.debuggee(tid).is_none() {
@@ -102,12 +109,25 @@ impl<H: Hypervisor> Tracer<H> {
     }
 }
 
-/// Writes the path by which a program was executed over the one that the kernel was given.
-fn set_path(memory: &impl Memory, regs: &Registers, path: &[u8]) {
-    let Some(address) = auxiliary::get(memory, regs.stack(), regs.abi(), libc::AT_EXECFN) else { return };
-    // What is read from there must be a path; where it is not, nothing is overwritten.
-    if memory.read_path(address).is_ok_and(|kernels| path.len() <= kernels.len()) {
-        let _ = memory.write(address, &[path, b"\0"].concat());
+/// By which path the kernel has executed a program.
+pub(crate) struct ExecutedBy {
+    address: u64,
+    pub path: Vec<u8>,
+}
+
+impl ExecutedBy {
+    /// On the stack of a program that has not run yet; `None` where no path can be read.
+    pub(crate) fn find(stopped: &Stopped<Midway>) -> Result<Option<ExecutedBy>, Gone> {
+        let (memory, regs) = (ProcessMemory(stopped.tid()), stopped.registers()?);
+        let address = auxiliary::get(&memory, regs.stack(), regs.abi(), libc::AT_EXECFN);
+        Ok(address.and_then(|address| Some(ExecutedBy { address, path: memory.read_path(address).ok()? })))
+    }
+
+    /// Writes another one over it, which is not longer.
+    fn replace(&self, memory: &impl Memory, path: &[u8]) {
+        if path.len() <= self.path.len() {
+            let _ = memory.write(self.address, &[path, b"\0"].concat());
+        }
     }
 }
 

@@ -187,6 +187,14 @@ pub trait Hypervisor: Send + Sync + 'static {
     /// A process executes another program; `former` is the thread that made the call, whose id is now `process`.
     fn executed(&self, process: Tid, former: Tid);
 
+    /// Asked before that: whether the path by which the kernel executed the program is to be told ([`executes`](Self::executes)), because it may stand for another one.
+    fn asks_for_path(&self, _process: Tid) -> bool {
+        false
+    }
+
+    /// The path by which the kernel executed the program.
+    fn executes(&self, _process: Tid, _path: &[u8]) {}
+
     /// Asked after that: what the program is to find about itself, where it is another one for the kernel.
     fn naming(&self, _process: Tid) -> Naming {
         Naming::default()
@@ -229,6 +237,12 @@ impl<T: Hypervisor> Hypervisor for Arc<T> {
     }
     fn executed(&self, process: Tid, former: Tid) {
         T::executed(self, process, former);
+    }
+    fn asks_for_path(&self, process: Tid) -> bool {
+        T::asks_for_path(self, process)
+    }
+    fn executes(&self, process: Tid, path: &[u8]) {
+        T::executes(self, process, path);
     }
     fn naming(&self, process: Tid) -> Naming {
         T::naming(self, process)

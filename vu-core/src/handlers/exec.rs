@@ -109,6 +109,9 @@ fn exec(call: &Call<'_>, request: &Request) -> Result<Outcome, Errno> {
         && !call.core.has_mounts_without_programs()
         && kernel_runs(call, &request.text, 0)
     {
+        if request.path_index == 0 {
+            call.prove_program(&request.text, None);
+        }
         return Ok(Outcome::Host);
     }
     // Where it was only clear that the kernel finds it, its name is to be found out.
@@ -141,7 +144,15 @@ fn exec(call: &Call<'_>, request: &Request) -> Result<Outcome, Errno> {
         None => by_path(call, request, &place, &program.path),
         Some(Interpreter::Loader(loader)) => match other_loader(call, &loader)? {
             None if natural => Ok(Outcome::Host),
-            None => by_path(call, request, &place, &program.path),
+            None => {
+                if request.path_index == 0
+                    && program.held.is_none()
+                    && last_component(&program.path) == last_component(&request.text)
+                {
+                    call.prove_program(&request.text, Some((&place.name, &program.path)));
+                }
+                by_path(call, request, &place, &program.path)
+            }
             Some(loader) => by_loader(call, request, &place, &loader),
         },
         Some(Interpreter::Script { .. }) => {

@@ -115,6 +115,9 @@ fn open_at(call: &Call<'_>, request: &Request) -> Result<Outcome, Errno> {
         () => Follow::Last,
     };
     let arg = PathArg { dirfd: request.dirfd, path: request.path.clone(), follow, resolve: request.resolve };
+    if creates_or_writes(flags) && !flags.contains(OpenFlags::CREAT | OpenFlags::EXCL) {
+        call.core.programs_change();
+    }
     let need = if creates_or_writes(flags) || flags.contains(OpenFlags::CREAT) {
         Need::OpenToWrite
     } else if proc_files::may_be(call, &request.path) && call.may_be_magic(&arg) {

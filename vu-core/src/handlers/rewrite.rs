@@ -34,6 +34,8 @@ pub fn paths(call: &mut Call<'_>) -> Result<Outcome, Errno> {
     let makes = makes_a_name(name);
     if changes_the_way(name) {
         call.core.names_change();
+    } else if changes_a_program(name) {
+        call.core.programs_change();
     }
     // A symbolic link's text is copied in before any path is looked at (`do_symlinkat`, `fs/namei.c`).
     if name.starts_with("symlink") {
@@ -249,6 +251,11 @@ fn is_link_or_rename(name: &str) -> bool {
 /// Whether the call can put a symbolic link where a directory was.
 fn changes_the_way(name: &str) -> bool {
     is_link_or_rename(name) || name.starts_with("symlink")
+}
+
+/// Whether another program may be executed by a name, or none, when the call has been made.
+fn changes_a_program(name: &str) -> bool {
+    matches!(name, "unlink" | "unlinkat" | "chmod" | "fchmodat" | "fchmodat2") || name.starts_with("truncate")
 }
 
 /// Whether the entry is made, not taken away; of a rename both.

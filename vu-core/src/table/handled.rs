@@ -1,6 +1,6 @@
 //! The calls umvu looks at.
 //!
-//! Which calls never carry the cookie ([`Row::always`]): those that leave something behind in the task that umvu keeps, too (execve, chdir, chroot), those
+//! Which calls never carry the cookie ([`Row::always`]): those that leave something behind in the task that umvu keeps, too (chdir, chroot), those
 //! whose meaning the path alone does not tell (openat2, rename, link, symlink), and those that use their sixth argument.
 
 use super::{
@@ -111,7 +111,7 @@ pub(super) const DIRECTORIES: &[Row] = &[
 ];
 
 pub(super) const EXEC: &[Row] = &[
-    Row::path(59, "execve", &[Path, Strings, Environment], exec::execve).i386(11).always(),
+    Row::path(59, "execve", &[Path, Strings, Environment], exec::execve).i386(11),
     Row::path(322, "execveat", &[DirFd, Path, Strings, Environment, AtFlags], exec::execveat).i386(358).always(),
 ];
 
