@@ -7,16 +7,17 @@
 //! There are agents only where all mounts of a view are such that a file in them is the host's file, and nothing else is to be said of it: binds
 //! without options, and no virtual identities. And only in processes of which nothing is special, because what they are is not looked at when the agent answers:
 //! not in one with a root of its own, with namespaces, or in which somebody looks at system calls (a debugger, a filter of its own, `vudebug`).
-//! What becomes special later has its agent switched off.
+//! What becomes special later has its agent switched off. Programs that hardly ask for anything have none either ([`modest`](crate::modest)).
 
 use crate::{
     call::Call,
     clear::{self, LIFETIME},
     core::Core,
+    modest::{ModestPrograms, Program},
     proc_maps::numbers,
     resolve::{Meaning, PathArg},
     route::Route,
-    sys,
+    sys::{self, Reach},
     task::{Object, Task},
     view::{Mount, View},
 };
@@ -26,7 +27,7 @@ use std::{
     ffi::OsStr,
     io::Read,
     os::{
-        fd::OwnedFd,
+        fd::{AsFd, OwnedFd},
         unix::{ffi::OsStrExt, fs::MetadataExt},
     },
     sync::{
@@ -57,6 +58,7 @@ pub struct Agents {
     turns: AtomicU64,
     /// Until when no proofs of programs are published, by the clock of [`clear`](crate::clear), in nanoseconds: a file is being changed.
     unrest_until: AtomicU64,
+    modest: Arc<ModestPrograms>,
     views: Mutex<Vec<(Weak<View>, Arc<Agent>)>>,
     loaders: Mutex<Vec<Arc<Loader>>>,
     expiry: Arc<Expiry>,
@@ -73,11 +75,11 @@ pub struct Agent {
 
 /// What a program is to be called that an agent executed by a path of the host.
 #[derive(Debug, Clone)]
-struct Called {
+pub(crate) struct Called {
     /// The path that was given.
-    told: Vec<u8>,
-    /// Its name in the view.
-    name: AbsPath,
+    pub told: Vec<u8>,
+    /// Its name in the view, if it has another one on the host.
+    pub name: Option<AbsPath>,
 }
 
 #[derive(Default)]
@@ -86,7 +88,7 @@ struct State {
     libraries: Vec<(Library, Option<Arc<Image>>)>,
     binds: Vec<Bind>,
     names: Vec<Vec<u8>>,
-    /// The programs in binds of which there are, or were, proofs, by the paths that agents execute them by.
+    /// The programs of which there are, or were, proofs, by the paths that agents execute them by.
     programs: AHashMap<Vec<u8>, Called>,
     /// Of what [`Agent::refresh`] they are.
     turn: u64,
@@ -137,6 +139,7 @@ impl Agents {
             seeds: AtomicU64::new(cookie),
             turns: AtomicU64::new(1),
             unrest_until: AtomicU64::new(0),
+            modest: Arc::default(),
             views: Mutex::default(),
             loaders: Mutex::default(),
             expiry: Arc::default(),
@@ -220,6 +223,11 @@ impl Agents {
                 task.process.agent.store(false, Ordering::Release);
             }
         }
+    }
+
+    /// The program that is executed by this path.
+    pub(crate) fn program(&self, path: &[u8]) -> Program {
+        self.modest.program(path)
     }
 
     /// The same of a task that became special just when it was given a copy.
@@ -315,15 +323,17 @@ impl Agent {
         self.exec_seed.store(seed, Ordering::Release);
     }
 
-    /// Whether a process that has an agent may have executed a program that is called otherwise than the kernel knows.
-    pub(crate) fn executes_in_binds(&self) -> bool {
-        !self.state.lock().programs.is_empty()
+    fn remember(&self, path: Vec<u8>, called: Called) {
+        let mut state = self.state.lock();
+        if state.programs.len() >= MOST_PROGRAMS {
+            state.programs.clear();
+        }
+        state.programs.insert(path, called);
     }
 
-    /// What a program is to be called that was executed by this path: the path that was given, and its name in the view.
-    pub(crate) fn called(&self, path: &[u8]) -> Option<(Vec<u8>, AbsPath)> {
-        let called = self.state.lock().programs.get(path).cloned()?;
-        Some((called.told, called.name))
+    /// What a program is to be called that was executed by this path of the host, if not by that.
+    pub(crate) fn called(&self, path: &[u8]) -> Option<Called> {
+        self.state.lock().programs.get(path).cloned()
     }
 
     fn refresh(&self, core: &Core, view: &Arc<View>, agents: &Agents) {
@@ -570,8 +580,8 @@ impl Call<'_> {
             return;
         }
         let seeds = Seeds { paths: self.proofs, programs: self.programs };
-        let key = match place {
-            None => Key::of_program(seeds, None, text),
+        let (key, path, name) = match place {
+            None => (Key::of_program(seeds, None, text), text.to_vec(), None),
             Some((name, host)) => {
                 let binds = agent.state.lock().binds.clone();
                 let rest = |bind: &Bind| text.strip_prefix(bind.point.as_slice()).filter(|rest| rest.starts_with(b"/"));
@@ -585,18 +595,16 @@ impl Call<'_> {
                 if !sys::identity(&path).is_ok_and(|object| sys::identity(host) == Ok(object)) {
                     return;
                 }
-                let called = Called { told: text.to_vec(), name: name.clone() };
-                let mut state = agent.state.lock();
-                if state.programs.len() >= MOST_PROGRAMS {
-                    state.programs.clear();
-                }
-                state.programs.insert(path, called);
-                Key::of_program(seeds, Some(index), text)
+                (Key::of_program(seeds, Some(index), text), path, Some(name.clone()))
             }
         };
-        if sys::is_being_written(place.map_or(text, |(_, host)| host)) {
+        // Who may not write to it has it not open, either.
+        let host = place.map_or(text, |(_, host)| host);
+        let may_be_written = |fd: OwnedFd| sys::access(Reach::Held(fd.as_fd()), libc::W_OK, libc::AT_EACCESS).is_ok();
+        if sys::open(host, libc::O_PATH).is_ok_and(may_be_written) && sys::is_being_written(host) {
             return;
         }
+        agent.remember(path, Called { told: text.to_vec(), name });
         // Looked at last: who announces a change first says so, and then voids the proofs of before.
         let now = u64::try_from(clear::now().as_nanos()).unwrap_or(u64::MAX);
         if now >= self.core.agents.unrest_until.load(Ordering::SeqCst)
@@ -618,14 +626,27 @@ impl Call<'_> {
             return None;
         }
         let agent = self.core.agents.of(self.core, &self.view);
-        if agent.seed() == 0 || !self.core.agents.is_loader(&self.task, self.instruction()) {
+        if agent.seed() == 0 {
+            return None;
+        }
+        let process = &self.task.process;
+        let modest = &self.core.agents.modest;
+        let program = process.program.load(Ordering::Relaxed);
+        if modest.know(program) {
+            process.asked.begin(program, false, modest);
+            return None;
+        }
+        if !self.core.agents.is_loader(&self.task, self.instruction()) {
             return None;
         }
         let stat = sys::stat(host.as_bytes()).ok()?;
         let version = (stat.st_size.cast_unsigned(), stat.st_ctime, stat.st_ctime_nsec);
         let library = Library { path: host.clone(), object: (stat.st_dev, stat.st_ino), version };
         let copy = agent.image(&self.core.agents, &library)?.open().ok()?;
-        self.task.process.agent.store(true, Ordering::Release);
+        if program != 0 {
+            process.asked.begin(program, true, modest);
+        }
+        process.agent.store(true, Ordering::Release);
         Some(copy)
     }
 }

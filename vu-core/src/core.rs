@@ -1,7 +1,7 @@
 //! The hypervisor: what is shared by all views, and the dispatch of calls.
 
 use crate::{
-    agents::Agents,
+    agents::{Agents, Called},
     call::{Call, Outcome},
     clear::ClearPaths,
     debug::{Override, Served, Tag},
@@ -317,6 +317,7 @@ impl Core {
             return Verdict::Return(Errno::ENOSYS.as_result());
         };
         self.agents.look_again(&task);
+        task.process.asked.count();
         let mut call = Call::new(self, task, intercepted);
         if call.can_install() {
             call.task.set_heard();
@@ -445,19 +446,17 @@ impl Hypervisor for Core {
     }
 
     fn asks_for_path(&self, process: Tid) -> bool {
-        self.tasks.get(process).is_some_and(|task| {
-            let process = &task.process;
-            process.agent.load(Ordering::Acquire)
-                && !process.has_next_executable()
-                && task.view().agent().is_some_and(|agent| agent.executes_in_binds())
-        })
+        // An agent may have executed it.
+        self.tasks.get(process).is_some_and(|task| task.process.agent.load(Ordering::Acquire))
     }
 
     fn executes(&self, process: Tid, path: &[u8]) {
         let Some(task) = self.tasks.get(process) else { return };
-        if let Some((told, name)) = task.view().agent().and_then(|agent| agent.called(path)) {
+        let Some(Called { told, name }) = task.view().agent().and_then(|agent| agent.called(path)) else { return };
+        task.process.set_next_program(self.agents.program(&told));
+        if name.is_some() {
             let naming = Naming { path: Some(told), ..Naming::default() };
-            task.process.set_next_executable(Some(name), naming);
+            task.process.set_next_executable(name, naming);
         }
     }
 
@@ -492,6 +491,9 @@ impl Hypervisor for Core {
         if let Some(task) = self.tasks.get(tid) {
             self.count_stopped(task.appearance().stopped, false);
             task.tell(Tag::Tasks, format_args!("has ended"));
+            if tid == task.process.id {
+                task.process.asked.end(false);
+            }
         }
         self.tasks.exited(tid);
     }

@@ -22,6 +22,7 @@ mod libraries;
 pub mod listed;
 pub mod log;
 pub mod mapped;
+mod modest;
 mod modules;
 pub mod mount;
 pub mod mount_list;

@@ -10,6 +10,7 @@ use crate::{
     keep::{Keep, Kept},
     lent::Listings,
     mapped::OpenedFiles,
+    modest::{Asked, Program},
     route::Route,
     sys,
     view::View,
@@ -21,7 +22,7 @@ use std::{
     os::fd::{AsFd, OwnedFd},
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU8, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
     },
 };
 use vu_api::{AbsPath, Caller, Credentials, Errno, Family, Stack, capability};
@@ -76,6 +77,11 @@ pub struct Process {
     watches_messages: AtomicBool,
     /// Whether its program was given a C library with an agent (`agents.rs`), which has not been switched off.
     pub(crate) agent: AtomicBool,
+    /// What its program has asked for.
+    pub(crate) asked: Asked,
+    /// The program that it is about to execute, and the one that it executes; 0 where that is not known.
+    next_program: AtomicU64,
+    pub(crate) program: AtomicU64,
     /// What is known of the program that it is about to execute.
     next_executable: Mutex<Next>,
 }
@@ -475,6 +481,9 @@ impl Process {
             listings: Listings::default(),
             watches_messages: AtomicBool::new(false),
             agent: AtomicBool::new(false),
+            asked: Asked::default(),
+            next_program: AtomicU64::new(0),
+            program: AtomicU64::new(0),
             next_executable: Mutex::default(),
         }
     }
@@ -499,9 +508,9 @@ impl Process {
         *self.next_executable.lock() = Next { path, naming };
     }
 
-    /// Whether the program that it is about to execute has a name of its own.
-    pub(crate) fn has_next_executable(&self) -> bool {
-        self.next_executable.lock().path.is_some()
+    /// Notes which program it is about to execute.
+    pub(crate) fn set_next_program(&self, program: Program) {
+        self.next_program.store(program, Ordering::Relaxed);
     }
 
     /// What the program that was just executed is to find about itself; asked once.
@@ -523,6 +532,8 @@ impl Process {
     /// The process executes another program.
     pub fn executed(&self) {
         self.agent.store(false, Ordering::Release);
+        self.asked.end(true);
+        self.program.store(self.next_program.swap(0, Ordering::Relaxed), Ordering::Relaxed);
         // What it had mapped is gone.
         *self.opened.lock() = OpenedFiles::default();
         *self.executable.lock() = self.next_executable.lock().path.take();
@@ -655,6 +666,7 @@ impl Tasks {
             process.listings.copy(&parent.process.listings);
             process.watches_messages.store(parent.process.watches_messages.load(Ordering::Relaxed), Ordering::Relaxed);
             process.agent.store(parent.process.agent.load(Ordering::Acquire), Ordering::Release);
+            process.asked.inherit(&parent.process.asked);
             Arc::new(process)
         };
         let fs = if shares(libc::CLONE_FS) { parent.fs() } else { Arc::new(parent.fs().copy()) };

@@ -217,7 +217,7 @@ fn entry(calls: &Calls, cookie: Option<u64>) -> Result<Vec<sock_filter>, FilterE
 fn of_descriptors(spec: &FilterSpec) -> Vec<sock_filter> {
     const NEWFSTATAT: u32 = 262;
     const EMPTY_PATH: u32 = 0x1000;
-    const { assert!(NEWFSTATAT as i64 == libc::SYS_newfstatat && EMPTY_PATH as i32 == libc::AT_EMPTY_PATH) };
+    const { assert!(NEWFSTATAT as i64 == libc::SYS_newfstatat && EMPTY_PATH.cast_signed() == libc::AT_EMPTY_PATH) };
     let (path, flags) = (ARGUMENTS + 8, ARGUMENTS + 3 * 8);
     let verdict = match spec.of_descriptors {
         OfDescriptors::Listed => return Vec::new(),

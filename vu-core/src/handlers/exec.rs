@@ -39,6 +39,7 @@ struct Request {
 pub fn execve(call: &mut Call<'_>) -> Result<Outcome, Errno> {
     let text = call.read_path(0)?;
     let arg = PathArg::at_cwd(text.clone(), Follow::Last);
+    call.task.process.set_next_program(call.core.agents.program(&text));
     exec(call, &Request { arg, text, argv: call.arg(1), path_index: 0 })
 }
 
@@ -49,6 +50,7 @@ pub fn execveat(call: &mut Call<'_>) -> Result<Outcome, Errno> {
         return Ok(Outcome::Host);
     }
     let text = call.read_path(1)?;
+    call.task.process.set_next_program(call.core.agents.program(&text));
     if text.is_empty() {
         // By descriptor (fexecve): it is the file itself, whatever its name.
         let number = call.int(0);
