@@ -6,7 +6,7 @@ use libfuzzer_sys::{
     fuzz_target,
 };
 use std::{fs::File, io::Read};
-use vu_agent::{Image, board, code};
+use vu_agent::{Image, Seeds, board, code, sites};
 
 const HEADER: usize = 64;
 const SEGMENT: usize = 56;
@@ -68,13 +68,16 @@ fn odd(data: &mut Unstructured<'_>, right: u64) -> Result<u64> {
 
 fuzz_target!(|library: Library| {
     let Library(bytes) = library;
+    for site in sites::of_descriptors(&bytes).into_iter().chain(sites::of_linker(&bytes)) {
+        assert!(site.in_page < 4096 && site.path < 6 && site.flags.0 < 6);
+    }
     let Ok(image) = Image::new(bytes.clone(), [9; code::SIGNATURE_SIZE]) else { return };
-    image.board().enable(3, [&b"name"[..]].into_iter(), &[]);
+    image.board().enable(Seeds { paths: 3, programs: 4 }, [&b"name"[..]].into_iter(), &[]);
     let mut copy = Vec::new();
     File::from(image.open().unwrap()).read_to_end(&mut copy).unwrap();
-    assert!(copy.len() >= bytes.len() + code::SIZE + board::SIZE);
-    let agent = copy.len() - code::SIZE - board::SIZE;
-    assert!(agent.is_multiple_of(4096) && agent < bytes.len() + 4096);
+    let agent = bytes.len().next_multiple_of(4096);
+    assert!(copy.len() >= agent + code::SIZE + board::SIZE);
+    assert_eq!(copy[agent..agent + code::SIGNATURE_SIZE], [9; code::SIGNATURE_SIZE]);
     // What else is changed: two program headers, and the first instruction of each call.
     let changed: Vec<usize> = (0..bytes.len()).filter(|&at| bytes[at] != copy[at]).collect();
     let is_call = |at: usize| {

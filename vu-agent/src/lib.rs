@@ -18,8 +18,8 @@
 
 pub mod board;
 pub mod code;
-pub mod fstat;
 pub mod image;
+pub mod sites;
 
 pub use board::{Bind, Board, Key, Seeds, Start};
 pub use image::{Image, ImageError};

@@ -7,7 +7,7 @@
 //! There are agents only where all mounts of a view are such that a file in them is the host's file, and nothing else is to be said of it: binds
 //! without options, and no virtual identities. And only in processes of which nothing is special, because what they are is not looked at when the agent answers:
 //! not in one with a root of its own, with namespaces, or in which somebody looks at system calls (a debugger, a filter of its own, `vudebug`).
-//! What becomes special later has its agent switched off. Programs that hardly ask for anything have none either ([`modest`](crate::modest)).
+//! What becomes special later has its agent switched off. Programs that hardly ask for anything have none either (`modest.rs`).
 
 use crate::{
     call::Call,

@@ -7,7 +7,7 @@ use crate::{
     debug::{Override, Served, Tag},
     identity,
     lent::Names,
-    libraries,
+    libraries::{self, Sites},
     mapped::KnownSources,
     program::Programs,
     route::Routes,
@@ -28,10 +28,7 @@ use std::{
 use vu_api::{Errno, MountFlags};
 use vu_fd::Nodes;
 use vu_path::Epoch;
-use vu_trace::{
-    Abi, Appearance, Birth, Hypervisor, Intercepted, Naming, Required, Tid, Verdict,
-    filter::{OfDescriptors, Site},
-};
+use vu_trace::{Abi, Appearance, Birth, Hypervisor, Intercepted, Naming, Required, Tid, Verdict};
 
 /// The hypervisor.
 ///
@@ -59,7 +56,9 @@ pub struct Core {
     cookie: u64,
     installed: Mutex<Installed>,
     messages: OnceLock<Option<vu_trace::Filter>>,
-    sites: OnceLock<Vec<Site>>,
+    sites: OnceLock<Sites>,
+    /// Whether the filter with paths lets the dynamic linker look for its files by itself.
+    linker_passes: AtomicBool,
     virtual_files: AtomicBool,
     listed: AtomicBool,
     read_only: AtomicBool,
@@ -79,6 +78,7 @@ struct Installed {
     attribute: bool,
     socket_name: bool,
     identity: bool,
+    linker: bool,
 }
 
 impl Core {
@@ -106,6 +106,7 @@ impl Core {
             installed: Mutex::default(),
             messages: OnceLock::new(),
             sites: OnceLock::new(),
+            linker_passes: AtomicBool::new(false),
             virtual_files: AtomicBool::new(false),
             listed: AtomicBool::new(false),
             read_only: AtomicBool::new(false),
@@ -188,6 +189,12 @@ impl Core {
         self.forget_routes();
         let mut installed = self.installed.lock();
         let mut wanted = Vec::new();
+        let hides = libraries::hides_linker_files(&mount.point);
+        if !installed.path {
+            self.linker_passes.store(!hides && libraries::linker_files_stay(), Ordering::Release);
+        } else if hides && self.linker_passes.load(Ordering::Acquire) && !installed.linker {
+            wanted.push(Filter::Linker);
+        }
         if !installed.path {
             wanted.push(if virtual_files { Filter::PathAndDescriptor } else { Filter::Path });
         } else if virtual_files && !installed.descriptor {
@@ -202,8 +209,18 @@ impl Core {
             installed.path = true;
             installed.descriptor |= matches!(filter, Filter::PathAndDescriptor | Filter::Descriptor);
             installed.attribute |= *filter == Filter::Attribute;
+            installed.linker |= *filter == Filter::Linker;
         }
         wanted
+    }
+
+    /// What a process is given that has a root of its own, in which the dynamic linker's files are others; `None` if they are looked at anyway.
+    #[must_use]
+    pub fn linker_filter(&self) -> Option<vu_trace::Filter> {
+        if !self.linker_passes.load(Ordering::Acquire) || self.installed.lock().linker {
+            return None;
+        }
+        self.compiled(Filter::Linker)
     }
 
     /// Forgets under which names directories were opened through mounts that are gone.
@@ -274,9 +291,8 @@ impl Core {
 
     fn compiled(&self, filter: Filter) -> Option<vu_trace::Filter> {
         let mut spec = table::filter(filter, self.cookie);
-        if spec.of_descriptors != OfDescriptors::Listed {
-            spec.sites = self.sites.get_or_init(libraries::sites).clone();
-        }
+        let sites = self.sites.get_or_init(Sites::find);
+        spec.sites = sites.of(filter, self.linker_passes.load(Ordering::Acquire));
         match vu_trace::filter::compile(&spec) {
             Ok(program) => Some(vu_trace::Filter { program: program.into(), notifies: filter.notifies() }),
             Err(error) => {
@@ -446,8 +462,10 @@ impl Hypervisor for Core {
     }
 
     fn asks_for_path(&self, process: Tid) -> bool {
-        // An agent may have executed it.
-        self.tasks.get(process).is_some_and(|task| task.process.agent.load(Ordering::Acquire))
+        // An agent may have executed it, if no handler has.
+        self.tasks
+            .get(process)
+            .is_some_and(|task| task.process.agent.load(Ordering::Acquire) && !task.process.has_next_executable())
     }
 
     fn executes(&self, process: Tid, path: &[u8]) {

@@ -130,8 +130,8 @@ mod tests {
 
     #[test]
     fn who_has_an_agent_that_asks_or_executes_others_is_not() {
-        let known = Arc::<ModestPrograms>::default();
         for (calls, executes) in [(1, false), (0, true)] {
+            let known = Arc::<ModestPrograms>::default();
             (1..ENOUGH).for_each(|_| run(&known, 0, false));
             run(&known, calls, executes);
             run(&known, 0, false);

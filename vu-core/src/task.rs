@@ -508,6 +508,12 @@ impl Process {
         *self.next_executable.lock() = Next { path, naming };
     }
 
+    /// Whether more is known of the program that it is about to execute than the kernel knows.
+    pub(crate) fn has_next_executable(&self) -> bool {
+        let next = self.next_executable.lock();
+        next.path.is_some() || next.naming != Naming::default()
+    }
+
     /// Notes which program it is about to execute.
     pub(crate) fn set_next_program(&self, program: Program) {
         self.next_program.store(program, Ordering::Relaxed);

@@ -50,26 +50,39 @@ pub struct Calls {
     pub refuse: Vec<(i64, Errno)>,
 }
 
-/// A place where a library makes a call whose meaning its arguments do not tell: `newfstatat` of an open file. It is known by the place of its instruction in a page, and by where
-/// its path stands from there: a constant of the library.
+/// A place where a library makes a call whose path is a constant of the library: it is known by the place of its instruction in a page, and by where
+/// the path stands from there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Site {
+    /// The call's number, by `syscall`.
+    pub nr: u32,
+    /// Which argument is the path (0–5).
+    pub path: u8,
+    /// Which argument is the flags, and all that is in it.
+    pub flags: (u8, u32),
     /// The address behind the `syscall` instruction, within its page (below 4096).
     pub in_page: u32,
-    /// The address of the empty path, seen from there.
+    /// The address of the path, seen from there.
     pub distance: i32,
 }
 
-/// What is done where a library asks about an open file by `newfstatat` with `AT_EMPTY_PATH` and nothing else.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum OfDescriptors {
-    /// What the lists say.
-    #[default]
-    Listed,
-    /// It goes to the kernel, whatever the lists say.
+/// What is done with the calls of a [`Site`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum AtSite {
+    /// They go to the kernel, whatever the lists say.
     Allow,
-    /// It stops the tracee, as [`Calls::trace`].
+    /// They stop the tracee, as [`Calls::trace`].
     Trace,
+    /// They stop it, and are made to be such as the lists say, although other filters would let them pass here.
+    Unmask,
+}
+
+/// The message of the stops of [`AtSite::Unmask`], and the index of the flags' argument: no calls have these numbers.
+pub(crate) const UNMASK: u32 = 0xfff0;
+
+/// Which argument makes a call known by its place, by the message of a stop; `None` if the stop was for something else.
+pub(crate) fn masked(message: u64) -> Option<usize> {
+    usize::try_from(message.checked_sub(UNMASK.into())?).ok().filter(|&index| index < 6)
 }
 
 /// What is done with calls whose number has the bit of the x32 ABI set (`__X32_SYSCALL_BIT`). They are a third numbering of the same calls, which few
@@ -93,10 +106,8 @@ pub struct FilterSpec {
     pub x32: X32,
     /// The secret of the view: see [`When::WithoutCookie`].
     pub cookie: u64,
-    /// The places where libraries ask about open files, and what is done there.
-    pub sites: Vec<Site>,
-    /// See there.
-    pub of_descriptors: OfDescriptors,
+    /// The places where libraries make calls that are known by that, and what is done there.
+    pub sites: Vec<(Site, AtSite)>,
 }
 
 /// Why there is no filter. All of these are defects of the lists.
@@ -156,7 +167,7 @@ const SECCOMPILER_PROLOGUE: usize = 3;
 /// # Errors
 /// The lists are wrong, see [`FilterError`].
 pub fn compile(spec: &FilterSpec) -> Result<Vec<sock_filter>, FilterError> {
-    let mut x86_64 = of_descriptors(spec);
+    let mut x86_64 = at_sites(&spec.sites);
     x86_64.extend(entry(&spec.x86_64, Some(spec.cookie))?);
     let i386 = entry(&spec.i386, None)?;
 
@@ -213,41 +224,47 @@ fn entry(calls: &Calls, cookie: Option<u64>) -> Result<Vec<sock_filter>, FilterE
     Ok(program)
 }
 
-/// The part of a program that knows the calls of libraries about open files. To everything else it does nothing.
-fn of_descriptors(spec: &FilterSpec) -> Vec<sock_filter> {
-    const NEWFSTATAT: u32 = 262;
-    const EMPTY_PATH: u32 = 0x1000;
-    const { assert!(NEWFSTATAT as i64 == libc::SYS_newfstatat && EMPTY_PATH.cast_signed() == libc::AT_EMPTY_PATH) };
-    let (path, flags) = (ARGUMENTS + 8, ARGUMENTS + 3 * 8);
-    let verdict = match spec.of_descriptors {
-        OfDescriptors::Listed => return Vec::new(),
-        OfDescriptors::Allow => libc::SECCOMP_RET_ALLOW,
-        OfDescriptors::Trace => libc::SECCOMP_RET_TRACE | NEWFSTATAT,
-    };
+/// The part of a program that knows the calls of libraries. To everything else it does nothing.
+fn at_sites(sites: &[(Site, AtSite)]) -> Vec<sock_filter> {
     let plain = |code, k| sock_filter { code, jt: 0, jf: 0, k };
-    let site = |site: &Site| {
-        // A path in another 4 GiB than the instruction is left to the lists.
-        [
-            load(INSTRUCTION),
-            plain(AND, 0xfff),
-            branch(JUMP_EQUAL, site.in_page, 0, 11),
-            load(INSTRUCTION),
-            plain(TO_X, 0),
-            load(path),
-            plain(SUBTRACT_X, 0),
-            branch(JUMP_EQUAL, site.distance.cast_unsigned(), 0, 6),
-            load(INSTRUCTION + HIGH),
-            plain(TO_X, 0),
-            load(path + HIGH),
-            plain(SUBTRACT_X, 0),
-            branch(JUMP_EQUAL, 0, 0, 1),
-            ret(verdict),
-        ]
-    };
-    let sites: Vec<sock_filter> = spec.sites.iter().flat_map(site).collect();
-    let look = [load(flags), branch(JUMP_EQUAL, EMPTY_PATH, 1, 0), jump(sites.len())];
-    let first = [load(NR), branch(JUMP_EQUAL, NEWFSTATAT, 1, 0), jump(look.len() + sites.len())];
-    first.into_iter().chain(look).chain(sites).collect()
+    let argument = |index: u8| ARGUMENTS + 8 * u32::from(index);
+    let mut program = Vec::new();
+    let numbers: BTreeSet<u32> = sites.iter().map(|(site, _)| site.nr).collect();
+    for nr in numbers {
+        let mut of_number = Vec::new();
+        for (site, at) in sites.iter().filter(|(site, _)| site.nr == nr) {
+            let verdict = match at {
+                AtSite::Allow => libc::SECCOMP_RET_ALLOW,
+                AtSite::Trace => libc::SECCOMP_RET_TRACE | (nr & libc::SECCOMP_RET_DATA),
+                AtSite::Unmask => libc::SECCOMP_RET_TRACE | UNMASK | u32::from(site.flags.0),
+            };
+            let (path, (flags, value)) = (argument(site.path), site.flags);
+            of_number.extend([
+                load(INSTRUCTION),
+                plain(AND, 0xfff),
+                branch(JUMP_EQUAL, site.in_page, 0, 15),
+                load(argument(flags)),
+                branch(JUMP_EQUAL, value, 0, 13),
+                load(argument(flags) + HIGH),
+                branch(JUMP_EQUAL, 0, 0, 11),
+                load(INSTRUCTION),
+                plain(TO_X, 0),
+                load(path),
+                plain(SUBTRACT_X, 0),
+                branch(JUMP_EQUAL, site.distance.cast_unsigned(), 0, 6),
+                load(INSTRUCTION + HIGH),
+                plain(TO_X, 0),
+                // A path in another 4 GiB than the instruction is left to the lists.
+                load(path + HIGH),
+                plain(SUBTRACT_X, 0),
+                branch(JUMP_EQUAL, 0, 0, 1),
+                ret(verdict),
+            ]);
+        }
+        program.extend([load(NR), branch(JUMP_EQUAL, nr, 1, 0), jump(of_number.len())]);
+        program.extend(of_number);
+    }
+    program
 }
 
 /// The part of a program that gives `verdict` to what one of the rules applies to. To everything else it does nothing: control arrives
@@ -384,21 +401,29 @@ mod tests {
             },
             x32: X32::Refuse,
             cookie: COOKIE,
-            sites: vec![Site { in_page: 0x92a, distance: 0x936f }, Site { in_page: 0x874, distance: -0x1_2345 }],
-            of_descriptors: OfDescriptors::Allow,
+            sites: sites(AtSite::Allow),
         }
     }
 
+    fn sites(at: AtSite) -> Vec<(Site, AtSite)> {
+        let site = |nr, path, flags, in_page, distance| (Site { nr, path, flags, in_page, distance }, at);
+        vec![
+            site(262, 1, (3, 0x1000), 0x92a, 0x936f),
+            site(262, 1, (3, 0x1000), 0x874, -0x1_2345),
+            site(21, 0, (1, 4), 0x92a, 0x936f),
+        ]
+    }
+
     #[test]
-    fn a_library_s_question_about_a_descriptor_is_known_by_its_place_and_text() {
-        let notified = Rule { nr: 262, when: When::WithoutCookie };
-        for (of_descriptors, expected) in [
-            (OfDescriptors::Allow, libc::SECCOMP_RET_ALLOW),
-            (OfDescriptors::Trace, libc::SECCOMP_RET_TRACE | 262),
-            (OfDescriptors::Listed, libc::SECCOMP_RET_USER_NOTIF),
+    fn a_library_s_call_is_known_by_its_place_and_path() {
+        let notified = |nr| Rule { nr, when: When::WithoutCookie };
+        for (at, expected) in [
+            (AtSite::Allow, libc::SECCOMP_RET_ALLOW),
+            (AtSite::Trace, libc::SECCOMP_RET_TRACE | 262),
+            (AtSite::Unmask, libc::SECCOMP_RET_TRACE | UNMASK | 3),
         ] {
-            let mut spec = FilterSpec { of_descriptors, ..spec() };
-            spec.x86_64.notify.push(notified);
+            let mut spec = FilterSpec { sites: sites(at), ..spec() };
+            spec.x86_64.notify.extend([262, 21].map(notified));
             let program = compile(&spec).unwrap();
             let verdict = |instruction: u64, nr, distance: i64, flags| {
                 let path = instruction.wrapping_add_signed(distance);
@@ -413,12 +438,17 @@ mod tests {
                     (0x92a, 262, 0x936f + (1 << 32), 0x1000),
                     (0x92a, 262, -0x1_2345, 0x1000),
                     (0x92a, 262, 0x936f, 0x1100),
+                    (0x92a, 262, 0x936f, 1 << 32 | 0x1000),
                     (0x92a, 262, 0x936f, 0),
+                    (0x92a, 2, 0x936f, 0x1000),
+                    (0x92a, 21, 0x936f, 0x1000),
                 ] {
                     assert_eq!(verdict(base + place, nr, distance, flags), libc::SECCOMP_RET_USER_NOTIF);
                 }
-                assert_eq!(verdict(base + 0x92a, 2, 0x936f, 0x1000), libc::SECCOMP_RET_USER_NOTIF, "another call");
                 assert_eq!(verdict(base + 0x92a, 4, 0x936f, 0x1000), libc::SECCOMP_RET_ALLOW, "one in no list");
+                let access = [base + 0x92a + 0x936f, 4, 0, 0, 0, 0];
+                let (said, _) = run_at(base + 0x92a, &program, AUDIT_ARCH_X86_64, 21, access);
+                assert_eq!(said & !0xffff, expected & !0xffff);
             }
         }
     }
@@ -485,7 +515,7 @@ mod tests {
     /// What the kernel's cache of constant verdicts needs.
     #[test]
     fn calls_without_a_rule_are_allowed_by_their_number_alone() {
-        let spec = FilterSpec { of_descriptors: OfDescriptors::Listed, ..spec() };
+        let spec = FilterSpec { sites: Vec::new(), ..spec() };
         let program = compile(&spec).unwrap();
         let mut allowed = 0;
         for nr in 0..600 {
@@ -508,7 +538,6 @@ mod tests {
             x32: X32::Allow,
             cookie: COOKIE,
             sites: Vec::new(),
-            of_descriptors: OfDescriptors::Listed,
         };
         let program = compile(&empty).unwrap();
         for arch in [AUDIT_ARCH_X86_64, AUDIT_ARCH_I386] {

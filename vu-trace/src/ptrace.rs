@@ -241,16 +241,27 @@ impl<At> Stopped<At> {
     }
 }
 
-impl Stopped<Midway> {
-    /// The number that comes with an event: the new thread, the former id of an exec.
-    pub(crate) fn event_message(&self) -> Result<u64, Gone> {
+impl<At> Stopped<At> {
+    fn message(&self) -> Result<u64, Gone> {
         let mut message: libc::c_ulong = 0;
         request(libc::PTRACE_GETEVENTMSG, self.tid, 0, ptr::from_mut(&mut message).addr()).map_err(|_| Gone)?;
         Ok(message)
     }
 }
 
+impl Stopped<Midway> {
+    /// The number that comes with an event: the new thread, the former id of an exec.
+    pub(crate) fn event_message(&self) -> Result<u64, Gone> {
+        self.message()
+    }
+}
+
 impl Stopped<Entry> {
+    /// The number that comes with the filter's verdict, if it was one that stopped it.
+    pub(crate) fn event_message(&self) -> Result<u64, Gone> {
+        self.message()
+    }
+
     /// Exchanges the call, or (number −1) skips it.
     pub(crate) fn set_registers(&self, regs: &Registers) -> Result<(), Gone> {
         self.write_registers(regs)

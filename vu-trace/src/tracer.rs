@@ -12,6 +12,7 @@ use crate::{
     doorbell::{Doorbell, Request},
     execs::Execs,
     fence::{self, Fenced},
+    filter,
     filters::{Filter, Required},
     in_place::Overwritten,
     inject::Injection,
@@ -25,7 +26,7 @@ use crate::{
     space::{Signature, Space},
     supervisor::{Passing, Supervisors},
     verdict::{Birth, Hypervisor, Verdict},
-    x86_64::{Registers, Waited, wait_any},
+    x86_64::{Abi, Registers, Waited, wait_any},
 };
 use ahash::AHashMap;
 use std::{collections::VecDeque, mem, sync::Arc, time::Instant};
@@ -571,6 +572,12 @@ impl<H: Hypervisor> Tracer<H> {
         }
         let regs = stopped.registers()?;
         let abi = stopped.abi(&regs);
+        if abi == Abi::X86_64
+            && [libc::SYS_access, libc::SYS_openat].contains(&regs.syscall())
+            && let Some(index) = filter::masked(stopped.event_message()?)
+        {
+            return self.unmask(stopped, regs, index);
+        }
         self.execs.calls(tid, abi, regs.syscall());
         if debugger::is_ptrace(abi, regs.syscall()) {
             return self.debugs(stopped, regs, abi);
@@ -598,6 +605,19 @@ impl<H: Hypervisor> Tracer<H> {
             return Ok(());
         }
         self.decide(stopped, regs, abi)
+    }
+
+    /// Has the filters that let a call pass by its place do with it what they do with others: they look at it once more behind this stop (`__seccomp_filter`, `kernel/seccomp.c`), and at all
+    /// of its flags, of which the kernel only takes the lower half.
+    fn unmask(&mut self, stopped: Stopped<Entry>, mut regs: Registers, flags: usize) -> Result<(), Gone> {
+        let mut args = regs.args(Abi::X86_64);
+        if let Some(flags) = args.get_mut(flags) {
+            *flags |= 1 << 32;
+        }
+        regs.set_args(Abi::X86_64, args);
+        stopped.set_registers(&regs)?;
+        self.resume(stopped);
+        Ok(())
     }
 
     /// Carries a verdict out, at the stop before the call is made.

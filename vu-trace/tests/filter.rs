@@ -20,7 +20,7 @@ use std::{
 use vu_api::Errno;
 use vu_trace::{
     Listener, Received,
-    filter::{Calls, FilterError, FilterSpec, OfDescriptors, Rule, When, X32, compile},
+    filter::{Calls, FilterError, FilterSpec, Rule, When, X32, compile},
 };
 
 const COOKIE: u64 = 0x5eed_c0de_8000_0001;
@@ -201,14 +201,7 @@ fn always(nrs: &[i64]) -> Vec<Rule> {
 }
 
 fn spec() -> FilterSpec {
-    FilterSpec {
-        x86_64: Calls::default(),
-        i386: Calls::default(),
-        x32: X32::Allow,
-        cookie: COOKIE,
-        sites: Vec::new(),
-        of_descriptors: OfDescriptors::Listed,
-    }
+    FilterSpec { x86_64: Calls::default(), i386: Calls::default(), x32: X32::Allow, cookie: COOKIE, sites: Vec::new() }
 }
 
 const NONE: [u64; 6] = [0; 6];

@@ -3,7 +3,7 @@
 use super::{Support, Tier, rows};
 use vu_trace::{
     Abi,
-    filter::{Calls, FilterSpec, OfDescriptors, Rule, When, X32},
+    filter::{Calls, FilterSpec, Rule, When, X32},
 };
 
 /// A filter of the view, by what it adds to those installed before it.
@@ -26,6 +26,8 @@ pub enum Filter {
     Message,
     /// [`Tier::Identity`], by stops: from the first module that makes identities virtual.
     Identity,
+    /// No tier: takes back that the first filter with paths lets the dynamic linker look for its files by itself.
+    Linker,
 }
 
 impl Filter {
@@ -45,6 +47,7 @@ impl Filter {
             Filter::SocketName => tier == Tier::SocketName,
             Filter::Message => tier == Tier::Message,
             Filter::Identity => tier == Tier::Identity,
+            Filter::Linker => false,
         }
     }
 }
@@ -60,12 +63,6 @@ pub fn filter(filter: Filter, cookie: u64) -> FilterSpec {
         x32: if filter.notifies() { X32::Refuse } else { X32::Allow },
         cookie,
         sites: Vec::new(),
-        // They are to be treated as fstat(2) is.
-        of_descriptors: match filter {
-            Filter::Path => OfDescriptors::Allow,
-            Filter::Descriptor => OfDescriptors::Trace,
-            _ => OfDescriptors::Listed,
-        },
     }
 }
 

@@ -503,6 +503,84 @@ fn programs_find_the_names_they_were_executed_by() {
     }
 }
 
+/// Agents execute programs by themselves that were executed a moment ago; nobody can tell by their names.
+#[test]
+fn programs_that_are_executed_again_and_again() {
+    let program = helper("named", Flavour::Dynamic);
+    let script = format!(
+        r#"cp "$P{}" prog; ln -s prog other; mkdir -p deep/er; cp prog deep/er/p
+        for n in 1 2 3 4 5 6; do
+            for p in "$W/prog" "$W/other" "$W/deep/er/p" "$W/deep/../prog" "$W//prog" ./prog "$P/bin/true"; do "$W/prog" path "$p"; "$W/prog" link "$p"; done
+        done
+        python3 -c 'import subprocess, sys
+for n in range(8):
+    for path in sys.argv[1:]: print(subprocess.run([path, "path", path], stdout=-1).stdout)' "$W/prog" "$W/deep/er/p""#,
+        program.display()
+    );
+    differential_with("sh", &script, Compare::Output);
+}
+
+/// What was found out of a program is not believed when it is another one.
+#[test]
+fn programs_that_change_between_two_executions() {
+    let script = r##"
+        cp "$P/bin/true" true; cp "$P/bin/false" false; cp true program; ln -s program link; mkdir d e; cp true d/p; cp false e/p
+        check() { "$W/program" a; echo $?; "$W/link" b; echo $?; }
+        for i in 1 2 3 4 5 6; do
+            check; printf '#!/bin/echo script
+' > program; check
+            cat false > program; check
+            ln -sf false link; check; ln -sf program link; check
+            chmod 644 program; check; chmod 755 program; check
+            rm program; check; cp true program; check
+            cp false new; mv new program; check
+            : > program; check; cp true program; check
+            truncate -s 0 program; check; cp true program; check
+            "$W/d/p"; echo $?; mv d f; mv e d; "$W/d/p"; echo $?; mv d e; mv f d; "$W/d/p"; echo $?
+            printf '#!/bin/echo linked
+' > script; chmod 755 script; rm program; ln script program; check; rm script
+        done"##;
+    differential_with("sh", script, Compare::Output);
+}
+
+/// The dynamic linker's files are as good as any others: a mount over them counts, in all processes, also where the first mount was elsewhere; so does a root of one's own.
+#[test]
+fn mounts_over_the_files_of_the_dynamic_linker() {
+    let site = Site::new();
+    let look = "/bin/true 2>&1 | grep -c none.so; sh -c '/bin/true; true' 2>&1 | grep -c none.so";
+    let text = site
+        .session(&format!(
+            "mkdir -p etc root; echo /none.so > etc/preload; cp /etc/ld.so.cache etc/cache; vumount -t vufs /usr $W/m
+             {look}
+             vumount -t vufs $W/etc/preload /etc/ld.so.preload 2> /dev/null; {look}
+             vuumount /etc/ld.so.preload 2> /dev/null; {look}
+             vumount -t vufs / $W/root; vumount -t vufs $W/etc/preload $W/root/etc/ld.so.preload; {look}
+             chroot $W/root sh -c '/bin/true; true' 2>&1 | grep -c none.so; {look}"
+        ))
+        .stdout();
+    assert_eq!(text, "0\n0\n1\n2\n0\n0\n0\n0\n2\n0\n0\n");
+    // A mount that covers them, and goes.
+    let covered = format!(
+        "mkdir -p other; echo /none.so > other/ld.so.preload; vumount -t vufs /usr $W/m; vumount -t vufs $W/other /etc 2> /dev/null; {look}; vuumount /etc 2> /dev/null; {look}"
+    );
+    assert_eq!(site.session(&covered).stdout(), "1\n2\n0\n0\n");
+}
+
+/// The C library asks about open files by a call with a path: virtual ones answer, in mounts that come first, and in those that come later.
+#[test]
+fn open_files_of_devices_that_are_asked_about_by_the_library() {
+    let site = Site::new();
+    let ask = "python3 -c 'import os, stat; f = os.open(\"null\", os.O_WRONLY); s = os.fstat(f); print(stat.S_ISCHR(s.st_mode), stat.S_ISREG(os.fstat(os.open(\"file\", 0)).st_mode))'; \
+               [ -c /proc/self/fd/1 ] > null; echo $?";
+    for first in ["", "vumount -t vufs /usr $W/m;"] {
+        let text = site
+            .session(&format!("echo 1 > file; vu_insmod vudev; {first} vumount -t vudevnull none $W/null; {ask}"))
+            .ok();
+        assert_eq!(text, "True True\n0\n", "{first}");
+        site.reset();
+    }
+}
+
 /// Paths of execs are exchanged in the memory of the caller: nobody notices, whatever else lies there.
 #[test]
 fn execs_leave_what_lies_beside_their_paths() {

@@ -13,7 +13,7 @@ use vu_api::Errno;
 use vu_trace::{
     Abi, Argument, Birth, Filter, Hypervisor, Intercepted, Memory, NewDescriptor, ProcessMemory, Required, Rewrite,
     Tid, Verdict,
-    filter::{Calls, FilterSpec, OfDescriptors, Rule, When, X32, compile},
+    filter::{Calls, FilterSpec, Rule, When, X32, compile},
 };
 
 pub const COOKIE: u64 = 0x5eed_c0de_8000_0001;
@@ -46,7 +46,6 @@ fn spec(trace: &[(i64, i64)], notify: &[(i64, i64)]) -> FilterSpec {
         x32: X32::Allow,
         cookie: COOKIE,
         sites: Vec::new(),
-        of_descriptors: OfDescriptors::Listed,
     }
 }
 
