@@ -65,7 +65,7 @@ pub struct Core {
     no_exec: AtomicBool,
     /// How many tasks are stopped by a signal.
     stopped: AtomicUsize,
-    generation: AtomicU64,
+    generation: Arc<AtomicU64>,
     first: Arc<View>,
     debug: Override,
 }
@@ -112,7 +112,7 @@ impl Core {
             read_only: AtomicBool::new(false),
             no_exec: AtomicBool::new(false),
             stopped: AtomicUsize::new(0),
-            generation: AtomicU64::new(1),
+            generation: Arc::new(AtomicU64::new(1)),
             first,
             debug: Override::default(),
         }
@@ -307,6 +307,22 @@ impl Core {
         self.clear.forget();
         self.generation.fetch_add(1, Ordering::AcqRel);
         self.agents.refresh(self);
+    }
+
+    /// The same for a mount that comes once a call has been made, in a view in which no process has an agent.
+    pub fn notice_of_change(&self) -> impl FnOnce() + Send + use<> {
+        let (clear, generation) = (self.clear.clone(), self.generation.clone());
+        move || {
+            clear.forget();
+            generation.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+
+    /// Holds no working directory that is not asked for again: what is to be unmounted must not be in use by the hypervisor itself.
+    pub fn let_go_of_directories(&self) {
+        for task in self.tasks.all() {
+            task.fs().forget_cwd();
+        }
     }
 
     /// A name that could stand on the way of others is about to change.

@@ -32,14 +32,21 @@ pub fn open(call: &Call<'_>, owner: &Task, path: &AbsPath, name: &[u8]) -> Resul
         _ => return Ok(None),
     };
     let host = std::fs::read(std::ffi::OsStr::from_bytes(path.as_bytes()))?;
-    let mut text = below(&owner.fs().root.read(), kind, &host);
+    let mut text = below(&owner.fs().root.read(), &hidden(&owner.view()), kind, &host);
     text.extend_from_slice(lines(call, owner, kind, &host).as_bytes());
     with_content(&text).map(Some)
 }
 
-/// The host's lines as they are seen from a root: what lies outside of it is not shown (`show_mountinfo`, `fs/proc_namespace.c`).
-fn below(root: &AbsPath, kind: Kind, host: &[u8]) -> Vec<u8> {
-    if root.is_root() {
+/// Where the host has mounted something for mounts of a view, which are told in its place.
+pub(crate) fn hidden(view: &View) -> Vec<AbsPath> {
+    let table = view.table();
+    let scratches = table.iter_newest_first().filter_map(|entry| entry.mount.scratch.as_ref());
+    scratches.filter(|scratch| scratch.is_mount()).map(|scratch| scratch.content()).collect()
+}
+
+/// The host's lines as they are seen from a root: what lies outside of it is not shown (`show_mountinfo`, `fs/proc_namespace.c`), nor is what is `hidden`.
+fn below(root: &AbsPath, hidden: &[AbsPath], kind: Kind, host: &[u8]) -> Vec<u8> {
+    if root.is_root() && hidden.is_empty() {
         return host.to_vec();
     }
     let place = match kind {
@@ -56,6 +63,7 @@ fn below(root: &AbsPath, kind: Kind, host: &[u8]) -> Vec<u8> {
         }
         let mut words: Vec<&[u8]> = line.split(|&b| b == b' ').collect();
         let point = words.get(place).and_then(|point| AbsPath::new(&unescape(point)[..]).ok());
+        let point = point.filter(|point| !hidden.contains(point));
         let Some(seen) = point.and_then(|point| point.rebase(root, &AbsPath::root())) else {
             shown = false;
             continue;
@@ -254,7 +262,7 @@ mod tests {
     #[test]
     fn what_a_root_shows_of_the_host_s() {
         let root = AbsPath::new("/a b").unwrap();
-        let seen = |kind, text: &str| String::from_utf8(below(&root, kind, text.as_bytes())).unwrap();
+        let seen = |kind, text: &str| String::from_utf8(below(&root, &[], kind, text.as_bytes())).unwrap();
         assert_eq!(
             seen(Kind::Mounts, "x / ext4 rw 0 0\ny /a\\040b/c\\040d proc rw 0 0\nz /a\\040bc proc rw 0 0\n"),
             "y /c\\040d proc rw 0 0\n"
@@ -268,6 +276,12 @@ mod tests {
             seen(Kind::MountStats, stats),
             "device x mounted on /n with fstype nfs\n\topts: rw\nno device mounted on /p with fstype proc\n"
         );
-        assert_eq!(below(&AbsPath::root(), Kind::Mounts, b"as it is\n"), b"as it is\n");
+        assert_eq!(below(&AbsPath::root(), &[], Kind::Mounts, b"as it is\n"), b"as it is\n");
+        let hidden = [AbsPath::new("/s/content").unwrap()];
+        let text = b"x / ext4 rw 0 0\ny /s/content ext2 rw 0 0\nz /s/content/in ext2 rw 0 0\n";
+        assert_eq!(
+            below(&AbsPath::root(), &hidden, Kind::Mounts, text),
+            b"x / ext4 rw 0 0\nz /s/content/in ext2 rw 0 0\n"
+        );
     }
 }

@@ -624,6 +624,14 @@ pub fn effective_uid() -> u32 {
     *UID.get_or_init(|| unsafe { libc::geteuid() })
 }
 
+/// Its effective group id, which it never changes either.
+#[must_use]
+pub fn effective_gid() -> u32 {
+    static GID: OnceLock<u32> = OnceLock::new();
+    // SAFETY: cannot fail.
+    *GID.get_or_init(|| unsafe { libc::getegid() })
+}
+
 /// Whether a process, whose directory in `/proc` is held, has the hypervisor's users and mounts (namespaces(7)). Who cannot be looked at has not.
 #[must_use]
 pub fn shares_namespaces(process: Result<BorrowedFd<'_>, Errno>) -> bool {

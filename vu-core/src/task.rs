@@ -421,11 +421,13 @@ impl Task {
             return true;
         }
         if self.own_fs_ids.load(Ordering::Relaxed) {
-            return self.host_credentials().is_ok_and(|who| who.uid == 0);
+            return self.host_credentials().is_ok_and(|who| who.uid == 0 && who.gid == sys::effective_gid());
         }
-        // Its directory in /proc belongs to its effective user, at any moment (`pid_getattr`, `fs/proc/base.c`); /proc/TID/status would tell the same
+        // Its directory in /proc belongs to its effective user and group, at any moment (`pid_getattr`, `fs/proc/base.c`); /proc/TID/status would tell the same
         // at twenty times the cost.
-        self.proc().and_then(|proc| sys::fstat(proc.as_fd())).is_ok_and(|stat| stat.st_uid == 0)
+        self.proc()
+            .and_then(|proc| sys::fstat(proc.as_fd()))
+            .is_ok_and(|stat| stat.st_uid == 0 && stat.st_gid == sys::effective_gid())
     }
 
     /// Whether it has namespaces of its own, or rules of Landlock.

@@ -132,6 +132,26 @@ impl<'a> ViewTree<'a> {
     }
 }
 
+/// What `self` and `thread-self` of a `/proc` that is mounted elsewhere, perhaps for another pid namespace, are for a task.
+pub(crate) fn of_another_proc(task: &Task, host: &AbsPath) -> Option<Vec<u8>> {
+    let name = host.file_name().filter(|name| matches!(*name, b"self" | b"thread-self"))?;
+    let link = sys::look_at(At::Root, host.as_bytes(), Final::Itself).ok()?;
+    if !sys::is_procfs(link.as_fd()) || sys::file_type(link.as_fd()) != Ok(FileType::Symlink) {
+        return None;
+    }
+    let ids = |line: &str, status: &str| Some(status.lines().find_map(|text| text.strip_prefix(line))?.to_owned());
+    // Of the namespace that the hypervisor lives in it tells the hypervisor's number; where that has none, it is one that was made in the view.
+    let inner = sys::read_link(link.as_fd(), "").is_err();
+    let status = if inner { task.status().ok()? } else { String::new() };
+    let number = |line, own: i32| match inner {
+        true => Some(ids(line, &status)?.split_whitespace().next_back()?.to_owned()),
+        false => Some(own.to_string()),
+    };
+    let process = number("NStgid:", task.process.id.0)?;
+    let text = if name == b"self" { process } else { format!("{process}/task/{}", number("NSpid:", task.tid.0)?) };
+    Some(text.into_bytes())
+}
+
 impl Tree for ViewTree<'_> {
     fn look(&self, path: &AbsPath) -> Result<Look, Errno> {
         // The walk has come as far as the directory.
@@ -225,6 +245,10 @@ impl ViewTree<'_> {
         if let Some(look) = self.proc_link(&name) {
             self.personal.set(true);
             return Ok(look);
+        }
+        if let Some(target) = of_another_proc(&self.call.task, &name) {
+            self.personal.set(true);
+            return Ok(Look::Symlink(target));
         }
         host(&name)
     }

@@ -271,6 +271,15 @@ impl View {
     /// [`Refusal::NotOurs`] if no active module has the type. `ENOENT` or `ENOTDIR` if the mount point's parent is no
     /// directory, `EINVAL` for malformed data, and what the module says.
     pub fn mount(self: &Arc<View>, call: &MountCall<'_>) -> Result<Arc<Mount>, Refusal> {
+        let mount = self.prepare(call)?;
+        self.put(mount, (call.wanted)())
+    }
+
+    /// What [`mount`](Self::mount) mounts, not seen by anybody yet.
+    ///
+    /// # Errors
+    /// The same.
+    pub(crate) fn prepare(self: &Arc<View>, call: &MountCall<'_>) -> Result<Arc<Mount>, Refusal> {
         let fs_type = std::str::from_utf8(call.fs_type).map_err(|_| Refusal::NotOurs)?;
         let module = self.claims(call.fs_type).ok_or(Refusal::NotOurs)?;
         let refuse = |errno: Errno, why: &dyn fmt::Display| {
@@ -339,26 +348,44 @@ impl View {
             })
         });
 
-        let wanted = (call.wanted)();
-        let mut changes = self.changes.lock();
-        let mut table = Table::clone(&self.table());
-        let result = match &mount {
-            // A module that was deactivated while it mounted has no mounts.
-            Ok(_) if !changes.modules.has(module) => Err(Errno::ENODEV),
-            Ok(_) if !wanted => Err(Errno::EINTR),
-            made => made.clone(),
+        mount.map_err(|errno| {
+            tracing::info!("mount on {} by {}: {errno}", call.target, module.name());
+            self.let_go_of_source(source_mount);
+            Refusal::Errno(errno)
+        })
+    }
+
+    /// Puts in its place what was prepared, if it is still wanted.
+    ///
+    /// # Errors
+    /// `EINTR` if it is not; `ENODEV` if its module was deactivated meanwhile: then it has no mounts.
+    pub(crate) fn put(&self, mount: Arc<Mount>, wanted: bool) -> Result<Arc<Mount>, Refusal> {
+        let changes = self.changes.lock();
+        let hindrance = match wanted {
+            true => (!changes.modules.has(mount.module)).then_some(Errno::ENODEV),
+            false => Some(Errno::EINTR),
         };
-        match &result {
-            Ok(mount) => table.insert(epoch, mount.point.clone(), mount.clone()),
-            Err(errno) => {
-                tracing::info!("mount on {} by {}: {errno}", call.target, module.name());
-                changes.release(&mut table, source_mount);
-            }
+        if let Some(errno) = hindrance {
+            drop(changes);
+            self.let_go_of_source(mount.source_mount);
+            return Err(Refusal::Errno(errno));
         }
+        let mut table = Table::clone(&self.table());
+        table.insert(mount.epoch, mount.point.clone(), mount.clone());
         let before = self.table.swap(Arc::new(table));
         drop(changes);
-        drop((before, mount));
-        result.map_err(Refusal::Errno)
+        drop(before);
+        Ok(mount)
+    }
+
+    /// The reverse of [`hold_source`](Self::hold_source).
+    fn let_go_of_source(&self, source_mount: Option<Epoch>) {
+        let mut changes = self.changes.lock();
+        let mut table = Table::clone(&self.table());
+        changes.release(&mut table, source_mount);
+        let before = self.table.swap(Arc::new(table));
+        drop(changes);
+        drop(before);
     }
 
     /// umount2(2) of the newest mount at exactly this mount point. `MNT_DETACH` and `MNT_FORCE` take it away also if it is in
@@ -385,19 +412,10 @@ impl View {
                 &"it was mounted with the option permanent: it stays as long as the view",
             ));
         }
-        let built_on = changes.dependants.contains_key(&mount.epoch);
         if flags & LAZY == 0 {
-            if built_on {
-                let user = table.iter_newest_first().find(|entry| entry.mount.source_mount == Some(mount.epoch));
-                let user = user.map_or_else(|| "a mount being made".to_owned(), |entry| entry.mount.to_string());
-                let why = format_args!("its files are the source of {user}; unmount that first, or this lazily (-d)");
-                return Err(refuse(Errno::EBUSY, &why));
-            }
-            if self.nodes.busy(mount.epoch.0) {
-                let why = "a file of it is open, or a working directory; end its users, or unmount lazily (-d)";
-                return Err(refuse(Errno::EBUSY, &why));
-            }
+            self.in_use(&changes, &table, &mount).map_err(|why| refuse(Errno::EBUSY, &why))?;
         }
+        let built_on = changes.dependants.contains_key(&mount.epoch);
         if built_on {
             let detached = Arc::new(Mount { detached: true, ..Mount::clone(&mount) });
             table.insert(mount.epoch, mount.point.clone(), detached);
@@ -409,6 +427,38 @@ impl View {
         drop(changes);
         drop(before);
         Ok(mount)
+    }
+
+    /// Whether the newest mount at this point is used by nobody.
+    ///
+    /// # Errors
+    /// [`Refusal::NotOurs`] if there is none; `EBUSY`.
+    pub fn may_be_unmounted(&self, point: &AbsPath) -> Result<(), Refusal> {
+        let (changes, table) = (self.changes.lock(), self.table());
+        let mount = newest_at(&table, point).ok_or(Refusal::NotOurs)?;
+        self.in_use(&changes, &table, &mount).map_err(|why| {
+            tracing::warn!("umount {mount}: {why}");
+            Refusal::Errno(Errno::EBUSY)
+        })
+    }
+
+    /// What the newest mount at this point shows, if the host has mounted it for the view.
+    #[must_use]
+    pub fn host_mount_at(&self, point: &AbsPath) -> Option<Arc<Scratch>> {
+        newest_at(&self.table(), point)?.scratch.clone().filter(|scratch| scratch.is_mount())
+    }
+
+    /// `Err` says by whom a mount is used.
+    fn in_use(&self, changes: &Changing, table: &Table, mount: &Mount) -> Result<(), String> {
+        if changes.dependants.contains_key(&mount.epoch) {
+            let user = table.iter_newest_first().find(|entry| entry.mount.source_mount == Some(mount.epoch));
+            let user = user.map_or_else(|| "a mount being made".to_owned(), |entry| entry.mount.to_string());
+            return Err(format!("its files are the source of {user}; unmount that first, or this lazily (-d)"));
+        }
+        if self.nodes.busy(mount.epoch.0) {
+            return Err("a file of it is open, or a working directory; end its users, or unmount lazily (-d)".into());
+        }
+        Ok(())
     }
 
     /// The network stack that is mounted at this point.

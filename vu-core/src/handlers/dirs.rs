@@ -58,7 +58,7 @@ pub fn chdir(call: &mut Call<'_>) -> Result<Outcome, Errno> {
 /// What stands for a directory of its mount's own, for its caller to enter, who must be one who may.
 fn held(call: &Call<'_>, name: &AbsPath) -> Result<OwnedFd, Errno> {
     // Who may search it need not be one who may list it.
-    call.layer.access(name, AccessMode::EXECUTE, &*call.task)?;
+    may_search(call, name)?;
     let how = OpenHow { flags: OpenFlags::DIRECTORY | OpenFlags::PATH, mode: 0 };
     match call.layer.open(name, &how, &*call.task)? {
         Opened::Host(fd) => Ok(fd),
@@ -67,6 +67,13 @@ fn held(call: &Call<'_>, name: &AbsPath) -> Result<OwnedFd, Errno> {
             call.core.nodes.open(file, OpenFlags::DIRECTORY, epoch, name.clone(), HeldAs::WorkingDirectory)
         }
     }
+}
+
+fn may_search(call: &Call<'_>, name: &AbsPath) -> Result<(), Errno> {
+    if let Some(judge) = call.layer.judge(name, &*call.task) {
+        judge.may_search(name)?;
+    }
+    call.layer.access(name, AccessMode::EXECUTE, &*call.task)
 }
 
 /// Whether the mount of a directory, where it keeps who may search it, permits that.
@@ -131,6 +138,10 @@ pub fn fchdir(call: &mut Call<'_>) -> Result<Outcome, Errno> {
         args[0] = call.path_argument(&own_descriptor(&fd))?;
         let chdir = if call.abi == Abi::I386 { I386_CHDIR } else { libc::SYS_chdir };
         return Ok(changed_by(call, chdir, args, Route::of_host(), Some(fd)));
+    }
+    if let Some(name) = call.placeholder_name(number) {
+        // Who opened it need not be one who may enter it; what stands for it lets everybody in.
+        may_search(call, &name)?;
     }
     // What is too long a name for the kernel lies deep in the same tree, most likely.
     let Some(link) = call.told_name(&format!("fd/{number}"))? else { return Ok(natural_change(call, route_now(call))) };

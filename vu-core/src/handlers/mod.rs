@@ -9,6 +9,7 @@ pub mod dirs;
 pub mod exec;
 pub mod fds;
 pub mod handles;
+mod host_mounts;
 pub mod identity;
 pub mod ioctls;
 pub mod landlock;

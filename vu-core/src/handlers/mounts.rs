@@ -1,13 +1,16 @@
 //! mount(2) and umount2(2).
 
-use super::stand_ins::{self, StandIn};
+use super::{
+    host_mounts,
+    stand_ins::{self, StandIn},
+};
 use crate::{
     call::{Call, Outcome},
     debug::Tag,
     mount::Mount,
     resolve::{Meaning, Need, PathArg, Place},
     tmpfs,
-    view::{MountCall, Refusal, Shown},
+    view::{MountCall, Refusal},
 };
 use vu_api::{AbsPath, Errno, FileType, Filesystem, Location, MountFlags, Purpose};
 use vu_path::{Follow, ResolveFlags};
@@ -34,8 +37,17 @@ pub fn mount(call: &mut Call<'_>) -> Result<Outcome, Errno> {
             0 => (string(0)?, string(4)?),
             _ => Default::default(),
         };
-        return match stand_ins::stand_in(call, &fs_type, (&given, &data), object)? {
-            Some(StandIn { source, target, flags, shown, tmpfs }) => by_the_view(
+        let is_bind = call.arg(3) & libc::MS_BIND != 0;
+        if !is_bind && let Some(outcome) = host_mounts::mount(call, &fs_type, (&given, &data), object)? {
+            return Ok(outcome);
+        }
+        let bind = if is_bind { host_mounts::bind(call, object)? } else { None };
+        let stand_in = match bind {
+            None => stand_ins::stand_in(call, &fs_type, (&given, &data), object)?,
+            bind => bind,
+        };
+        return match stand_in {
+            Some(StandIn { source, target, flags, shown, data, tmpfs }) => by_the_view(
                 call,
                 &MountCall {
                     fs_type: stand_ins::FS_TYPE,
@@ -43,10 +55,7 @@ pub fn mount(call: &mut Call<'_>) -> Result<Outcome, Errno> {
                     source_path: Some(source.clone()),
                     target: &target,
                     flags,
-                    data: match &shown {
-                        Some(Shown { scratch: Some(_), .. }) => b"cow",
-                        _ => b"",
-                    },
+                    data,
                     shown,
                     wanted: &|| call.still_waits().is_ok(),
                 },
@@ -108,6 +117,7 @@ fn again(call: &Call<'_>) -> Result<Outcome, Errno> {
             0 => Vec::new(),
             address => call.memory().read_string(address, DATA_MAX)?,
         };
+        host_mounts::remount(call, &target.name, &data)?;
         call.view.remount(&target.name, flags, &data).map(|mount| installed(call, &mount))
     } else if flags.intersects(PROPAGATION) {
         stand_ins::propagation(call, &target.name)?.ok_or(Refusal::NotOurs)
@@ -160,11 +170,15 @@ fn by_the_host(call: &Call<'_>) -> Result<Outcome, Errno> {
         Meaning::Kernel => {}
         Meaning::Place(place) => {
             let place = if place.native { place } else { place.existing()? };
-            let own = is_own(call, &place);
+            let own = host_mounts::is_own(call, &place);
             if own && flags.intersects(PROPAGATION) {
                 // The view's mounts have none; the host's that lie below it may.
                 args[1] = call.path_argument(place.name.as_bytes())?;
                 return Ok(call.rewrite(args));
+            }
+            if own && flags.intersects(OF_OTHERS) && host_mounts::is_root_of_the_host(call) {
+                // It is no mount point.
+                return Err(Errno::EINVAL);
             }
             if own {
                 // Nothing that the kernel could mount on, and nothing of this user's.
@@ -181,17 +195,15 @@ fn by_the_host(call: &Call<'_>) -> Result<Outcome, Errno> {
         && let Ok(Meaning::Place(place)) = call.meaning(&at_cwd(source, Follow::Last), Need::Name)
         && place.found
     {
-        if flags.contains(MountFlags::BIND) && place.file_type(call)? == FileType::Directory && is_own(call, &place) {
+        if flags.contains(MountFlags::BIND)
+            && place.file_type(call)? == FileType::Directory
+            && host_mounts::is_own(call, &place)
+        {
             return Err(Errno::EPERM);
         }
         exchange(0, &place)?;
     }
     Ok(if same { Outcome::Host } else { call.rewrite(args) })
-}
-
-/// Whether a mount of the view keeps what is there itself: nobody would see what the kernel mounts on a part of a union.
-fn is_own(call: &Call<'_>, place: &Place) -> bool {
-    place.host().is_none() || place.found && matches!(call.layer.locate(&place.name, Purpose::List), Ok(Location::Own))
 }
 
 /// umount2(2), and i386's umount(2).
@@ -204,6 +216,9 @@ pub fn umount2(call: &mut Call<'_>) -> Result<Outcome, Errno> {
     let follow = if flags & libc::UMOUNT_NOFOLLOW != 0 { Follow::Never } else { Follow::Last };
     let point = mount_point(call, call.read_path(0)?, follow)?;
     call.still_waits()?;
+    if let Some(scratch) = call.view.host_mount_at(&point) {
+        return host_mounts::umount(call, &point, &scratch, flags);
+    }
     match call.view.umount(&point, flags) {
         Ok(mount) => {
             call.core.mounts_changed();
@@ -216,7 +231,13 @@ pub fn umount2(call: &mut Call<'_>) -> Result<Outcome, Errno> {
                 args[0] = call.path_argument(host.as_bytes())?;
                 Ok(call.rewrite(args))
             }
-            _ => Ok(Outcome::Host),
+            Location::Host(_) => Ok(Outcome::Host),
+            Location::Own => {
+                call.layer.stat(&point)?;
+                // In this order (`can_umount`, fs/namespace.c).
+                let may = stand_ins::is_virtual_root(call) || host_mounts::is_root_of_the_host(call);
+                Err(if may { Errno::EINVAL } else { Errno::EPERM })
+            }
         },
         Err(Refusal::Errno(errno)) => Err(errno),
     }

@@ -16,6 +16,8 @@ pub(super) struct StandIn<'a> {
     pub target: AbsPath,
     pub flags: MountFlags,
     pub shown: Option<Shown<'a>>,
+    /// The words of that.
+    pub data: &'static [u8],
     /// What a `tmpfs` is to be like.
     pub tmpfs: Option<tmpfs::Options>,
 }
@@ -58,19 +60,24 @@ pub(super) fn stand_in<'a>(
         (place, stat.file_type(), flags)
     };
     let target = object(call.read_path(1)?)?;
-    let is_directory = |kind| kind == FileType::Directory;
-    if is_directory(kind) != is_directory(target.file_type(call)?) {
-        return Err(Errno::ENOTDIR);
-    }
-    let mut stand_in = StandIn { source: place, target: target.name, flags, shown, tmpfs: options };
+    same_kind(kind, target.file_type(call)?)?;
+    let mut stand_in = StandIn { source: place, target: target.name, flags, shown, data: b"", tmpfs: options };
     if options.is_some()
         && let Some(shown) = &mut stand_in.shown
     {
         let scratch = Arc::new(Scratch::new()?);
         stand_in.source = scratch.content();
+        // Over nothing.
+        stand_in.data = b"cow";
         shown.scratch = Some(scratch);
     }
     Ok(Some(stand_in))
+}
+
+/// A directory is mounted on a directory, anything else on anything else (`graft_tree`, `fs/namespace.c`).
+pub(super) fn same_kind(one: FileType, other: FileType) -> Result<(), Errno> {
+    let is_directory = |kind| kind == FileType::Directory;
+    if is_directory(one) == is_directory(other) { Ok(()) } else { Err(Errno::ENOTDIR) }
 }
 
 const TMPFS: &[u8] = b"tmpfs";

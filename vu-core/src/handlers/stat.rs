@@ -7,6 +7,7 @@ use crate::{
     resolve::{Meaning, Need, PathArg, Place},
     sys,
     task::{Task, host_name},
+    tree::of_another_proc,
     view::Mount,
 };
 use std::{os::fd::AsFd, sync::Arc};
@@ -343,12 +344,15 @@ fn read_link_at(call: &Call<'_>, dirfd: i32, path_index: usize) -> Result<Outcom
             name.rebase(&root, &AbsPath::root()).unwrap_or(name).as_bytes().to_vec()
         }
         _ if place.native => return Ok(Outcome::Host),
-        Some(None) => {
-            let place = place.existing()?;
-            let handle = place.handle.as_ref().ok_or(Errno::EINVAL)?;
-            // Of what is no link, an O_PATH descriptor says ENOENT.
-            sys::read_link(handle.as_fd(), "").map_err(|e| if e == Errno::ENOENT { Errno::EINVAL } else { e })?
-        }
+        Some(None) => match place.host().and_then(|host| of_another_proc(&call.task, host)) {
+            Some(target) => target,
+            None => {
+                let place = place.existing()?;
+                let handle = place.handle.as_ref().ok_or(Errno::EINVAL)?;
+                // Of what is no link, an O_PATH descriptor says ENOENT.
+                sys::read_link(handle.as_fd(), "").map_err(|e| if e == Errno::ENOENT { Errno::EINVAL } else { e })?
+            }
+        },
         None => call.layer.read_link(&place.existing()?.name)?,
     };
     let length = target.len().min(size);

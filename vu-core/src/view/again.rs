@@ -36,7 +36,9 @@ impl View {
         let words = MountWords::parse(data).map_err(|error| refuse(&error))?;
         let Words { flags, words, .. } = Words::new(flags, words);
         let is_new = |word: &(&str, Option<&str>)| !mount.words.iter().any(|known| known == *word);
-        let takes_others = mount.scratch.is_some() && tmpfs::Options::parse(&words).is_ok();
+        // What the host has mounted, it has been asked about.
+        let takes_others =
+            mount.scratch.as_ref().is_some_and(|scratch| scratch.is_mount() || tmpfs::Options::parse(&words).is_ok());
         if let Some((word, _)) = words.iter().find(is_new).filter(|_| !takes_others) {
             let why = format_args!("it was not mounted with {word:?}; unmount it and mount it anew");
             return Err(refuse(&why));

@@ -8,6 +8,7 @@ mod agents;
 mod debug_log;
 mod debuggers;
 mod harness;
+mod host_mounts;
 mod hostile;
 mod identities;
 mod lifetime;

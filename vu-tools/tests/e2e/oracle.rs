@@ -153,7 +153,7 @@ fn so_is_a_merge_with_nothing() {
 }
 
 /// Runs a script as root of a mount namespace, in a fresh tmpfs.
-fn as_root(script: &str) -> String {
+pub fn as_root(script: &str) -> String {
     let begin = "S=$(mktemp -d); trap 'umount -l $S; rmdir $S' EXIT; mount -t tmpfs none $S; cd $S; exec 2>&1\n";
     let mut command = Command::new("unshare");
     command.args(if geteuid().is_root() { &["--mount"][..] } else { &["--map-root-user", "--mount"] });
@@ -204,4 +204,44 @@ fn who_has_given_up_root_is_kept_out_as_by_the_kernel() {
     let said = as_root(&script);
     assert!(said.matches("Permission denied").count() >= 15, "{said}");
     assert!(!said.contains("\n> ") && !said.contains("\n< "), "{said}");
+}
+
+/// Root with another group, and somebody else's rights at a directory that is open.
+const IN_PART: &str = r#"
+import os
+os.setresgid(-1, 65534, -1)
+os.close(os.open("file", os.O_CREAT | os.O_RDWR, 0o644))
+os.mkdir("dir")
+os.close(os.open("dir/file", os.O_CREAT | os.O_WRONLY | os.O_EXCL))
+os.mknod("node")
+os.symlink("file", "link")
+for name in "file", "dir", "dir/file", "node", "link":
+    print(name, os.lstat(name).st_uid, os.lstat(name).st_gid)
+os.chmod(".", 0o777)
+os.seteuid(65534)
+for mode in 0o400, 0o700:
+    os.mkdir("of %o" % mode, mode)
+    fd = os.open("of %o" % mode, os.O_RDONLY)
+    try:
+        os.fchdir(fd)
+        print("entered", os.getcwd().endswith("700"))
+    except OSError as error:
+        print(error)
+"#;
+
+#[test]
+fn what_root_gives_up_in_part() {
+    if !geteuid().is_root() {
+        eprintln!("not compared with the kernel: that takes root");
+        return;
+    }
+    let script = format!(
+        "chmod 755 .; mkdir native low up own in; cat > script <<'END'\n{IN_PART}\nEND
+        (cd native; python3 ../script > ../native.out)
+        $UMVU -N -m vufs -- sh -c 'vumount -t vufs -o cow up low && cd low && python3 ../script' > cow.out
+        $UMVU -N -m vufs -- sh -c 'vumount -t vufs own in && cd in && python3 ../script' > bind.out
+        cat native.out; diff native.out cow.out; diff native.out bind.out"
+    );
+    let native = "file 0 65534\ndir 0 65534\ndir/file 0 65534\nnode 0 65534\nlink 0 65534\n[Errno 13] Permission denied\nentered True\n";
+    assert_eq!(as_root(&script), native);
 }
