@@ -498,6 +498,15 @@ impl Hypervisor for Core {
         self.tasks.get(process).map(|task| task.process.naming()).unwrap_or_default()
     }
 
+    fn may_work_in_its_own(&self, _tid: Tid) -> bool {
+        self.has_virtual_files()
+    }
+
+    fn core_directory(&self, process: Tid) -> Option<Vec<u8>> {
+        let find = || self.tasks.get(process)?.core_directory(&self.nodes);
+        catch_unwind(AssertUnwindSafe(find)).unwrap_or_default()
+    }
+
     fn appears(&self, tid: Tid, appearance: Appearance) {
         if let Some(task) = self.tasks.get(tid) {
             let before = task.set_appearance(appearance);

@@ -10,6 +10,7 @@ pub mod clear;
 pub mod config;
 pub mod control;
 pub mod core;
+mod core_files;
 pub mod debug;
 pub mod explain;
 pub mod handlers;

@@ -25,6 +25,8 @@ pub(crate) enum Request {
     Instead { tid: Tid, listener: Arc<Listener>, id: u64, answered: Answered },
     /// Let a stopped caller go on by this verdict.
     Decided { tid: Tid, stop: Weak<()>, verdict: Verdict },
+    /// Let one go on that a signal ends, whose core file is to lie in this directory.
+    Dumps { tid: Tid, stop: Weak<()>, directory: Option<Vec<u8>> },
     /// Send every process of the view this signal, which is to end it.
     End(i32),
     /// Some time ago the alarm was set.

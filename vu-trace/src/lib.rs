@@ -19,6 +19,7 @@ mod births;
 mod bpf;
 mod check;
 pub mod control_call;
+mod core_files;
 mod debugger;
 mod deciders;
 mod doorbell;

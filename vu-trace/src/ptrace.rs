@@ -130,6 +130,12 @@ pub(crate) fn interrupt(tid: Tid) -> Result<(), Gone> {
     request(libc::PTRACE_INTERRUPT, tid, 0, 0).map(drop).map_err(|_| Gone)
 }
 
+/// Sends a thread a signal.
+pub(crate) fn tgkill(process: Tid, tid: Tid, signal: i32) {
+    // SAFETY: no memory is involved.
+    unsafe { libc::syscall(libc::SYS_tgkill, process.0, tid.0, signal) };
+}
+
 /// What a status of wait(2) says. It is to be called once for each status, and at once.
 pub(crate) fn decode(tid: Tid, status: i32) -> Option<Event> {
     if libc::WIFEXITED(status) || libc::WIFSIGNALED(status) {
@@ -281,6 +287,19 @@ impl Stopped<Delivery> {
         request(libc::PTRACE_GETSIGINFO, self.tid, 0, ptr::from_mut(&mut info).addr()).map_err(|_| Gone)?;
         // SAFETY: si_pid is a plain number at this place, whatever was stored there.
         Ok(SignalInfo { code: info.si_code, sender: unsafe { info.si_pid() } })
+    }
+
+    /// All of it, as it is.
+    pub(crate) fn whole_info(&self) -> Result<[u8; SIGINFO], Gone> {
+        let mut info = [0; SIGINFO];
+        request(libc::PTRACE_GETSIGINFO, self.tid, 0, info.as_mut_ptr().addr()).map_err(|_| Gone)?;
+        Ok(info)
+    }
+
+    /// Exchanges it.
+    pub(crate) fn set_whole_info(&self, info: &[u8; SIGINFO]) {
+        // Where it does not work, the tracee is dead.
+        let _ = request(libc::PTRACE_SETSIGINFO, self.tid, 0, info.as_ptr().addr());
     }
 
     /// Changes that; `fields` are what follows `si_code` and its padding.

@@ -7,6 +7,7 @@
 //! the thread it happens to. A tracee may be frozen, starved or blocked behind a lock that another one holds, and all others go on.
 
 use crate::{
+    core_files::{Doomed, Dumping},
     debugger::{self, Debuggee, Debuggers, Kind, Wait, Waits},
     deciders::{Deciders, Deciding},
     doorbell::{Doorbell, Request},
@@ -54,6 +55,8 @@ pub(crate) enum Phase<H> {
     Injecting(Box<Injection<H>>),
     /// It is in the stop before a call about which is being decided.
     Deciding(Deciding),
+    /// It is in the stop before a signal that ends it, while it is found out where its core file is to lie.
+    Dumping(Dumping),
     /// It is a debugger, and waits.
     Waiting(Box<Wait>),
     /// It is in the call that installs a filter of its own.
@@ -95,6 +98,8 @@ pub(crate) struct Thread<H> {
     pub wanted_filter: Option<Filter>,
     /// The filters that its program has installed.
     pub own_filters: OwnFilters,
+    /// A signal that ends it was held back.
+    pub doomed: Option<Box<Doomed>>,
 }
 
 impl<H> Thread<H> {
@@ -118,6 +123,7 @@ impl<H> Thread<H> {
             childless: false,
             wanted_filter: None,
             own_filters: OwnFilters::default(),
+            doomed: None,
         }
     }
 }
@@ -261,6 +267,11 @@ impl<H: Hypervisor> Tracer<H> {
                 self.attached(tid);
                 self.spread();
             }
+            Request::Dumps { tid, stop, directory } => {
+                let (Ok(()) | Err(Gone)) = self.dumps(tid, &stop, directory);
+                self.attached(tid);
+                self.spread();
+            }
         }
     }
 
@@ -363,6 +374,9 @@ impl<H: Hypervisor> Tracer<H> {
     /// A stop that we asked for, the first one, or a group-stop or its end.
     fn interrupted(&mut self, stopped: Stopped<Boundary>, group: Option<i32>) -> Result<(), Gone> {
         let tid = stopped.tid();
+        if self.is_doomed(tid) && matches!(self.threads.get(&tid).map(|thread| &thread.phase), Some(Phase::Free)) {
+            return self.go_to_die(stopped);
+        }
         let (target, mark) = (self.required.len(), self.mark());
         let Some(thread) = self.threads.get_mut(&tid) else { return Ok(()) };
         let listened = mem::take(&mut thread.listening);
@@ -554,6 +568,7 @@ impl<H: Hypervisor> Tracer<H> {
             self.hold(stopped, Kind::Signal(signal));
             return Ok(());
         }
+        let Some(stopped) = self.before_core_file(stopped, signal)? else { return Ok(()) };
         let how = self.how(tid);
         stopped.deliver(how, signal);
         Ok(())

@@ -205,6 +205,16 @@ pub trait Hypervisor: Send + Sync + 'static {
         None
     }
 
+    /// Whether a thread's working directory may be one of the hypervisor's, in which the kernel can make nothing.
+    fn may_work_in_its_own(&self, _tid: Tid) -> bool {
+        false
+    }
+
+    /// The directory of the host in which the core file of a process is to lie, if the kernel would not write one where the process works. This may take its time.
+    fn core_directory(&self, _process: Tid) -> Option<Vec<u8>> {
+        None
+    }
+
     /// What a thread looks like has changed.
     fn appears(&self, _tid: Tid, _appearance: Appearance) {}
 
@@ -249,6 +259,12 @@ impl<T: Hypervisor> Hypervisor for Arc<T> {
     }
     fn recovers(&self, tid: Tid, instruction: u64) -> Option<u64> {
         T::recovers(self, tid, instruction)
+    }
+    fn may_work_in_its_own(&self, tid: Tid) -> bool {
+        T::may_work_in_its_own(self, tid)
+    }
+    fn core_directory(&self, process: Tid) -> Option<Vec<u8>> {
+        T::core_directory(self, process)
     }
     fn appears(&self, tid: Tid, appearance: Appearance) {
         T::appears(self, tid, appearance);

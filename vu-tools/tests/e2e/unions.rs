@@ -640,3 +640,48 @@ fn killed_before_any_step() {
         assert!(kills > 2, "{change}: it was not killed");
     }
 }
+
+/// The kernel writes a core file where the process works; what ends a process tells who sent it, and what it did with its signals counts.
+#[test]
+fn core_files() {
+    as_in_a_directory(
+        r#"ulimit -c unlimited; mkdir -p below/it; echo old > below/it/core; cat > end.py <<'END'
+import ctypes, os, signal, threading, time
+def ended(how):
+    child = os.fork()
+    if child == 0:
+        how()
+        os._exit(0)
+    status = os.waitpid(child, 0)[1]
+    cores = [name for name in os.listdir(".") if name.startswith("core")]
+    sizes = [os.stat(name).st_size > 4096 for name in cores]
+    print(os.WIFSIGNALED(status) and os.WTERMSIG(status), os.WCOREDUMP(status), os.WIFEXITED(status) and os.WEXITSTATUS(status), sizes, flush=True)
+    for name in cores:
+        os.unlink(name)
+def quits(handler):
+    signal.signal(signal.SIGQUIT, handler)
+    os.kill(os.getpid(), signal.SIGQUIT)
+    time.sleep(0.1)
+def among_threads():
+    for _ in range(4):
+        threading.Thread(target=time.sleep, args=(60,)).start()
+    os.abort()
+def small():
+    import resource
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    os.abort()
+ended(os.abort)
+ended(lambda: ctypes.string_at(0))
+ended(lambda: signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGSEGV}) and ctypes.string_at(0))
+ended(lambda: quits(signal.SIG_DFL))
+ended(lambda: quits(signal.SIG_IGN))
+ended(lambda: quits(lambda *about: os._exit(3)))
+ended(among_threads)
+ended(small)
+os.chdir("below/it")
+ended(os.abort)
+ended(os.abort)
+END
+        python3 end.py; sleep 60 & kill -ILL $!; wait $! 2> /dev/null; echo $?; ls; rm -f core core.*"#,
+    );
+}

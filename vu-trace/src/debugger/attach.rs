@@ -3,7 +3,7 @@
 use super::{Attached, Dead, Debuggee, Sent, Told, Waits};
 use crate::{
     proc::{Status, sleeps_in},
-    ptrace::{Resume, Tid, interrupt},
+    ptrace::{Resume, Tid, interrupt, tgkill},
     repair::{SchedulerClocks, Timeout},
     tracer::{Phase, Tracer},
     verdict::{Hypervisor, Verdict},
@@ -356,9 +356,4 @@ pub(crate) fn event_option(event: i32) -> i32 {
 
 fn parent_of(process: Tid) -> Option<Tid> {
     Status::read(process)?.parent()
-}
-
-fn tgkill(process: Tid, tid: Tid, signal: i32) {
-    // SAFETY: no memory is involved.
-    unsafe { libc::syscall(libc::SYS_tgkill, process.0, tid.0, signal) };
 }
