@@ -21,7 +21,7 @@ use std::{
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc, OnceLock,
+        Arc, OnceLock, Weak,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
 };
@@ -65,7 +65,8 @@ pub struct Core {
     no_exec: AtomicBool,
     /// How many tasks are stopped by a signal.
     stopped: AtomicUsize,
-    generation: Arc<AtomicU64>,
+    generation: AtomicU64,
+    me: Weak<Core>,
     first: Arc<View>,
     debug: Override,
 }
@@ -82,9 +83,10 @@ struct Installed {
 }
 
 impl Core {
-    /// The hypervisor of one first view.
+    /// The hypervisor of one first view; `me` is what it is held by.
     #[must_use]
     pub fn new(
+        me: &Weak<Core>,
         first: Arc<View>,
         nodes: Arc<Nodes>,
         clear: Arc<ClearPaths>,
@@ -112,7 +114,8 @@ impl Core {
             read_only: AtomicBool::new(false),
             no_exec: AtomicBool::new(false),
             stopped: AtomicUsize::new(0),
-            generation: Arc::new(AtomicU64::new(1)),
+            generation: AtomicU64::new(1),
+            me: me.clone(),
             first,
             debug: Override::default(),
         }
@@ -309,12 +312,13 @@ impl Core {
         self.agents.refresh(self);
     }
 
-    /// The same for a mount that comes once a call has been made, in a view in which no process has an agent.
-    pub fn notice_of_change(&self) -> impl FnOnce() + Send + use<> {
-        let (clear, generation) = (self.clear.clone(), self.generation.clone());
+    /// The same for a mount that comes once a call has been made.
+    pub(crate) fn notice_of_change(&self) -> impl FnOnce() + Send + use<> {
+        let me = self.me.clone();
         move || {
-            clear.forget();
-            generation.fetch_add(1, Ordering::AcqRel);
+            if let Some(core) = me.upgrade() {
+                core.mounts_changed();
+            }
         }
     }
 

@@ -56,11 +56,11 @@ pub fn run(config: Config) -> Result<i32, StartError> {
             let _ = view.insert_module(module, false);
         }
         let identities = view.identities().is_some();
-        let core = Core::new(view, nodes, clear, required, cookie);
+        let core = Arc::new_cyclic(|me| Core::new(me, view, nodes, clear, required, cookie));
         if identities {
             core.identities_are_virtual();
         }
-        Arc::new(core)
+        core
     };
     let command = || execute(&config.command, &config.environment);
     Ok(vu_trace::launch(Launch { base_filter: base_filter.into(), cookie, hypervisor, command })?)
