@@ -7,7 +7,9 @@ use std::{
     sync::Arc,
 };
 use vu_api::{AbsPath, Credentials, Errno, FileType, OpenFlags};
-use vu_trace::{Abi, Argument, Finish, Intercepted, Interception, Memory, NewDescriptor, ProcessMemory, Rewrite};
+use vu_trace::{
+    Abi, Argument, Borrow, Finish, Intercepted, Interception, Memory, NewDescriptor, ProcessMemory, Rewrite,
+};
 
 /// A system call as it stands in the tracee's registers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +71,8 @@ pub enum Outcome {
     Install(NewDescriptor),
     /// Another call runs in its place.
     Rewrite(Box<Rewrite>),
+    /// The same, on a descriptor that the tracee has for just that long. Only where [`Call::can_install`].
+    Borrow(Borrow),
 }
 
 /// A handler of the syscall table.

@@ -388,6 +388,7 @@ impl Core {
                 call.task.set_may_sleep(call.waits.get());
                 Verdict::Rewrite(rewrite)
             }
+            Ok(Outcome::Borrow(borrow)) => Verdict::Borrow(borrow),
             Err(errno) => Verdict::Return(errno.as_result()),
         }
     }
@@ -415,6 +416,7 @@ impl fmt::Display for Answer<'_> {
             Ok(Outcome::Host | Outcome::HostMaySleep) => f.write_str("(host)"),
             Ok(Outcome::Done(result)) => write!(f, "{result}"),
             Ok(Outcome::Install(_)) => f.write_str("(descriptor)"),
+            Ok(Outcome::Borrow(_)) => f.write_str("(by a descriptor)"),
             Ok(Outcome::Rewrite(rewrite)) => {
                 let path = rewrite.args.iter().find_map(|argument| match argument {
                     vu_trace::Argument::Bytes(bytes) => Some(bytes),

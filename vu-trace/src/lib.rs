@@ -62,7 +62,7 @@ pub use ptrace::Tid;
 pub use seat::start as start_thread;
 pub use space::scratch_in;
 pub use verdict::{
-    Appearance, Argument, Birth, Finish, Hypervisor, Intercepted, Interception, NewDescriptor, Pointer, Rewrite,
-    Verdict,
+    Appearance, Argument, Birth, Borrow, Finish, Hypervisor, Intercepted, Interception, NewDescriptor, Pointer,
+    Rewrite, Verdict,
 };
 pub use x86_64::{Abi, Registers};

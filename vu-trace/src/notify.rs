@@ -138,21 +138,7 @@ impl Listener {
     /// The kernel waits for the caller to take it. What interrupts that wait (a signal, or being frozen) makes the request fail, and it is made again.
     pub fn install(&self, caller: Tid, id: u64, descriptor: NewDescriptor) {
         let NewDescriptor { fd, close_on_exec, undo } = descriptor;
-        let mut request = libc::seccomp_notif_addfd {
-            id,
-            flags: 0,
-            srcfd: fd.as_raw_fd().unsigned_abs(),
-            newfd: 0,
-            newfd_flags: if close_on_exec { libc::O_CLOEXEC.unsigned_abs() } else { 0 },
-        };
-        let installed = handover::on_this_core(caller, || {
-            loop {
-                match ioctl(self.0.as_raw_fd(), ADDFD, &raw mut request) {
-                    Err(Errno::EINTR) => {}
-                    installed => return installed,
-                }
-            }
-        });
+        let installed = self.give(caller, id, fd.as_fd(), close_on_exec);
         drop(fd);
         match installed {
             Ok(number) => self.answer(id, i64::from(number)),
@@ -166,5 +152,27 @@ impl Listener {
                 self.answer(id, errno.as_result());
             }
         }
+    }
+
+    /// Puts a copy of the descriptor at the lowest free number of the calling thread, which waits on.
+    ///
+    /// # Errors
+    /// `EMFILE`; `ENOENT` if the caller died.
+    pub(crate) fn give(&self, caller: Tid, id: u64, fd: BorrowedFd<'_>, close_on_exec: bool) -> Result<i32, Errno> {
+        let mut request = libc::seccomp_notif_addfd {
+            id,
+            flags: 0,
+            srcfd: fd.as_raw_fd().unsigned_abs(),
+            newfd: 0,
+            newfd_flags: if close_on_exec { libc::O_CLOEXEC.unsigned_abs() } else { 0 },
+        };
+        handover::on_this_core(caller, || {
+            loop {
+                match ioctl(self.0.as_raw_fd(), ADDFD, &raw mut request) {
+                    Err(Errno::EINTR) => {}
+                    installed => return installed,
+                }
+            }
+        })
     }
 }

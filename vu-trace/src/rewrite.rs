@@ -24,6 +24,18 @@ pub(crate) enum Answered {
     Rewrite(Replaced),
     /// It is made again after the process's memory was made readable.
     Expose,
+    /// Another one takes its place, on a descriptor that it has been given.
+    Borrow(Borrowed),
+}
+
+/// A call that is made on a descriptor, which is closed behind it.
+pub(crate) struct Borrowed {
+    /// The descriptor's.
+    pub number: i32,
+    pub abi: Abi,
+    /// That of the call.
+    pub nr: i64,
+    pub finish: Finish,
 }
 
 /// A call, and what is to take its place.
@@ -107,7 +119,7 @@ impl<H: Hypervisor> Tracer<H> {
                 Ok(()) => return,
                 Err(replaced) => Answered::Rewrite(replaced),
             },
-            answered @ Answered::Expose => answered,
+            answered @ (Answered::Expose | Answered::Borrow(_)) => answered,
         };
         // If it is dying there is nobody to answer. It wakes up interrupted, so it stops before anything else happens to it.
         if interrupt(tid).is_ok() {
@@ -149,7 +161,26 @@ impl<H: Hypervisor> Tracer<H> {
                 self.set_phase(stopped.tid(), Phase::Unreadable);
                 self.go_on(stopped)
             }
+            Answered::Borrow(borrowed) => self.call_on(stopped, borrowed),
         }
+    }
+
+    /// Makes the call on the descriptor, and closes that.
+    fn call_on(&mut self, stopped: Stopped<Boundary>, borrowed: Borrowed) -> Result<(), Gone> {
+        let Borrowed { number, abi, nr, finish } = borrowed;
+        let tid = stopped.tid();
+        let args = [u64::from(number.unsigned_abs()), 0, 0, 0, 0, 0];
+        self.passing.let_pass(tid);
+        self.inject(stopped, abi, nr, args, move |tracer, stopped, result| {
+            tracer.passing.take(tid);
+            let result = finish(result);
+            tracer.inject(stopped, abi, abi.numbers().close, args, move |tracer, stopped, _| {
+                let mut regs = stopped.registers()?;
+                regs.set_result(result);
+                stopped.set_registers(&regs)?;
+                tracer.left(stopped)
+            })
+        })
     }
 
     /// Prepares the arguments of the call that is to take the place of the one that the tracee has just left, and has the tracee's own made again.

@@ -15,9 +15,9 @@ use crate::{
     notify::Notification,
     ptrace::Tid,
     relief::{self, Caller, Relief},
-    rewrite::{Answered, Replaced},
+    rewrite::{Answered, Borrowed, Replaced},
     team::{Part, Team},
-    verdict::{Hypervisor, Intercepted, Interception, Verdict},
+    verdict::{Borrow, Hypervisor, Intercepted, Interception, Verdict},
 };
 use ahash::{AHashMap, AHashSet};
 use parking_lot::Mutex;
@@ -242,6 +242,10 @@ impl<H: Hypervisor> Shared<H> {
             Verdict::Return(result) => listener.answer(id, result),
             Verdict::Install(descriptor) => listener.install(tid, id, descriptor),
             Verdict::Rewrite(rewrite) => instead(Answered::Rewrite(Replaced { rewrite, abi, nr, args })),
+            Verdict::Borrow(Borrow { fd, nr, finish }) => match listener.give(tid, id, fd.as_fd(), true) {
+                Ok(number) => instead(Answered::Borrow(Borrowed { number, abi, nr, finish })),
+                Err(errno) => listener.answer(id, errno.as_result()),
+            },
         }
     }
 }

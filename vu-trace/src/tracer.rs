@@ -673,7 +673,7 @@ impl<H: Hypervisor> Tracer<H> {
                 return self.substitute(stopped, Reissue::without_memory(*rewrite, regs, abi));
             }
             // Only a process without a listener gets here that has no descriptor to spare for one.
-            Verdict::Install(_) => {
+            Verdict::Install(_) | Verdict::Borrow(_) => {
                 return self.conclude(stopped, abi, regs, Verdict::Return(Errno::EMFILE.as_result()));
             }
         }

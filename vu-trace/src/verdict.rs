@@ -64,6 +64,24 @@ pub enum Verdict {
     Install(NewDescriptor),
     /// Another call runs in its place.
     Rewrite(Box<Rewrite>),
+    /// Another call runs in its place, on a descriptor that the caller has for just that long.
+    Borrow(Borrow),
+}
+
+/// A call that a tracee makes, in place of its own, on a descriptor of the hypervisor's.
+pub struct Borrow {
+    /// The descriptor, which is the call's first and only argument.
+    pub fd: OwnedFd,
+    /// Its number, in the numbering of the original's entry. It must be one that does not wait.
+    pub nr: i64,
+    /// What is to be done with the result.
+    pub finish: Finish,
+}
+
+impl fmt::Debug for Borrow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Borrow").field("fd", &self.fd).field("nr", &self.nr).finish_non_exhaustive()
+    }
 }
 
 /// A descriptor for a tracee.

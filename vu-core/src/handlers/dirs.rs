@@ -16,10 +16,12 @@ use vu_api::{
 };
 use vu_fd::HeldAs;
 use vu_path::Follow;
-use vu_trace::{Abi, Argument, Finish};
+use vu_trace::{Abi, Argument, Borrow, Finish};
 
 /// `__NR_chdir` (`arch/x86/entry/syscalls/syscall_32.tbl`).
 const I386_CHDIR: i64 = 12;
+/// `__NR_fchdir`.
+const I386_FCHDIR: i64 = 133;
 
 /// chdir(2).
 pub fn chdir(call: &mut Call<'_>) -> Result<Outcome, Errno> {
@@ -50,7 +52,7 @@ pub fn chdir(call: &mut Call<'_>) -> Result<Outcome, Errno> {
             let place = place.existing()?;
             directory(call, &place)?;
             let fd = held(call, &place.name)?;
-            Ok(changed(call, call.path_argument(&own_descriptor(&fd))?, Route::of_host(), Some(fd)))
+            entered(call, fd)
         }
     }
 }
@@ -110,18 +112,36 @@ fn changed(call: &Call<'_>, argument: Argument, route: Route, held: Option<Owned
     changed_by(call, call.syscall.nr, args, route, held)
 }
 
+/// Has the tracee change to what stands for a directory, by a path to our descriptor of it; who does not reach that, by a copy.
+fn entered(call: &Call<'_>, fd: OwnedFd) -> Result<Outcome, Errno> {
+    let (chdir, fchdir) = match call.abi {
+        Abi::I386 => (I386_CHDIR, I386_FCHDIR),
+        Abi::X86_64 => (libc::SYS_chdir, libc::SYS_fchdir),
+    };
+    if call.can_install() && !call.task.same_credentials() {
+        return Ok(Outcome::Borrow(Borrow { fd, nr: fchdir, finish: noted(call, Route::of_host(), None) }));
+    }
+    let mut args: [Argument; 6] = Default::default();
+    args[0] = call.path_argument(&own_descriptor(&fd))?;
+    Ok(changed_by(call, chdir, args, Route::of_host(), Some(fd)))
+}
+
 /// The same by a call of another number.
 fn changed_by(call: &Call<'_>, nr: i64, args: [Argument; 6], route: Route, held: Option<OwnedFd>) -> Outcome {
+    call.rewrite_with(nr, args, Some(noted(call, route, held)))
+}
+
+/// Notes the new directory's route, if it has become that.
+fn noted(call: &Call<'_>, route: Route, held: Option<OwnedFd>) -> Finish {
     let fs = call.task.fs();
-    let finish: Finish = Box::new(move |result| {
+    Box::new(move |result| {
         drop(held);
         if result == 0 {
             *fs.cwd_route.write() = Arc::new(route);
         }
         fs.forget_cwd();
         result
-    });
-    call.rewrite_with(nr, args, Some(finish))
+    })
 }
 
 /// fchdir(2): the directory is the kernel's; its route is the descriptor's.
@@ -134,10 +154,7 @@ pub fn fchdir(call: &mut Call<'_>) -> Result<Outcome, Errno> {
             return Err(Errno::ENOENT);
         }
         let fd = held(call, &lent.name)?;
-        let mut args: [Argument; 6] = Default::default();
-        args[0] = call.path_argument(&own_descriptor(&fd))?;
-        let chdir = if call.abi == Abi::I386 { I386_CHDIR } else { libc::SYS_chdir };
-        return Ok(changed_by(call, chdir, args, Route::of_host(), Some(fd)));
+        return entered(call, fd);
     }
     if let Some(name) = call.placeholder_name(number) {
         // Who opened it need not be one who may enter it; what stands for it lets everybody in.
