@@ -84,6 +84,9 @@ pub(super) fn mount(
             None => args[0] = call.path_argument(NO_BLOCK_DEVICE)?,
         }
     }
+    if let Some(options) = overlay_on_the_host(call, fs_type, data, &object) {
+        args[4] = options;
+    }
     let scratch = Arc::new(Scratch::for_mount()?);
     args[1] = call.path_argument(scratch.content().as_bytes())?;
     let request = MountCall {
@@ -131,6 +134,69 @@ fn needs_a_device(fs_type: &[u8]) -> bool {
     known.split(|&byte| byte == b'\n').any(|line| line.strip_prefix(b"\t") == Some(name))
 }
 
+/// The data string of an overlayfs, whose directories the kernel is to find; `None` if it does, or the file system is another.
+pub(super) fn overlay_on_the_host(
+    call: &Call<'_>,
+    fs_type: &[u8],
+    data: &[u8],
+    object: impl Fn(Vec<u8>) -> Result<Place, Errno>,
+) -> Option<Argument> {
+    if fs_type != b"overlay" {
+        return None;
+    }
+    let mut options = overlay_options(data, |path| {
+        let place = object(path.to_vec()).ok().filter(|place| !place.native && !is_own(call, place))?;
+        place.host().map(|host| host.as_bytes().to_vec())
+    });
+    (options != data).then(|| {
+        options.push(0);
+        Argument::Bytes(options)
+    })
+}
+
+/// The options of an overlayfs with the directories' names on the host, where `host` knows one (`Documentation/filesystems/overlayfs.rst`). Commas and colons in names
+/// have a backslash before them.
+fn overlay_options(data: &[u8], host: impl Fn(&[u8]) -> Option<Vec<u8>>) -> Vec<u8> {
+    let translated = |path: &[u8]| match host(&unescaped(path)) {
+        Some(host) => host
+            .into_iter()
+            .flat_map(|b| matches!(b, b'\\' | b',' | b':').then_some(b'\\').into_iter().chain([b]))
+            .collect(),
+        None => path.to_vec(),
+    };
+    let option = |option: &[u8]| {
+        let equals = option.iter().position(|&b| b == b'=').map_or(option.len(), |at| at + 1);
+        let (name, value) = option.split_at(equals);
+        match name {
+            b"lowerdir=" => [name, &split(value, b':').map(translated).collect::<Vec<_>>().join(&b':')].concat(),
+            b"upperdir=" | b"workdir=" => [name, &translated(value)].concat(),
+            _ => option.to_vec(),
+        }
+    };
+    split(data, b',').map(option).collect::<Vec<_>>().join(&b',')
+}
+
+/// The parts of a text between separators that have no backslash before them.
+fn split(text: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> {
+    let mut escaped = false;
+    text.split(move |&b| {
+        let separates = b == separator && !escaped;
+        escaped = b == b'\\' && !escaped;
+        separates
+    })
+}
+
+fn unescaped(text: &[u8]) -> Vec<u8> {
+    let mut escaped = false;
+    text.iter()
+        .filter(|&&b| {
+            escaped = b == b'\\' && !escaped;
+            !escaped
+        })
+        .copied()
+        .collect()
+}
+
 fn errno(refusal: Refusal) -> Errno {
     match refusal {
         Refusal::NotOurs => Errno::EINVAL,
@@ -168,4 +234,20 @@ pub(super) fn umount(call: &Call<'_>, point: &AbsPath, scratch: &Scratch, flags:
     }
     call.core.mounts_changed();
     Ok(Outcome::Done(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn directories_of_an_overlay() {
+        let host = |path: &[u8]| (path != b"own").then(|| [b"/h:ost/", path].concat());
+        let options = |data: &str| String::from_utf8(overlay_options(data.as_bytes(), host)).unwrap();
+        assert_eq!(options(""), "");
+        assert_eq!(
+            options("lowerdir=a:own:c\\:d,upperdir=u\\,v,workdir=own,index=off"),
+            "lowerdir=/h\\:ost/a:own:/h\\:ost/c\\:d,upperdir=/h\\:ost/u\\,v,workdir=own,index=off"
+        );
+    }
 }

@@ -21,20 +21,15 @@ const DATA_MAX: usize = 4096;
 
 /// mount(2): where an active module has the type, it is the view's; otherwise the host's.
 pub fn mount(call: &mut Call<'_>) -> Result<Outcome, Errno> {
-    let memory = call.memory();
-    let string = |index: usize| {
-        let address = call.arg(index);
-        if address == 0 { Ok(Vec::new()) } else { memory.read_string(address, DATA_MAX) }
-    };
     // What is asked of a mount that is there comes first, whatever else is said (`path_mount`, fs/namespace.c).
     if MountFlags::from_bits_retain(call.arg(3)).intersects(OF_OTHERS) {
         return again(call);
     }
-    let fs_type = string(2)?;
+    let fs_type = string(call, 2)?;
     if call.view.claims(&fs_type).is_none() {
         let object = |path| call.object(&at_cwd(path, Follow::Last));
         let (given, data) = match call.arg(3) & libc::MS_BIND {
-            0 => (string(0)?, string(4)?),
+            0 => (string(call, 0)?, string(call, 4)?),
             _ => Default::default(),
         };
         let is_bind = call.arg(3) & libc::MS_BIND != 0;
@@ -64,8 +59,8 @@ pub fn mount(call: &mut Call<'_>) -> Result<Outcome, Errno> {
             None => by_the_host(call),
         };
     }
-    let source = string(0)?;
-    let data = string(4)?;
+    let source = string(call, 0)?;
+    let data = string(call, 4)?;
     call.still_waits()?;
     let target = mount_point(call, call.read_path(1)?, Follow::Last)?;
     let source_path = match call.meaning(&at_cwd(source.clone(), Follow::Last), Need::Name) {
@@ -113,10 +108,7 @@ fn again(call: &Call<'_>) -> Result<Outcome, Errno> {
     let object = |path| call.object(&at_cwd(path, Follow::Last));
     let target = object(call.read_path(1)?)?;
     let done = if flags.contains(MountFlags::REMOUNT) {
-        let data = match call.arg(4) {
-            0 => Vec::new(),
-            address => call.memory().read_string(address, DATA_MAX)?,
-        };
+        let data = string(call, 4)?;
         host_mounts::remount(call, &target.name, &data)?;
         call.view.remount(&target.name, flags, &data).map(|mount| installed(call, &mount))
     } else if flags.intersects(PROPAGATION) {
@@ -203,7 +195,23 @@ fn by_the_host(call: &Call<'_>) -> Result<Outcome, Errno> {
         }
         exchange(0, &place)?;
     }
+    let object = |path| call.object(&at_cwd(path, Follow::Last));
+    if !flags.intersects(OF_OTHERS | MountFlags::BIND)
+        && let (Ok(fs_type), Ok(data)) = (string(call, 2), string(call, 4))
+        && let Some(options) = host_mounts::overlay_on_the_host(call, &fs_type, &data, object)
+    {
+        args[4] = options;
+        same = false;
+    }
     Ok(if same { Outcome::Host } else { call.rewrite(args) })
+}
+
+/// The string at an argument; empty if there is none.
+fn string(call: &Call<'_>, index: usize) -> Result<Vec<u8>, Errno> {
+    match call.arg(index) {
+        0 => Ok(Vec::new()),
+        address => call.memory().read_string(address, DATA_MAX),
+    }
 }
 
 /// umount2(2), and i386's umount(2).

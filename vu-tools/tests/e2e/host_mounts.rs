@@ -18,6 +18,7 @@ mount -t ext4 "$PWD/f" t; say no device; mount -t tmpfs -o nonsense=1 none t; sa
 mkdir -m 700 shut; mount -t tmpfs -o mode=755 none shut/../t; echo x > t/x; setpriv --reuid 65534 --clear-groups cat t/x; umount t
 mount -t proc proc t; say proc; test "$(readlink t/self)" = "$(sh -c 'echo $PPID')" && cat t/self/comm; umount t
 unshare --pid --fork sh -c 'mount -t proc proc t; readlink t/self; cat t/self/comm t/1/comm; umount t'
+mount -t tmpfs none t; mkdir t/l t/u t/w t/o; echo lower > t/l/f; mount -t overlay -o "lowerdir=t/l,upperdir=$PWD/t/u,workdir=t/w" none t/o; say overlay; cat t/o/f; echo upper > t/o/f; cat t/u/f; umount t/o; umount t
 ls -l; rmdir t; say gone
 "#;
 
