@@ -139,8 +139,17 @@ pub fn shorten(path: &[u8]) -> Result<(Option<OwnedFd>, &[u8]), Errno> {
 /// # Errors
 /// `ELOOP` if one does; those of openat2(2).
 pub fn look_at(at: At<'_>, path: &[u8], last: Final) -> Result<OwnedFd, Errno> {
-    let nofollow = if last == Final::Itself { libc::O_NOFOLLOW } else { 0 };
-    open_without_links(at, path, libc::O_PATH | libc::O_CLOEXEC | nofollow, 0)
+    let look = |nofollow| open_without_links(at, path, libc::O_PATH | libc::O_CLOEXEC | nofollow, 0);
+    let is_link = |it: OwnedFd| file_type(it.as_fd()) == Ok(FileType::Symlink);
+    match last {
+        Final::Itself => look(libc::O_NOFOLLOW),
+        // Whether somebody's link may be followed in a sticky directory (`fs.protected_symlinks`) the kernel asks of the hypervisor, and before it notices that none is to
+        // be (`pick_link`, `fs/namei.c`). It is the tracee that may follow it.
+        Final::Refuse => match look(0) {
+            Err(Errno::EACCES) if look(libc::O_NOFOLLOW).is_ok_and(is_link) => Err(Errno::ELOOP),
+            found => found,
+        },
+    }
 }
 
 /// openat2(2) with `RESOLVE_NO_SYMLINKS`; flags that it does not know are left out, as openat(2) does.

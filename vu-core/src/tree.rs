@@ -132,6 +132,13 @@ impl<'a> ViewTree<'a> {
     }
 }
 
+/// Whether a link's target is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Target {
+    Read,
+    LeftOut,
+}
+
 /// What `self` and `thread-self` of a `/proc` that is mounted elsewhere, perhaps for another pid namespace, are for a task.
 pub(crate) fn of_another_proc(task: &Task, host: &AbsPath) -> Option<Vec<u8>> {
     let name = host.file_name().filter(|name| matches!(*name, b"self" | b"thread-self"))?;
@@ -160,6 +167,10 @@ impl Tree for ViewTree<'_> {
 
     fn pass(&self, path: &AbsPath) -> Result<Look, Errno> {
         self.permitted(&path.parent(), path, Self::pass_at)
+    }
+
+    fn end(&self, path: &AbsPath) -> Result<Look, Errno> {
+        self.permitted(&path.parent(), path, Self::end_at)
     }
 
     fn probe(&self, path: &AbsPath) -> Result<Probe, Errno> {
@@ -209,19 +220,24 @@ impl ViewTree<'_> {
     }
 
     fn look_at(&self, path: &AbsPath) -> Result<Look, Errno> {
-        self.look_by(path, |host| {
+        self.look_by(path, Target::Read, |host| {
             let handle = sys::look_at(At::Root, host.as_bytes(), Final::Itself)?;
             Ok(match sys::file_type(handle.as_fd())? {
-                FileType::Directory => Look::Directory,
                 FileType::Symlink => Look::Symlink(sys::read_link(handle.as_fd(), "")?),
-                _ => Look::Other,
+                other => Look::without_target(other),
             })
+        })
+    }
+
+    fn end_at(&self, path: &AbsPath) -> Result<Look, Errno> {
+        self.look_by(path, Target::LeftOut, |host| {
+            Ok(Look::without_target(sys::file_type(sys::look_at(At::Root, host.as_bytes(), Final::Itself)?.as_fd())?))
         })
     }
 
     /// One call instead of three or four.
     fn pass_at(&self, path: &AbsPath) -> Result<Look, Errno> {
-        self.look_by(path, |host| match sys::read_link_at(host.as_bytes()) {
+        self.look_by(path, Target::Read, |host| match sys::read_link_at(host.as_bytes()) {
             Ok(target) => Ok(Look::Symlink(target)),
             // It is no link.
             Err(Errno::EINVAL) => Ok(Look::Directory),
@@ -229,14 +245,18 @@ impl ViewTree<'_> {
         })
     }
 
-    fn look_by(&self, path: &AbsPath, host: impl Fn(&AbsPath) -> Result<Look, Errno>) -> Result<Look, Errno> {
+    fn look_by(
+        &self,
+        path: &AbsPath,
+        target: Target,
+        host: impl Fn(&AbsPath) -> Result<Look, Errno>,
+    ) -> Result<Look, Errno> {
         let layer = &self.call.layer;
         let Location::Host(name) = layer.locate(path, Purpose::Read)? else {
             self.agrees.set(false);
-            return Ok(match layer.stat(path)?.file_type() {
-                FileType::Directory => Look::Directory,
-                FileType::Symlink => Look::Symlink(layer.read_link(path)?),
-                _ => Look::Other,
+            return Ok(match (layer.stat(path)?.file_type(), target) {
+                (FileType::Symlink, Target::Read) => Look::Symlink(layer.read_link(path)?),
+                (other, _) => Look::without_target(other),
             });
         };
         if name != *path {

@@ -31,6 +31,15 @@ pub trait Tree {
         self.look(path)
     }
 
+    /// Looks at the object at the end of a path, which is not followed. Of a link, nobody asks for the target, and to read it would change when it was last read: it may be
+    /// left out. The default looks as ever.
+    ///
+    /// # Errors
+    /// As [`look`](Self::look).
+    fn end(&self, path: &AbsPath) -> Result<Look, Errno> {
+        self.look(path)
+    }
+
     /// Whether names may be looked up in this directory. Asked only for `.` and `..`, since the other methods judge for
     /// names (`may_lookup`, `fs/namei.c`). The default permits it.
     ///
@@ -86,5 +95,21 @@ impl<F: Filesystem + ?Sized> Tree for Plain<'_, F> {
 
     fn probe(&self, path: &AbsPath) -> Result<Probe, Errno> {
         self.0.probe(path)
+    }
+
+    fn end(&self, path: &AbsPath) -> Result<Look, Errno> {
+        Ok(Look::without_target(self.0.stat(path)?.file_type()))
+    }
+}
+
+impl Look {
+    /// What stands there by its type alone.
+    #[must_use]
+    pub fn without_target(file_type: FileType) -> Look {
+        match file_type {
+            FileType::Directory => Look::Directory,
+            FileType::Symlink => Look::Symlink(Vec::new()),
+            _ => Look::Other,
+        }
     }
 }

@@ -251,6 +251,7 @@ impl<'a, T: Tree + ?Sized> Walk<'a, T> {
         let position = position(&self.text[after..]);
         let next = component(&self.text[after + slashes(&self.text[after..])..]);
         let looked = match next {
+            b"" if !self.follows(position) => self.tree.end(&path),
             b"" | b"." | b".." => self.tree.look(&path),
             _ => self.tree.pass(&path),
         };

@@ -222,3 +222,15 @@ for name in ".", os.environ["W"], "/usr":
         Compare::All,
     );
 }
+
+/// Who looks at a link itself, in whatever words, has not read it: its time of access stays.
+#[test]
+fn looking_at_a_link_is_not_reading_it() {
+    differential_with(
+        "bash",
+        "mkdir d; echo x > d/f; ln -s f d/l; touch -h -d '2040-01-01 UTC' d/l; touch -h -a -d '2035-01-01 UTC' d/l
+        for name in d/l ./d/l ././d/./l \"$PWD/d/l\" \"$PWD/./d/l\" d/../d/l d/./l; do stat -c '%X %Y %F' \"$name\"; test -h \"$name\" && stat -c %X d/l; done
+        mv ./d/./l d/m; stat -c %X d/m; ln ./d/./m d/n; stat -c %X d/n; rm d/./n; stat -c %X d/m",
+        Compare::Output,
+    );
+}
