@@ -109,11 +109,14 @@ pub enum Start {
 /// What the proofs of a state depend on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seeds {
-    /// That of all.
+    /// Those of paths.
     pub paths: u64,
-    /// That of programs.
+    /// Those of programs.
     pub programs: u64,
 }
+
+/// Where the path of a program begins.
+pub(crate) const PROGRAMS: u64 = 1 << 30;
 
 /// A proof.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,11 +134,11 @@ impl Key {
         Key((hash(seed, directory) ^ start).wrapping_mul(PRIME) | 1)
     }
 
-    /// Of a whole absolute path by which a program is executed: as it stands, or by the bind of this index.
+    /// Of a whole absolute path by which a program is executed (the seed is that of programs): as it stands, or by the bind of this index.
     #[must_use]
-    pub fn of_program(seeds: Seeds, bind: Option<usize>, path: &[u8]) -> Key {
-        let start = seeds.programs.wrapping_add(bind.map_or(0, |index| index as u64 + 1));
-        Key((hash(seeds.paths, path) ^ start).wrapping_mul(PRIME) | 1)
+    pub fn of_program(seed: u64, bind: Option<usize>, path: &[u8]) -> Key {
+        let start = PROGRAMS + bind.map_or(0, |index| index as u64 + 1);
+        Key((hash(seed, path) ^ start).wrapping_mul(PRIME) | 1)
     }
 
     fn place(self) -> usize {

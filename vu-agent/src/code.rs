@@ -69,7 +69,7 @@ impl Kind {
 }
 
 // Register use from `body` on: rbx the path, r12 the directory's descriptor, r13d the kind, r14d whether a link at the end is followed, rbp the board.
-// The frame: a struct stat (144 bytes), the registers, the number, the place of the call, the seed (at 256), a path of a bind (512 bytes at 264), and that bind (at 776). 128 bytes above it are
+// The frame: a struct stat (144 bytes), the registers, the number, the place of the call, the seed (at 256), a path of a bind (504 bytes at 264), where the seed stands (at 768), and that bind (at 776). 128 bytes above it are
 // the red zone.
 global_asm!(
     ".pushsection .rodata.vu_agent, \"a\", @progbits",
@@ -155,7 +155,12 @@ global_asm!(
     "mov r14d, 2",
     "4:",
     // Two hashes over the path: rdi of all before the last slash (r10), rdx of the last name. r8 is where that begins.
-    "mov rdi, [rbp + {seed}]",
+    "lea rax, [rbp + {seed}]",
+    "lea rdi, [rbp + {exec_seed}]",
+    "test r13d, 64",
+    "cmovnz rax, rdi",
+    "mov [rsp + 768], rax",
+    "mov rdi, [rax]",
     "mov [rsp + 256], rdi",
     "movabs r9, {prime}",
     "movabs r11, {basis}",
@@ -219,7 +224,7 @@ global_asm!(
     "cmp byte ptr [rbx], 0x2f",
     "jne vu_agent_slow",
     "mov r10, rdi",
-    "mov rdi, [rbp + {exec_seed}]",
+    "mov edi, {programs}",
     "jmp 21f",
     "11:",
     "test r8, r8",
@@ -334,7 +339,7 @@ global_asm!(
     "12:",
     "lea rdi, [rsp + 264]",
     "rep movsb",
-    "lea rcx, [rsp + 264 + 512]",
+    "lea rcx, [rsp + 264 + 504]",
     "35:",
     "movzx eax, byte ptr [rdx]",
     "mov [rdi], al",
@@ -350,7 +355,8 @@ global_asm!(
     "vu_agent_known:",
     // What was read is of one state of the board.
     "mov rax, [rsp + 256]",
-    "cmp [rbp + {seed}], rax",
+    "mov rdx, [rsp + 768]",
+    "cmp [rdx], rax",
     "jne vu_agent_slow",
     "test r14d, r14d",
     "jz vu_agent_native",
@@ -467,6 +473,7 @@ global_asm!(
     bind_exec = const crate::board::layout::BIND_EXEC,
     bind_exec_length = const crate::board::layout::BIND_EXEC_LENGTH,
     exec_seed = const crate::board::layout::EXEC_SEED,
+    programs = const crate::board::PROGRAMS,
     names = const crate::board::layout::NAMES,
     keys = const crate::board::layout::KEYS,
     shift = const crate::board::layout::KEY_SHIFT,

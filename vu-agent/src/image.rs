@@ -498,13 +498,13 @@ mod tests {
             };
             copied.run(publish, &["/usr/bin/env", path]).status.code() == Some(0)
         };
-        let key = |seeds, bind, path: &str| Key::of_program(seeds, bind, path.as_bytes());
+        let key = |seed, bind, path: &str| Key::of_program(seed, bind, path.as_bytes());
         let long = format!("{}/bin/program", "/long".repeat(40));
         for (bind, path) in [(0, "/no/such/bin/true"), (1, "/mnt/nowhere/bin/program"), (2, &long)] {
-            assert!(executes(path, key(SEEDS, Some(bind), path)), "{path}");
-            assert!(!executes(path, key(SEEDS, None, path)), "{path}: of another start");
-            assert!(!executes(path, key(SEEDS, Some(bind + 1), path)), "{path}: of another bind");
-            for other in [Seeds { paths: 4, ..SEEDS }, Seeds { programs: 8, ..SEEDS }] {
+            assert!(executes(path, key(SEEDS.programs, Some(bind), path)), "{path}");
+            assert!(!executes(path, key(SEEDS.programs, None, path)), "{path}: of another start");
+            assert!(!executes(path, key(SEEDS.programs, Some(bind + 1), path)), "{path}: of another bind");
+            for other in [8, SEEDS.paths] {
                 assert!(!executes(path, key(other, Some(bind), path)), "{path}: of another time");
             }
             let directory = &path[..path.rfind('/').unwrap()];
@@ -516,7 +516,7 @@ mod tests {
         let output = copied.run(|board| enable(board, &binds), &["/usr/bin/env", missing]);
         let proved = |board: &Board| {
             enable(board, &binds);
-            board.publish(key(SEEDS, Some(0), missing));
+            board.publish(key(SEEDS.programs, Some(0), missing));
         };
         assert_eq!(copied.run(proved, &["/usr/bin/env", missing]), output);
     }

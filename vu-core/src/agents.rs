@@ -48,6 +48,9 @@ const MOST_LOADERS: usize = 8;
 const MOST_PROGRAMS: usize = 1024;
 /// Longer paths of programs are left to the hypervisor.
 const LONGEST_PROGRAM: usize = 400;
+/// How many times as long as others the proofs of programs are good: what could change from outside of the view meanwhile is only that a link on a program's way leads into a mount, or that it
+/// becomes a script, which would be told the host's name of itself for once.
+const LIFETIMES_OF_PROGRAMS: u32 = 8;
 /// How long nothing is proved of programs after a change was announced.
 const UNREST: Duration = Duration::from_millis(12);
 
@@ -175,6 +178,10 @@ impl Agents {
     pub(crate) fn forget_programs(&self) {
         let until = (clear::now() + UNREST).as_nanos();
         self.unrest_until.store(u64::try_from(until).unwrap_or(u64::MAX), Ordering::SeqCst);
+        self.forget_old_programs();
+    }
+
+    fn forget_old_programs(&self) {
         for (_, agent) in self.all() {
             agent.forget_programs(self.next_seed());
         }
@@ -349,9 +356,10 @@ impl Agent {
         match told {
             Some((names, binds)) => {
                 (state.names, state.binds) = (names, binds);
-                let seeds = Seeds { paths: seed, programs: self.exec_seed() };
+                let seeds = Seeds { paths: seed, programs: agents.next_seed() };
                 state.boards().for_each(|board| state.tell(board, seeds));
                 self.seed.store(seed, Ordering::Release);
+                self.exec_seed.store(seeds.programs, Ordering::Release);
             }
             None => {
                 self.seed.store(0, Ordering::Release);
@@ -439,6 +447,7 @@ const STACK: usize = 1 << 17;
 /// Voids proofs some time after there were new ones, as long as there are views.
 fn end_proofs(agents: &Weak<Agents>) {
     let Some(expiry) = agents.upgrade().map(|agents| agents.expiry.clone()) else { return };
+    let mut times = 0u32;
     loop {
         let mut asleep = expiry.asleep.lock();
         while !expiry.published.swap(false, Ordering::AcqRel) {
@@ -449,6 +458,10 @@ fn end_proofs(agents: &Weak<Agents>) {
         std::thread::sleep(LIFETIME);
         let Some(agents) = agents.upgrade() else { return };
         agents.forget();
+        times = times.wrapping_add(1);
+        if times.is_multiple_of(LIFETIMES_OF_PROGRAMS) {
+            agents.forget_old_programs();
+        }
     }
 }
 
@@ -579,9 +592,9 @@ impl Call<'_> {
         if names.split(|&byte| byte == b'/').any(|name| matches!(name, b"" | b"." | b".." | b"proc")) {
             return;
         }
-        let seeds = Seeds { paths: self.proofs, programs: self.programs };
+        let seed = self.programs;
         let (key, path, name) = match place {
-            None => (Key::of_program(seeds, None, text), text.to_vec(), None),
+            None => (Key::of_program(seed, None, text), text.to_vec(), None),
             Some((name, host)) => {
                 let binds = agent.state.lock().binds.clone();
                 let rest = |bind: &Bind| text.strip_prefix(bind.point.as_slice()).filter(|rest| rest.starts_with(b"/"));
@@ -595,7 +608,7 @@ impl Call<'_> {
                 if !sys::identity(&path).is_ok_and(|object| sys::identity(host) == Ok(object)) {
                     return;
                 }
-                (Key::of_program(seeds, Some(index), text), path, Some(name.clone()))
+                (Key::of_program(seed, Some(index), text), path, Some(name.clone()))
             }
         };
         // Who may not write to it has it not open, either.

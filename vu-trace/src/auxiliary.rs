@@ -12,12 +12,23 @@ const MOST: u64 = 64;
 const MOST_STRINGS: u64 = 1 << 21;
 /// So much of the stack is read at first: most often it is all that matters.
 const BEGINNING: usize = 1536;
+/// With so much of it, most often, all strings.
+const WITH_STRINGS: usize = 6144;
 
 /// The value of this type.
 pub(crate) fn get(memory: &impl Memory, stack: u64, abi: Abi, kind: u64) -> Option<u64> {
-    let words = Words::new(memory, stack, abi);
-    let index = words.entries().ok()?.find_map(|entry| (entry.ok()?.1 == kind).then_some(entry.ok()?.0))?;
-    words.get(index + 1).ok()
+    Words::new(memory, stack, abi).value(kind)
+}
+
+/// The path that an entry of this type points to, and where it lies. It stands on the stack, too, a little above the vector, and is most often read with that.
+pub(crate) fn path(memory: &impl Memory, stack: u64, abi: Abi, kind: u64) -> Option<(u64, Vec<u8>)> {
+    let words = Words::with_beginning(memory, stack, abi, WITH_STRINGS);
+    let address = words.value(kind)?;
+    let read = || {
+        let behind = words.beginning.get(usize::try_from(address.checked_sub(stack)?).ok()?..)?;
+        Some(behind[..behind.iter().position(|&byte| byte == 0)?].to_vec())
+    };
+    Some((address, read().or_else(|| memory.read_path(address).ok())?))
 }
 
 /// Exchanges values.
@@ -45,7 +56,11 @@ struct Words<'a, M> {
 
 impl<M: Memory> Words<'_, M> {
     fn new(memory: &M, stack: u64, abi: Abi) -> Words<'_, M> {
-        let mut beginning = vec![0; BEGINNING];
+        Words::with_beginning(memory, stack, abi, BEGINNING)
+    }
+
+    fn with_beginning(memory: &M, stack: u64, abi: Abi, size: usize) -> Words<'_, M> {
+        let mut beginning = vec![0; size];
         let length = memory.read_some(stack, &mut beginning).unwrap_or(0);
         beginning.truncate(length);
         Words { memory, stack, width: abi.pointer_size(), beginning }
@@ -61,6 +76,11 @@ impl<M: Memory> Words<'_, M> {
             Some(bytes) => Ok(bytes.iter().rev().fold(0, |value, &byte| value << 8 | u64::from(byte))),
             None => self.memory.read_pointer(self.address(index)?, self.width),
         }
+    }
+
+    fn value(&self, kind: u64) -> Option<u64> {
+        let index = self.entries().ok()?.find_map(|entry| (entry.ok()?.1 == kind).then_some(entry.ok()?.0))?;
+        self.get(index + 1).ok()
     }
 
     /// The index and the type of each entry.
@@ -112,6 +132,26 @@ mod tests {
                 assert_eq!(get(libc::AT_EXECFN), Some(0x50));
                 assert_eq!(get(libc::AT_PAGESZ), Some(4096));
             }
+        }
+    }
+
+    #[test]
+    fn a_path_is_found_wherever_it_lies() {
+        for environment in [0, 100, 760, 1000] {
+            let words = 4 + environment + 1 + 4;
+            let at = STACK + 8 * words as u64;
+            let mut all = vec![2, 0x10, 0x20, 0];
+            all.extend(vec![0x30; environment]);
+            all.extend([0, libc::AT_EXECFN, at, libc::AT_NULL, 0]);
+            let mut bytes: Vec<u8> = all.iter().flat_map(|word: &u64| word.to_le_bytes()).collect();
+            bytes.extend(b"/bin/program\0\0\0");
+            let found = |bytes: &[u8]| {
+                let memory = FakeMemory { base: STACK, bytes: bytes.to_vec().into() };
+                path(&memory, STACK, Abi::X86_64, libc::AT_EXECFN)
+            };
+            assert_eq!(found(&bytes), Some((at, b"/bin/program".to_vec())), "{environment}");
+            let cut = bytes.len() - 4;
+            assert_eq!(found(&bytes[..cut]), None, "{environment}: without its end");
         }
     }
 

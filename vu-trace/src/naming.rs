@@ -119,8 +119,8 @@ impl ExecutedBy {
     /// On the stack of a program that has not run yet; `None` where no path can be read.
     pub(crate) fn find(stopped: &Stopped<Midway>) -> Result<Option<ExecutedBy>, Gone> {
         let (memory, regs) = (ProcessMemory(stopped.tid()), stopped.registers()?);
-        let address = auxiliary::get(&memory, regs.stack(), regs.abi(), libc::AT_EXECFN);
-        Ok(address.and_then(|address| Some(ExecutedBy { address, path: memory.read_path(address).ok()? })))
+        let found = auxiliary::path(&memory, regs.stack(), regs.abi(), libc::AT_EXECFN);
+        Ok(found.map(|(address, path)| ExecutedBy { address, path }))
     }
 
     /// Writes another one over it, which is not longer.
