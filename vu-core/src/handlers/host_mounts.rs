@@ -44,6 +44,10 @@ pub(super) fn bind<'a>(
         return Ok(None);
     }
     let (source, target) = (object(call.read_path(0)?)?, object(call.read_path(1)?)?);
+    if source.opaque || target.opaque {
+        // What has no name is the kernel's to find, and no mount point.
+        return Ok(None);
+    }
     let below = call.view.host_mount_at(&target.name);
     if below.is_none() && !is_own(call, &target) && !is_own(call, &source) {
         return Ok(None);

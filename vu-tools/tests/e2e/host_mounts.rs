@@ -19,6 +19,10 @@ mkdir -m 700 shut; mount -t tmpfs -o mode=755 none shut/../t; echo x > t/x; setp
 mount -t proc proc t; say proc; test "$(readlink t/self)" = "$(sh -c 'echo $PPID')" && cat t/self/comm; umount t
 unshare --pid --fork sh -c 'mount -t proc proc t; readlink t/self; cat t/self/comm t/1/comm; umount t'
 mount -t tmpfs none t; mkdir t/l t/u t/w t/o; echo lower > t/l/f; mount -t overlay -o "lowerdir=t/l,upperdir=$PWD/t/u,workdir=t/w" none t/o; say overlay; cat t/o/f; echo upper > t/o/f; cat t/u/f; umount t/o; umount t
+python3 -c 'import ctypes, os
+c = ctypes.CDLL(None, use_errno=True)
+link = os.open("/proc/self/fd/%d" % os.open("f", os.O_RDONLY), os.O_PATH | os.O_NOFOLLOW)
+print(c.mount(b"s/s", b"/proc/self/fd/%d" % link, None, 4096, None), ctypes.get_errno())'
 ls -l; rmdir t; say gone
 "#;
 
