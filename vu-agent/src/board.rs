@@ -16,6 +16,7 @@ pub(crate) mod layout {
     pub const SEED: usize = 8;
     pub const COOKIE: usize = 16;
     pub const BIND_COUNT: usize = 24;
+    pub const DOUBTS: usize = 40;
     pub const EXEC_SEED: usize = 32;
     pub const BINDS: usize = 64;
     /// Two lengths (4 bytes each) and two texts, the tag, and another text and its length.
@@ -31,7 +32,15 @@ pub(crate) mod layout {
     pub const KEY_COUNT: usize = 8192;
     /// The highest bits of a key are its place.
     pub const KEY_SHIFT: u32 = 64 - KEY_COUNT.ilog2();
-    pub const SIZE: usize = KEYS + 8 * KEY_COUNT;
+    /// A key, a length and a text each.
+    pub const STANDS: usize = KEYS + 8 * KEY_COUNT;
+    pub const STAND_SIZE: usize = 256;
+    pub const STAND_COUNT: usize = 32;
+    pub const STAND_LENGTH: usize = 8;
+    pub const STAND_NAME: usize = 16;
+    /// The highest bits of a key are its place.
+    pub const STAND_SHIFT: u32 = 64 - STAND_COUNT.ilog2();
+    pub const SIZE: usize = STANDS + STAND_SIZE * STAND_COUNT;
 }
 
 /// The size of a board in bytes: whole pages.
@@ -44,6 +53,9 @@ const _: () = assert!(layout::BINDS + MOST_BINDS * layout::BIND_SIZE <= layout::
 /// What stands before a source where programs are executed: so many slashes at least, and up to [`MOST_BINDS`] more.
 const LEAST_SLASHES: usize = 2;
 const _: () = assert!(LONGEST_BIND + LEAST_SLASHES + MOST_BINDS < layout::BIND_EXEC_LENGTH - layout::BIND_EXEC);
+
+/// How long the name of a directory may be that something stands for: with what is looked up there, it must fit where the agent puts it together.
+pub const LONGEST_STAND: usize = layout::STAND_SIZE - layout::STAND_NAME - 32;
 
 /// The multiplier of the hashes, which are those of FNV-1a (draft-eastlake-fnv) with another number: 2⁶⁴ divided by the golden ratio.
 pub(crate) const PRIME: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -104,6 +116,10 @@ pub enum Start {
     Directory(u64, u64),
     /// At the root, in the bind of this index: it is looked up with the bind's source in place of its mount point.
     Bind(usize),
+    /// At an open directory whose description has a tag (`F_SETSIG`), and its attributes: device and inode number, and the tag.
+    Tagged(u64, u64, u32),
+    /// At a working directory that only stands for one of the host, whose name is [told](Board::tell_stand): device and inode number.
+    Stand(u64, u64),
 }
 
 /// What the proofs of a state depend on.
@@ -129,9 +145,15 @@ impl Key {
         let start = match start {
             Start::Root => 0,
             Start::Bind(index) => index as u64 + 1,
-            Start::Directory(device, inode) => (device.wrapping_mul(PRIME) ^ inode).wrapping_mul(PRIME),
+            Start::Directory(device, inode) => Key::of_object(device, inode),
+            Start::Tagged(device, inode, tag) => Key::of_object(device, inode).wrapping_add(2 + u64::from(tag)),
+            Start::Stand(device, inode) => Key::of_object(device, inode).wrapping_add(1),
         };
         Key((hash(seed, directory) ^ start).wrapping_mul(PRIME) | 1)
+    }
+
+    fn of_object(device: u64, inode: u64) -> u64 {
+        (device.wrapping_mul(PRIME) ^ inode).wrapping_mul(PRIME)
     }
 
     /// Of a whole absolute path by which a program is executed (the seed is that of programs): as it stands, or by the bind of this index.
@@ -144,6 +166,11 @@ impl Key {
     fn place(self) -> usize {
         // Less than the number of places, by the shift.
         usize::try_from(self.0 >> layout::KEY_SHIFT).unwrap_or(0)
+    }
+
+    /// The same among the directories that something stands for.
+    fn stand_place(self) -> usize {
+        usize::try_from(self.0 >> layout::STAND_SHIFT).unwrap_or(0)
     }
 }
 
@@ -184,6 +211,25 @@ impl Bind {
         let mut prefix = vec![b'/'; room + more];
         prefix.extend_from_slice(&self.source);
         prefix
+    }
+}
+
+/// What agents of a view do not take for granted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Doubts {
+    /// That a descriptor is of what the view means by it. One may be a placeholder, or of a directory whose content in the view is another one by now.
+    pub descriptors: bool,
+    /// That who may write to an object, or run it, is the kernel's to say (access(2)).
+    pub access: bool,
+}
+
+impl Doubts {
+    pub(crate) const DESCRIPTORS: u64 = 1;
+    pub(crate) const ACCESS: u64 = 2;
+
+    fn bits(self) -> u64 {
+        let bit = |doubt, bit| if doubt { bit } else { 0 };
+        bit(self.descriptors, Self::DESCRIPTORS) | bit(self.access, Self::ACCESS)
     }
 }
 
@@ -256,10 +302,11 @@ impl Board {
 
     /// Tells of a new state of the mounts: the last names of all mount points and whatever else is never to be asked of the kernel directly, and the binds in which paths may
     /// lie. Proofs of the former state are void, and agents may look.
-    pub fn enable<'a>(&self, seeds: Seeds, names: impl Iterator<Item = &'a [u8]>, binds: &[Bind]) {
-        // In this order: who began with the old state finds a new seed at the end.
-        self.set_seed(seeds.paths);
+    pub fn enable<'a>(&self, seeds: Seeds, names: impl Iterator<Item = &'a [u8]>, binds: &[Bind], doubts: Doubts) {
+        // In this order: who begins before all is written finds another seed at the end.
+        self.set_seed(!seeds.paths);
         self.set_exec_seed(seeds.programs);
+        self.set(layout::DOUBTS, doubts.bits());
         let mut words = vec![0u64; layout::NAMES_SIZE / 8];
         for bit in names.flat_map(bits) {
             words[bit / 64] |= 1 << (bit % 64);
@@ -280,6 +327,7 @@ impl Board {
             self.set(at + layout::BIND_EXEC_LENGTH, prefix.len() as u64);
         }
         self.set(layout::BIND_COUNT, binds.len() as u64);
+        self.set_seed(seeds.paths);
         self.set(layout::ENABLED, 1);
     }
 
@@ -293,6 +341,29 @@ impl Board {
         }
         self.set(second, known);
         self.set(first, key.0);
+    }
+
+    /// Tells for which directory of the host, absolute and canonical, a working directory stands. False if the name is too long to be told. It is forgotten when others need
+    /// the place.
+    pub fn tell_stand(&self, seed: u64, (device, inode): (u64, u64), name: &[u8]) -> bool {
+        let name = if name == b"/" { b"" } else { name };
+        if name.len() > LONGEST_STAND {
+            return false;
+        }
+        let key = Key::new(seed, Start::Stand(device, inode), b"");
+        let place = |place: usize| layout::STANDS + layout::STAND_SIZE * place;
+        let (first, second) = (place(key.stand_place()), place(key.stand_place() ^ 1));
+        let of_now = |at: usize| self.word(at).load(Ordering::Relaxed);
+        if of_now(first) == key.0 || of_now(second) == key.0 {
+            return true;
+        }
+        // Who reads meanwhile finds at the end that it is another one.
+        let at = if of_now(first) == 0 { first } else { second };
+        self.set(at, 0);
+        self.set(at + layout::STAND_LENGTH, name.len() as u64);
+        self.write(at + layout::STAND_NAME, name);
+        self.set(at, key.0);
+        true
     }
 }
 

@@ -350,7 +350,7 @@ fn put(bytes: &mut [u8], at: usize, value: i32) -> Result<(), ImageError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Bind, Key, Seeds, Start};
+    use crate::{Bind, Doubts, Key, Seeds, Start};
     use proptest::prelude::*;
     use std::{
         fs,
@@ -399,7 +399,7 @@ mod tests {
     }
 
     fn enable(board: &Board, binds: &[Bind]) {
-        board.enable(SEEDS, [&b"hidden"[..]].into_iter(), binds);
+        board.enable(SEEDS, [&b"hidden"[..]].into_iter(), binds, Doubts::default());
     }
 
     #[test]

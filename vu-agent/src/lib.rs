@@ -21,5 +21,5 @@ pub mod code;
 pub mod image;
 pub mod sites;
 
-pub use board::{Bind, Board, Key, Seeds, Start};
+pub use board::{Bind, Board, Doubts, Key, Seeds, Start};
 pub use image::{Image, ImageError};

@@ -85,6 +85,9 @@ pub enum Shows {
     Nothing,
 }
 
+/// As long as it lives, a change is under way: [`Filesystem::withdraw`].
+pub type Withdrawal = Box<dyn Send>;
+
 /// A tree of files: a mount, a layer, or the host.
 ///
 /// Paths are relative to the file system's own root and already resolved: no component but the last is
@@ -100,8 +103,13 @@ pub enum Shows {
 pub trait Filesystem: Send + Sync {
     /// Whether this path is not this mount's although it lies below its mount point: the next older mount that covers
     /// it is asked, and at the end the host. No other operation is asked of a declined path.
-    fn declines(&self, _path: &AbsPath) -> bool {
-        false
+    fn declines(&self, path: &AbsPath) -> bool {
+        self.exceptions().iter().any(|exception| path.starts_with(exception))
+    }
+
+    /// The uppermost paths that it declines.
+    fn exceptions(&self) -> &[AbsPath] {
+        &[]
     }
 
     /// Where the object of this path lives. For a [`Location::Host`] none of the other
@@ -177,6 +185,12 @@ pub trait Filesystem: Send + Sync {
             Location::Host(host) if host == *directory => Ok(Shows::All),
             Location::Host(_) | Location::Own => Ok(Shows::Nothing),
         }
+    }
+
+    /// What [`shows`](Self::shows) said of directories may be so no more in a moment: it is called before a directory that showed all of one of the host's shows less. Whoever went by
+    /// it must not from now on, and not be told anew before the returned value is dropped. A file system that is built on others asks the one below.
+    fn withdraw(&self) -> Withdrawal {
+        Box::new(())
     }
 
     /// Has the host let its user at an object, and at the directories above it, whose modes on the host forbid it: a caller with a virtual identity has been

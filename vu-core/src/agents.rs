@@ -4,8 +4,10 @@
 //! [`ClearPaths`](crate::clear::ClearPaths) knows of a directory, for one view, and is good for as long: some milliseconds, and no longer than until a process of the
 //! view renames, links or mounts something.
 //!
-//! There are agents only where all mounts of a view are such that a file in them is the host's file, and nothing else is to be said of it: binds
-//! without options, and no virtual identities. And only in processes of which nothing is special, because what they are is not looked at when the agent answers:
+//! Proofs are published of directories that are the host's, by their own name or through a bind, or that a union has not touched: it says so before it does (`Agents::hold_back`). Where other mounts than plain binds are there, the agents have doubts (`Doubts`):
+//! what is asked of a descriptor, and whether something may be written to or run, goes to the hypervisor as ever.
+//!
+//! Views with virtual identities have no agents, nor those in whose listings mount points appear. And there are some only in processes of which nothing is special, because what they are is not looked at when the agent answers:
 //! not in one with a root of its own, with namespaces, or in which somebody looks at system calls (a debugger, a filter of its own, `vudebug`).
 //! What becomes special later has its agent switched off. Programs that hardly ask for anything have none either (`modest.rs`).
 
@@ -15,10 +17,10 @@ use crate::{
     core::Core,
     modest::{ModestPrograms, Program},
     proc_maps::numbers,
-    resolve::{Meaning, PathArg},
+    resolve::{Meaning, PathArg, Place},
     route::Route,
     sys::{self, Reach},
-    task::{Object, Task},
+    task::{Object, Task, host_name},
     view::{Mount, View},
 };
 use ahash::AHashMap;
@@ -32,12 +34,12 @@ use std::{
     },
     sync::{
         Arc, OnceLock, Weak,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
-use vu_agent::{Bind, Board, Image, Key, Seeds, Start, board, code, image};
-use vu_api::{AbsPath, Filesystem, Location, Purpose};
+use vu_agent::{Bind, Board, Doubts, Image, Key, Seeds, Start, board, code, image};
+use vu_api::{AbsPath, FileType, Filesystem, Location, Purpose, Shows};
 use vu_trace::{Abi, Memory, ProcessMemory, Tid};
 
 /// How many libraries of a view are copied.
@@ -64,6 +66,8 @@ pub struct Agents {
     modest: Arc<ModestPrograms>,
     views: Mutex<Vec<(Weak<View>, Arc<Agent>)>>,
     loaders: Mutex<Vec<Arc<Loader>>>,
+    /// How many changes are under way of what directories show.
+    changes: AtomicUsize,
     expiry: Arc<Expiry>,
 }
 
@@ -89,12 +93,20 @@ pub(crate) struct Called {
 struct State {
     /// With their copies; those that cannot be copied have none.
     libraries: Vec<(Library, Option<Arc<Image>>)>,
-    binds: Vec<Bind>,
-    names: Vec<Vec<u8>>,
+    told: Told,
     /// The programs of which there are, or were, proofs, by the paths that agents execute them by.
     programs: AHashMap<Vec<u8>, Called>,
     /// Of what [`Agent::refresh`] they are.
     turn: u64,
+}
+
+/// What agents are told of the mounts.
+#[derive(Default)]
+struct Told {
+    /// The last names of mount points, and of what mounts decline.
+    names: Vec<Vec<u8>>,
+    binds: Vec<Bind>,
+    doubts: Doubts,
 }
 
 /// A file that processes have mapped a copy of.
@@ -145,6 +157,7 @@ impl Agents {
             modest: Arc::default(),
             views: Mutex::default(),
             loaders: Mutex::default(),
+            changes: AtomicUsize::new(0),
             expiry: Arc::default(),
         }
     }
@@ -172,6 +185,20 @@ impl Agents {
         for (_, agent) in self.all() {
             agent.forget(self.next_seed());
         }
+    }
+
+    /// What directories show is about to change: what was proved is so no more, and nothing is proved before the change is made.
+    pub(crate) fn hold_back(self: &Arc<Agents>) -> HeldBack {
+        self.changes.fetch_add(1, Ordering::SeqCst);
+        self.forget();
+        HeldBack(self.clone())
+    }
+
+    /// What a proof is published by that is found from now on; 0 if none is to be.
+    pub(crate) fn seed_of(&self, agent: &Agent) -> u64 {
+        // In this order: a change that is not seen to be under way makes this seed void.
+        let seed = agent.seed.load(Ordering::SeqCst);
+        if self.changes.load(Ordering::SeqCst) == 0 { seed } else { 0 }
     }
 
     /// A file is about to be written to, removed, or made a program: what was proved of programs is so no more. Nothing new is proved for a moment, in which the caller does it.
@@ -305,6 +332,15 @@ impl Agents {
     }
 }
 
+/// A change is under way.
+pub(crate) struct HeldBack(Arc<Agents>);
+
+impl Drop for HeldBack {
+    fn drop(&mut self) {
+        self.0.changes.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 impl Agent {
     /// That of the proofs that can be published now; 0 for none.
     pub(crate) fn seed(&self) -> u64 {
@@ -315,7 +351,7 @@ impl Agent {
         let state = self.state.lock();
         if self.seed() != 0 {
             state.boards().for_each(|board| board.set_seed(seed));
-            self.seed.store(seed, Ordering::Release);
+            self.seed.store(seed, Ordering::SeqCst);
         }
     }
 
@@ -354,11 +390,11 @@ impl Agent {
         }
         state.turn = turn;
         match told {
-            Some((names, binds)) => {
-                (state.names, state.binds) = (names, binds);
+            Some(told) => {
+                state.told = told;
                 let seeds = Seeds { paths: seed, programs: agents.next_seed() };
                 state.boards().for_each(|board| state.tell(board, seeds));
-                self.seed.store(seed, Ordering::Release);
+                self.seed.store(seed, Ordering::SeqCst);
                 self.exec_seed.store(seeds.programs, Ordering::Release);
             }
             None => {
@@ -373,6 +409,11 @@ impl Agent {
 
     fn publish(&self, key: Key) {
         self.state.lock().boards().for_each(|board| board.publish(key));
+    }
+
+    /// Tells for which directory of the host a placeholder stands; false if that cannot be.
+    fn tell_stand(&self, seed: u64, placeholder: Object, name: &AbsPath) -> bool {
+        self.state.lock().boards().all(|board| board.tell_stand(seed, placeholder, name.as_bytes()))
     }
 
     /// The copy of a library, if there can be one.
@@ -418,7 +459,8 @@ impl State {
     }
 
     fn tell(&self, board: &Board, seeds: Seeds) {
-        board.enable(seeds, self.names.iter().map(Vec::as_slice), &self.binds);
+        let Told { names, binds, doubts } = &self.told;
+        board.enable(seeds, names.iter().map(Vec::as_slice), binds, *doubts);
     }
 }
 
@@ -465,20 +507,15 @@ fn end_proofs(agents: &Weak<Agents>) {
     }
 }
 
-/// What the agents of a view are told: the last names of its mount points, and binds; `None` if it is to have none.
-fn told(core: &Core, view: &Arc<View>) -> Option<(Vec<Vec<u8>>, Vec<Bind>)> {
-    let special = core.has_virtual_files()
-        || core.has_read_only_mounts()
-        || core.has_mounts_without_programs()
-        || view.identities().is_some()
-        || !view.debug().silent();
-    let table = view.table();
-    let plain = |mount: &Mount| mount.flags.is_empty() && !mount.virtual_files && mount.words.iter().next().is_none();
-    if special || !table.iter_newest_first().all(|entry| plain(&entry.mount)) {
+/// What the agents of a view are told; `None` if it is to have none.
+fn told(core: &Core, view: &Arc<View>) -> Option<Told> {
+    if core.has_listed_mounts() || view.identities().is_some() || !view.debug().silent() {
         return None;
     }
-    let names =
-        table.iter_newest_first().filter_map(|entry| entry.mount.point.file_name()).map(<[u8]>::to_vec).collect();
+    let descriptors = core.has_virtual_files();
+    let access = descriptors || core.has_read_only_mounts() || core.has_mounts_without_programs();
+    let table = view.table();
+    let names = table.names().map(<[u8]>::to_vec).collect();
     let layer = crate::layer::Layer::top(view.clone());
     let bind = |mount: &Mount, point: &AbsPath| match layer.locate(point, Purpose::Read) {
         Ok(Location::Host(source)) if !point.is_root() && source != *point => {
@@ -494,7 +531,7 @@ fn told(core: &Core, view: &Arc<View>) -> Option<(Vec<Vec<u8>>, Vec<Bind>)> {
         .filter_map(|entry| bind(&entry.mount, &entry.mount.point))
         .take(board::MOST_BINDS)
         .collect();
-    Some((names, binds))
+    Some(Told { names, binds, doubts: Doubts { descriptors, access } })
 }
 
 /// The content of a library, if it is still that one, and everybody may read it.
@@ -535,6 +572,9 @@ impl Call<'_> {
             return;
         }
         let Some(agent) = self.view.agent() else { return };
+        if arg.dirfd >= 0 && !arg.path.contains(&b'/') {
+            return self.prove_descriptor(arg.dirfd);
+        }
         let directory = match arg.path.iter().rposition(|&byte| byte == b'/') {
             Some(0) => return,
             Some(slash) => &arg.path[..slash],
@@ -550,6 +590,41 @@ impl Call<'_> {
         }
     }
 
+    /// Publishes that a descriptor with a tag is of a directory that the kernel lists and searches as the view has it, and whose attributes it tells. (Of those without a tag, the agent
+    /// knows by itself.)
+    pub(crate) fn prove_descriptor(&self, number: i32) {
+        let asks = self.task.process.agent.load(Ordering::Acquire) && self.abi == Abi::X86_64;
+        let published = self.proofs != 0 && number >= 0 && self.core.has_virtual_files();
+        let Some(agent) = self.view.agent().filter(|_| asks && published && self.is_plain()) else { return };
+        if let Some(start) = self.proved_behind(number)
+            && self.core.agents.expiry.begin(&self.core.agents)
+        {
+            agent.publish(Key::new(self.proofs, start, b""));
+        }
+    }
+
+    fn proved_behind(&self, number: i32) -> Option<Start> {
+        let fd = self.task.descriptor(number).ok()?;
+        let tag = sys::tag(fd.as_fd()).ok().filter(|&tag| tag != 0)?;
+        // Of several, another directory may be behind the same numbers.
+        let route = self.core.routes.only(tag)?;
+        let stat = sys::fstat(fd.as_fd()).ok()?;
+        if FileType::from_mode(stat.st_mode) != Some(FileType::Directory) {
+            return None;
+        }
+        let object = (stat.st_dev, stat.st_ino);
+        let same = if route.lent.is_some() {
+            let lent = self.lent(&self.task, number, fd.as_fd(), object)?;
+            // What is opened there has no other name, either.
+            lent.name == lent.host && lent.is_the_kernels(self) && lent.kept(self).is_none()
+        } else {
+            let host = host_name(self.told_name(&format!("fd/{number}")).ok()??).ok()?;
+            let name = self.name_by(&route, &host)?;
+            !sys::is_procfs(fd.as_fd()) && self.layer.locate(&name, Purpose::List) == Ok(Location::Host(host))
+        };
+        same.then(|| Some(Start::Tagged(object.0, object.1, u32::try_from(tag).ok()?)))?
+    }
+
     fn proved_from(&self, agent: &Agent, arg: &PathArg, directory: &[u8], meaning: &Meaning) -> Option<Start> {
         let clear = &self.core.clear;
         match meaning {
@@ -563,7 +638,7 @@ impl Call<'_> {
             }
             Meaning::Place(place) if arg.is_absolute() && place.name.directory() == directory => {
                 let host = place.host()?;
-                if !clear.knows(host.directory()) {
+                if !clear.knows(host.directory()) || !self.shows_the_host(&place.name, host) {
                     return None;
                 }
                 if place.native {
@@ -574,10 +649,46 @@ impl Call<'_> {
                     let below = host.as_bytes().strip_prefix(bind.source.as_slice());
                     rest == below && rest.is_some_and(|rest| rest.starts_with(b"/"))
                 };
-                agent.state.lock().binds.iter().position(leads).map(Start::Bind)
+                agent.state.lock().told.binds.iter().position(leads).map(Start::Bind)
+            }
+            Meaning::Place(place) if !arg.is_absolute() && arg.dirfd == libc::AT_FDCWD => {
+                self.proved_from_placeholder(agent, place, directory)
             }
             Meaning::Place(_) => None,
         }
+    }
+
+    /// The same where the working directory is a placeholder. The name of that on the host is the view's, else there would be more to be told of what is opened.
+    fn proved_from_placeholder(&self, agent: &Agent, place: &Place, directory: &[u8]) -> Option<Start> {
+        let (placeholder, name) = self.cwd_placeholder()?;
+        let mut looked_in = name.clone();
+        for component in directory.split(|&byte| byte == b'/').filter(|name| !matches!(*name, b"" | b".")) {
+            if component == b".." {
+                return None;
+            }
+            looked_in.push(component);
+        }
+        let host = place.host().filter(|host| **host == place.name)?;
+        let proved = host.directory() == looked_in.as_bytes()
+            && self.core.clear.knows(host.directory())
+            && self.shows_the_host(&place.name, host);
+        (proved && agent.tell_stand(self.proofs, placeholder, &name))
+            .then_some(Start::Stand(placeholder.0, placeholder.1))
+    }
+
+    /// Whether the directory of a name shows what is in that directory of the host, and all of it, until something is [withdrawn](Filesystem::withdraw).
+    fn shows_the_host(&self, name: &AbsPath, host: &AbsPath) -> bool {
+        if !self.core.has_virtual_files() {
+            return true;
+        }
+        let (directory, shown) = (name.parent(), host.parent());
+        if self.layer.locate(&directory, Purpose::List) == Ok(Location::Host(shown.clone())) {
+            return true;
+        }
+        // A name that is none yet may become that of another directory without a word.
+        let is_directory = |stat: libc::stat| FileType::from_mode(stat.st_mode) == Some(FileType::Directory);
+        self.layer.shows(&directory, &shown) == Ok(Shows::All)
+            && sys::stat_at(Reach::Path(shown.as_bytes())).is_ok_and(is_directory)
     }
 
     /// Publishes what was found out about a program that is executed by an absolute path: that the kernel does right by itself. `place` is given where it lies in a mount: its name there, and
@@ -587,6 +698,10 @@ impl Call<'_> {
             return;
         }
         let Some(agent) = self.view.agent() else { return };
+        // Elsewhere, what is executed may be another file after the next change, or not to be executed at all.
+        if agent.state.lock().told.doubts != Doubts::default() {
+            return;
+        }
         // Each name once, and none that is another thing for each who looks.
         let Some(names) = text.strip_prefix(b"/") else { return };
         if names.split(|&byte| byte == b'/').any(|name| matches!(name, b"" | b"." | b".." | b"proc")) {
@@ -596,7 +711,7 @@ impl Call<'_> {
         let (key, path, name) = match place {
             None => (Key::of_program(seed, None, text), text.to_vec(), None),
             Some((name, host)) => {
-                let binds = agent.state.lock().binds.clone();
+                let binds = agent.state.lock().told.binds.clone();
                 let rest = |bind: &Bind| text.strip_prefix(bind.point.as_slice()).filter(|rest| rest.starts_with(b"/"));
                 let Some((index, bind, rest)) =
                     binds.iter().enumerate().find_map(|(index, bind)| Some((index, bind, rest(bind)?)))

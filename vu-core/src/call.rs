@@ -85,7 +85,7 @@ impl<'a> Call<'a> {
         // Before the mounts are looked at: what is noted under this number is never newer than what was seen.
         let generation = core.generation();
         let view = task.view();
-        let (proofs, programs) = view.agent().map_or((0, 0), |agent| (agent.seed(), agent.exec_seed()));
+        let (proofs, programs) = view.agent().map_or((0, 0), |agent| (core.agents.seed_of(agent), agent.exec_seed()));
         let layer = Layer::top(view.clone());
         let syscall = Syscall { nr: intercepted.nr, args: intercepted.args };
         let told = !view.debug().silent() && view.debug().enabled(Tag::Syscalls, &task.debug());

@@ -9,12 +9,15 @@
 //! by their text, for one view and as long as no mount comes or goes. So is where such a path led through a mount; whoever goes by that asks the host whether it
 //! leads there still.
 
-use crate::task::Object;
+use crate::{agents::Agents, task::Object};
 use ahash::AHashMap;
 use nix::time::{ClockId, clock_gettime};
 use parking_lot::Mutex;
-use std::time::Duration;
-use vu_api::AbsPath;
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+use vu_api::{AbsPath, Withdrawal};
 
 /// How long a proof is good for.
 pub(crate) const LIFETIME: Duration = Duration::from_millis(12);
@@ -25,7 +28,11 @@ const MOST: usize = 1024;
 
 /// The proofs.
 #[derive(Default)]
-pub struct ClearPaths(Mutex<Known>);
+pub struct ClearPaths {
+    known: Mutex<Known>,
+    /// To whom the directories were published in which they lead.
+    agents: OnceLock<Arc<Agents>>,
+}
 
 #[derive(Default)]
 struct Known {
@@ -56,16 +63,30 @@ pub struct Walked {
 }
 
 impl ClearPaths {
+    /// From now on, these are told when directories do not show any more what they showed.
+    pub(crate) fn serve(&self, agents: Arc<Agents>) {
+        // There is one hypervisor in a process.
+        let _ = self.agents.set(agents);
+    }
+
+    /// See [`Filesystem::withdraw`](vu_api::Filesystem::withdraw).
+    pub(crate) fn withdraw(&self) -> Withdrawal {
+        match self.agents.get() {
+            Some(agents) => Box::new(agents.hold_back()),
+            None => Box::new(()),
+        }
+    }
+
     /// Whether the kernel's own look-up of an absolute path led to what the view means by it.
     pub fn agree(&self, text: &[u8], seen: Seen) -> bool {
-        let known = self.0.lock();
+        let known = self.known.lock();
         known.agreed.get(text).is_some_and(|&(until, by)| by == seen && now() < until)
     }
 
     /// Notes that it did.
     pub fn note_agreed(&self, text: &[u8], seen: Seen) {
         let now = now();
-        let mut known = self.0.lock();
+        let mut known = self.known.lock();
         if now < known.unrest_until {
             return;
         }
@@ -77,7 +98,7 @@ impl ClearPaths {
 
     /// Where an absolute path with links on its way led.
     pub fn walked(&self, text: &[u8], seen: Seen) -> Option<Walked> {
-        let known = self.0.lock();
+        let known = self.known.lock();
         let (until, by, walked) = known.walked.get(text)?;
         (*by == seen && now() < *until).then(|| walked.clone())
     }
@@ -85,7 +106,7 @@ impl ClearPaths {
     /// Notes where it led.
     pub fn note_walked(&self, text: &[u8], seen: Seen, walked: Walked) {
         let now = now();
-        let mut known = self.0.lock();
+        let mut known = self.known.lock();
         if now < known.unrest_until {
             return;
         }
@@ -97,14 +118,14 @@ impl ClearPaths {
 
     /// Whether neither the path nor anything on the way is a symbolic link.
     pub fn knows(&self, path: &[u8]) -> bool {
-        let known = self.0.lock();
+        let known = self.known.lock();
         known.until.get(path).is_some_and(|&until| now() < until)
     }
 
     /// Notes that it is so.
     pub fn note(&self, path: &[u8]) {
         let now = now();
-        let mut known = self.0.lock();
+        let mut known = self.known.lock();
         if now < known.unrest_until {
             return;
         }
@@ -119,7 +140,7 @@ impl ClearPaths {
 
     /// A name that could stand on the way of others is about to change.
     pub fn forget(&self) {
-        let mut known = self.0.lock();
+        let mut known = self.known.lock();
         known.until.clear();
         known.agreed.clear();
         known.walked.clear();
@@ -192,7 +213,7 @@ mod tests {
             clear.note_walked(format!("/{i}").as_bytes(), Seen { view: 1, generation: 1 }, walked.clone());
             clear.note_agreed(format!("/{i}").as_bytes(), Seen { view: 1, generation: 1 });
         }
-        let known = clear.0.lock();
+        let known = clear.known.lock();
         assert!([known.until.len(), known.agreed.len(), known.walked.len()].iter().all(|&count| count <= MOST));
     }
 }

@@ -93,11 +93,13 @@ impl Core {
         required: Arc<Required>,
         cookie: u64,
     ) -> Core {
+        let agents = Arc::new(Agents::new(cookie));
+        clear.serve(agents.clone());
         Core {
             tasks: Tasks::default(),
             nodes,
             clear,
-            agents: Arc::new(Agents::new(cookie)),
+            agents,
             programs: Programs::default(),
             routes: Arc::default(),
             sources: KnownSources::default(),

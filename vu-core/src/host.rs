@@ -23,7 +23,7 @@ use std::{
 };
 use vu_api::{
     AbsPath, AccessMode, Caller, Errno, Filesystem, Location, OpenFlags, OpenHow, Opened, Probe, Purpose, RenameFlags,
-    Stat, StatFs, Time, TimeChange, XattrFlags,
+    Stat, StatFs, Time, TimeChange, Withdrawal, XattrFlags,
 };
 
 /// The file system of the host, as the hypervisor's own process sees it.
@@ -86,6 +86,10 @@ impl HostFs {
 impl Filesystem for HostFs {
     fn locate(&self, path: &AbsPath, _purpose: Purpose) -> Result<Location, Errno> {
         Ok(Location::Host(path.clone()))
+    }
+
+    fn withdraw(&self) -> Withdrawal {
+        self.clear.withdraw()
     }
 
     fn probe(&self, path: &AbsPath) -> Result<Probe, Errno> {

@@ -9,7 +9,7 @@ use crate::{
 use std::{cell::Cell, fmt::Display, sync::Arc};
 use vu_api::{
     AbsPath, AccessMode, Caller, Errno, FileType, Filesystem, Location, MountFlags, OpenFlags, OpenHow, Opened, Probe,
-    Purpose, RenameFlags, Shows, Stat, StatFs, TimeChange, XattrFlags,
+    Purpose, RenameFlags, Shows, Stat, StatFs, TimeChange, Withdrawal, XattrFlags,
 };
 use vu_path::Epoch;
 
@@ -387,6 +387,10 @@ impl Filesystem for Layer {
 
     fn shows(&self, path: &AbsPath, directory: &AbsPath) -> Result<Shows, Errno> {
         self.ask("shows", path, Act::Look, |fs, path| fs.shows(path, directory))
+    }
+
+    fn withdraw(&self) -> Withdrawal {
+        self.view.host().withdraw()
     }
 
     fn unlock(&self, path: &AbsPath) -> Result<bool, Errno> {

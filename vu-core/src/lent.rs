@@ -17,7 +17,7 @@ use crate::{
     call::Call,
     resolve::Place,
     route::Route,
-    sys,
+    sys::{self, Reach},
     task::{Object, Task, host_name},
 };
 use ahash::AHashMap;
@@ -40,24 +40,24 @@ pub struct Lent {
     pub shows: Shows,
 }
 
-/// The names of what was lent on the host, by device and inode number. They stay what they are: a directory that the lower tree has a part in is not renamed.
+/// The names of what was lent on the host, by device and inode number, and the tag: that tells in which of the host's mounts it lies, for there it may have several names. They stay what they are: a directory that the lower tree has a part in is not renamed.
 #[derive(Default)]
-pub struct Names(Mutex<AHashMap<Object, AbsPath>>);
+pub struct Names(Mutex<AHashMap<(Object, i32), AbsPath>>);
 
 impl Names {
     /// Of more, all are forgotten, and asked of the kernel again.
     const MOST: usize = 4096;
 
-    fn note(&self, object: Object, host: AbsPath) {
+    fn note(&self, object: Object, tag: i32, host: AbsPath) {
         let mut names = self.0.lock();
         if names.len() >= Self::MOST {
             names.clear();
         }
-        names.insert(object, host);
+        names.insert((object, tag), host);
     }
 
-    fn find(&self, object: Object) -> Option<AbsPath> {
-        self.0.lock().get(&object).cloned()
+    fn find(&self, object: Object, tag: i32) -> Option<AbsPath> {
+        self.0.lock().get(&(object, tag)).cloned()
     }
 }
 
@@ -102,16 +102,13 @@ impl Call<'_> {
     #[must_use]
     pub(crate) fn lent(&self, task: &Task, number: i32, fd: BorrowedFd<'_>, object: Object) -> Option<Lent> {
         let untagged = &task.process.untagged_routes;
-        let host = || {
-            let told = || host_name(sys::read_link(task.proc().ok()?, &format!("fd/{number}")).ok()?).ok();
-            self.core.lent.find(object).or_else(told)
-        };
+        let told = || host_name(sys::read_link(task.proc().ok()?, &format!("fd/{number}")).ok()?).ok();
         let (route, host) = match sys::tag(fd) {
             Ok(0) if untagged.is_empty() => return None,
-            Ok(0) => (untagged.find(object).filter(|route| route.lent)?, host()?),
+            Ok(0) => (untagged.find(object).filter(|route| route.lent.is_some())?, told()?),
             Ok(tag) if self.core.routes.may_be_lent(tag) => {
-                let host = host()?;
-                (self.core.routes.find(tag, &host).filter(|route| route.lent)?, host)
+                let host = self.core.lent.find(object, tag).or_else(told)?;
+                (self.core.routes.find(tag, &host).filter(|route| route.lent.is_some())?, host)
             }
             Ok(_) | Err(_) => return None,
         };
@@ -149,15 +146,16 @@ impl Call<'_> {
             return None;
         }
         let fd = sys::open_at_once(host.as_bytes(), flags.bits(), 0).ok()?;
-        let stat = sys::fstat(fd.as_fd()).ok()?;
-        if FileType::from_mode(stat.st_mode) != Some(FileType::Directory) {
+        let stat = sys::statx(Reach::Held(fd.as_fd()), 0, libc::STATX_BASIC_STATS | libc::STATX_MNT_ID).ok()?;
+        if FileType::from_mode(stat.stx_mode.into()) != Some(FileType::Directory) {
             return None;
         }
-        let tag = self.core.routes.tag(&Route { lent: true, ..self.route_of_mount(name, &host) });
+        let tag = self.core.routes.tag(&Route { lent: Some(stat.stx_mnt_id), ..self.route_of_mount(name, &host) });
         if tag == 0 || sys::set_tag(fd.as_fd(), tag).is_err() {
             return None;
         }
-        self.core.lent.note((stat.st_dev, stat.st_ino), host);
+        let device = libc::makedev(stat.stx_dev_major, stat.stx_dev_minor);
+        self.core.lent.note((device, stat.stx_ino), tag, host);
         Some(fd)
     }
 
@@ -172,7 +170,7 @@ impl Call<'_> {
             view.pop();
             below.pop();
         }
-        Route { view, host: below, mount: mount.epoch.0, lent: false }
+        Route { view, host: below, mount: mount.epoch.0, lent: None }
     }
 }
 
@@ -235,8 +233,8 @@ mod tests {
     fn names_are_bounded() {
         let names = Names::default();
         for inode in 0..3 * Names::MOST as u64 {
-            names.note((1, inode), path("/d"));
-            assert_eq!(names.find((1, inode)), Some(path("/d")));
+            names.note((1, inode), 5, path("/d"));
+            assert_eq!((names.find((1, inode), 5), names.find((1, inode), 6)), (Some(path("/d")), None));
         }
         assert!(names.0.lock().len() <= Names::MOST);
     }

@@ -265,7 +265,7 @@ mod tests {
     fn what_was_opened_is_remembered_for_a_while() {
         let mut opened = OpenedFiles::default();
         assert_eq!(opened.find(&p("/a")), None);
-        let route = |mount| Arc::new(Route { view: p("/m"), host: p("/s"), mount, lent: false });
+        let route = |mount| Arc::new(Route { view: p("/m"), host: p("/s"), mount, lent: None });
         opened.note(&p("/s/x"), route(1));
         let mut child = opened.clone();
         child.note(&p("/s/x"), route(2));

@@ -41,6 +41,8 @@ pub struct Mount {
     pub(crate) virtual_files: bool,
     /// Where its content is, if that is to go with it.
     pub(crate) scratch: Option<Arc<Scratch>>,
+    /// What it declines, relative to its mount point.
+    pub(crate) exceptions: Vec<AbsPath>,
     /// The mount in which its source lies.
     pub(crate) source_mount: Option<Epoch>,
     /// Whether it was lazily unmounted and only those built on it still see it.

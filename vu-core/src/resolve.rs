@@ -511,6 +511,13 @@ impl Call<'_> {
         clear.then_some(cwd.object)
     }
 
+    /// The working directory, if it is a placeholder, and its name.
+    pub(crate) fn cwd_placeholder(&self) -> Option<(Object, AbsPath)> {
+        let cwd = self.cwd().ok().filter(|cwd| cwd.placeholder)?;
+        let base = self.placeholder_of(cwd.object).filter(|base| !base.removed)?;
+        Some((cwd.object, base.view))
+    }
+
     /// The working directory, held, with the knowledge whether kernel and view mean the same by it.
     fn cwd(&self) -> Result<Cwd, Errno> {
         let fs = self.task.fs();

@@ -19,8 +19,8 @@ pub struct Route {
     pub host: AbsPath,
     /// The epoch of the mount through which it leads; 0 for the host's own.
     pub mount: u64,
-    /// Whether what it leads to is lent by the lower tree of a union (`lent.rs`): then there is a route also where both prefixes are the same.
-    pub lent: bool,
+    /// If what it leads to is lent by the lower tree of a union (`lent.rs`): in which of the host's mounts that lies. Then there is a route also where both prefixes are the same.
+    pub lent: Option<u64>,
 }
 
 impl Route {
@@ -34,19 +34,19 @@ impl Route {
             view.pop();
             host.pop();
         }
-        Route { view, host, mount, lent: false }
+        Route { view, host, mount, lent: None }
     }
 
     /// The host's own.
     #[must_use]
     pub fn of_host() -> Route {
-        Route { view: AbsPath::root(), host: AbsPath::root(), mount: 0, lent: false }
+        Route { view: AbsPath::root(), host: AbsPath::root(), mount: 0, lent: None }
     }
 
     /// Whether it is the host's own.
     #[must_use]
     pub fn is_host(&self) -> bool {
-        self.view == self.host && !self.lent
+        self.view == self.host && self.lent.is_none()
     }
 
     /// The name in the view of what the host knows under `host`.
@@ -104,7 +104,17 @@ impl Routes {
     #[must_use]
     pub fn may_be_lent(&self, tag: i32) -> bool {
         let Some(first) = usize::try_from(tag).ok().and_then(|tag| tag.checked_sub(1)) else { return false };
-        self.known.read().routes.get(first).is_some_and(|routes| routes.iter().any(|route| route.lent))
+        self.known.read().routes.get(first).is_some_and(|routes| routes.iter().any(|route| route.lent.is_some()))
+    }
+
+    /// The route of all descriptions with this tag; `None` if there are several, or none.
+    #[must_use]
+    pub fn only(&self, tag: i32) -> Option<Arc<Route>> {
+        let first = usize::try_from(tag).ok()?.checked_sub(1)?;
+        match self.known.read().routes.get(first)?.as_slice() {
+            [route] => Some(route.clone()),
+            _ => None,
+        }
     }
 
     /// Whether twice as many are known as when they were [looked through](Self::retain).
@@ -163,12 +173,12 @@ mod tests {
     #[test]
     fn common_ends_vanish() {
         let route = Route::between(&p("/mnt/etc/x"), &p("/etc/x"), 3);
-        assert_eq!(route, Route { view: p("/mnt"), host: p("/"), mount: 3, lent: false });
+        assert_eq!(route, Route { view: p("/mnt"), host: p("/"), mount: 3, lent: None });
         assert_eq!(route.view_path(&p("/usr")), Some(p("/mnt/usr")));
         assert!(Route::between(&p("/a/b"), &p("/a/b"), 1).is_host());
         assert_eq!(
             Route::between(&p("/unreal"), &p("/"), 1),
-            Route { view: p("/unreal"), host: p("/"), mount: 1, lent: false }
+            Route { view: p("/unreal"), host: p("/"), mount: 1, lent: None }
         );
     }
 
@@ -176,25 +186,30 @@ mod tests {
     fn tags_lead_back() {
         let routes = Routes::default();
         let all: Vec<Route> = (0..200)
-            .map(|i| Route { view: p(&format!("/m{i}")), host: p(&format!("/s{i}")), mount: 1, lent: false })
+            .map(|i| Route { view: p(&format!("/m{i}")), host: p(&format!("/s{i}")), mount: 1, lent: None })
             .collect();
         let tags: Vec<i32> = all.iter().map(|route| routes.tag(route)).collect();
         assert!(tags.iter().all(|tag| (1..=64).contains(tag)));
         for (route, tag) in all.iter().zip(&tags) {
             assert_eq!(routes.tag(route), *tag, "the same again");
             assert_eq!(routes.find(*tag, &route.host.child(b"x")).as_deref(), Some(route));
+            assert_eq!(routes.only(*tag), None, "there are more routes than tags");
         }
+        let few = Routes::default();
+        let tag = few.tag(&all[0]);
+        assert_eq!(few.only(tag).as_deref(), Some(&all[0]));
+        assert_eq!((few.only(0), few.only(-1), few.only(tag + 1)), (None, None, None));
         assert_eq!(routes.find(0, &p("/s0")), None);
         assert_eq!(routes.find(5, &p("/elsewhere")), None);
         assert_eq!(routes.find(-3, &p("/")), None);
-        assert_eq!(routes.tag(&Route { view: p("/a"), host: p("/a"), mount: 1, lent: false }), 0);
+        assert_eq!(routes.tag(&Route { view: p("/a"), host: p("/a"), mount: 1, lent: None }), 0);
     }
 
     /// A view in which mounts come and go for days has no more routes than mounts.
     #[test]
     fn those_of_gone_mounts_are_forgotten() {
         let routes = Routes::default();
-        let through = |mount: u64| Route { view: p("/m"), host: p("/s"), mount, lent: false };
+        let through = |mount: u64| Route { view: p("/m"), host: p("/s"), mount, lent: None };
         let kept = routes.tag(&through(0));
         let mut most = 0;
         for mount in 1..100_000 {

@@ -329,6 +329,7 @@ impl View {
                 Mounted::Filesystem(fs) => fs.clone(),
                 Mounted::Stack(_) => Arc::new(StackDevice { ino: epoch.0 }),
             };
+            let exceptions = shielded(|| Ok(tree.exceptions().to_vec()), |_| {}).unwrap_or_default();
             Arc::new(Mount {
                 epoch,
                 point,
@@ -343,6 +344,7 @@ impl View {
                 tree,
                 virtual_files,
                 scratch,
+                exceptions,
                 source_mount,
                 detached: false,
             })
@@ -371,7 +373,7 @@ impl View {
             return Err(Refusal::Errno(errno));
         }
         let mut table = Table::clone(&self.table());
-        table.insert(mount.epoch, mount.point.clone(), mount.clone());
+        insert(&mut table, mount.clone());
         let before = self.table.swap(Arc::new(table));
         drop(changes);
         drop(before);
@@ -418,7 +420,7 @@ impl View {
         let built_on = changes.dependants.contains_key(&mount.epoch);
         if built_on {
             let detached = Arc::new(Mount { detached: true, ..Mount::clone(&mount) });
-            table.insert(mount.epoch, mount.point.clone(), detached);
+            insert(&mut table, detached);
         } else {
             table.remove(mount.epoch);
             changes.release(&mut table, mount.source_mount);
@@ -513,11 +515,15 @@ impl Changing {
                 if entry.mount.detached {
                     source_mount = entry.mount.source_mount;
                 } else {
-                    table.insert(epoch, entry.point.clone(), entry.mount.clone());
+                    insert(table, entry.mount.clone());
                 }
             }
         }
     }
+}
+
+fn insert(table: &mut Table, mount: Arc<Mount>) {
+    table.insert_with_exceptions(mount.epoch, mount.point.clone(), &mount.exceptions.clone(), mount);
 }
 
 /// The newest mount at exactly this point that was not lazily unmounted.

@@ -19,4 +19,4 @@
 mod nodes;
 mod placeholder;
 
-pub use nodes::{HeldAs, Name, Node, Nodes};
+pub use nodes::{HeldAs, Moment, Name, Node, Nodes};

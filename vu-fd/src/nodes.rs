@@ -26,6 +26,8 @@ use vu_api::{AbsPath, Errno, File, OpenFlags};
 pub struct Nodes {
     /// Made at the first open: a view without virtual files needs no tmpfs and no inotify.
     backend: OnceLock<Result<Backend, Errno>>,
+    /// How many were opened.
+    opened: AtomicU64,
 }
 
 /// A virtual open file.
@@ -36,7 +38,13 @@ pub struct Node {
     pub mount_epoch: u64,
     name: Mutex<Name>,
     held_as: HeldAs,
+    /// How many were opened before.
+    number: u64,
 }
+
+/// A moment: what was opened before it, and what after.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Moment(u64);
 
 /// What a placeholder is made for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,11 +115,9 @@ impl Nodes {
         // Opening is when the map grows, so here it is kept from growing without end.
         backend.forget_the_dead_now_and_then();
         let (fd, ino) = backend.store.open(flags)?;
-        backend.remember(
-            &fd,
-            ino,
-            Node { file, mount_epoch, name: Mutex::new(Name { path: view_path, removed: false }), held_as },
-        )?;
+        let name = Mutex::new(Name { path: view_path, removed: false });
+        let number = self.opened.fetch_add(1, Ordering::Relaxed);
+        backend.remember(&fd, ino, Node { file, mount_epoch, name, held_as, number })?;
         Ok(fd)
     }
 
@@ -134,17 +140,23 @@ impl Nodes {
         })
     }
 
+    /// This moment.
+    #[must_use]
+    pub fn now(&self) -> Moment {
+        Moment(self.opened.load(Ordering::Relaxed))
+    }
+
     /// A directory of the view got another name: what is open there is known by that from now on. What `to` was before is gone, or, if both were
-    /// exchanged, is `from` now.
-    pub fn renamed(&self, from: &AbsPath, to: &AbsPath, exchanged: bool) {
-        self.each(|name| {
+    /// exchanged, is `from` now. It began at `begin`: what was opened as `to` since is what was renamed.
+    pub fn renamed(&self, from: &AbsPath, to: &AbsPath, exchanged: bool, begin: Moment) {
+        self.each(|number, name| {
             if let Some(new) = name.path.rebase(from, to) {
                 name.path = new;
             } else if let Some(new) = name.path.rebase(to, from) {
                 if exchanged {
                     name.path = new;
                 } else {
-                    name.removed = true;
+                    name.removed = number < begin.0;
                 }
             }
         });
@@ -152,17 +164,17 @@ impl Nodes {
 
     /// A directory of the view was removed.
     pub fn removed(&self, path: &AbsPath) {
-        self.each(|name| name.removed |= name.path == *path);
+        self.each(|_, name| name.removed |= name.path == *path);
     }
 
     /// Visits the names of those that were not removed.
-    fn each(&self, change: impl Fn(&mut Name)) {
+    fn each(&self, change: impl Fn(u64, &mut Name)) {
         let Some(backend) = self.backend() else { return };
         let nodes: Vec<Arc<Node>> = backend.live.lock().by_ino.values().map(|(_, node)| node.clone()).collect();
         for node in nodes {
             let mut name = node.name.lock();
             if !name.removed {
-                change(&mut name);
+                change(node.number, &mut name);
             }
         }
     }
@@ -315,14 +327,18 @@ mod tests {
         let (inner, other) = (open(&nodes, 1, 1), open(&nodes, 2, 1));
         let names =
             || [&inner, &other].map(|fd| find(&nodes, fd).unwrap().name()).map(|name| (name.path, name.removed));
-        nodes.renamed(&path("/dir/1"), &path("/x"), false);
+        nodes.renamed(&path("/dir/1"), &path("/x"), false, nodes.now());
         assert_eq!(names(), [(path("/x"), false), (path("/dir/2"), false)]);
-        nodes.renamed(&path("/dir"), &path("/x"), true);
+        nodes.renamed(&path("/dir"), &path("/x"), true, nodes.now());
         assert_eq!(names(), [(path("/dir"), false), (path("/x/2"), false)]);
         nodes.removed(&path("/dir"));
-        nodes.renamed(&path("/y"), &path("/x/2"), false);
-        nodes.renamed(&path("/dir"), &path("/z"), false);
+        nodes.renamed(&path("/y"), &path("/x/2"), false, nodes.now());
+        nodes.renamed(&path("/dir"), &path("/z"), false, nodes.now());
         assert_eq!(names(), [(path("/dir"), true), (path("/x/2"), true)]);
+        let begin = nodes.now();
+        let new = open(&nodes, 3, 1);
+        nodes.renamed(&path("/y"), &path("/dir/3"), false, begin);
+        assert!(!find(&nodes, &new).unwrap().name().removed, "that is what has the name now");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use vu_api::{
     AbsPath, AccessMode, Caller, Errno, Filesystem, Location, OpenHow, Opened, Probe, Purpose, RenameFlags, Shows,
-    Stat, StatFs, TimeChange, XattrFlags,
+    Stat, StatFs, TimeChange, Withdrawal, XattrFlags,
 };
 
 /// A file or directory of the layer below under another name.
@@ -30,8 +30,8 @@ impl Bind {
 }
 
 impl Filesystem for Bind {
-    fn declines(&self, path: &AbsPath) -> bool {
-        self.except.iter().any(|exception| path.starts_with(exception))
+    fn exceptions(&self) -> &[AbsPath] {
+        &self.except
     }
 
     fn locate(&self, path: &AbsPath, purpose: Purpose) -> Result<Location, Errno> {
@@ -74,6 +74,10 @@ impl Filesystem for Bind {
 
     fn shows(&self, path: &AbsPath, directory: &AbsPath) -> Result<Shows, Errno> {
         self.below.shows(&self.name_below(path), directory)
+    }
+
+    fn withdraw(&self) -> Withdrawal {
+        self.below.withdraw()
     }
 
     fn unlock(&self, path: &AbsPath) -> Result<bool, Errno> {

@@ -29,6 +29,8 @@ pub struct Entry<M> {
     pub epoch: Epoch,
     /// What it covers: this path and everything below.
     pub point: AbsPath,
+    /// The names at which its files may part from those of the host below the same directory: its mount point's last component, and those of what it declines.
+    names: Vec<Vec<u8>>,
     /// The mount itself.
     pub mount: M,
 }
@@ -45,7 +47,7 @@ pub struct Entry<M> {
 pub struct MountTable<M> {
     places: Map<Key, Place<M>>,
     by_epoch: Map<Epoch, Arc<Entry<M>>>,
-    /// How many mount points have this last component.
+    /// How many mount points, and paths that mounts decline, have this last component.
     names: Map<Name, usize>,
     len: usize,
 }
@@ -73,8 +75,14 @@ impl<M> MountTable<M> {
 
     /// Adds a mount. One of the same epoch is replaced.
     pub fn insert(&mut self, epoch: Epoch, point: AbsPath, mount: M) {
+        self.insert_with_exceptions(epoch, point, &[], mount);
+    }
+
+    /// The same, of one that declines these paths, with all below them.
+    pub fn insert_with_exceptions(&mut self, epoch: Epoch, point: AbsPath, exceptions: &[AbsPath], mount: M) {
         self.remove(epoch);
-        let entry = Arc::new(Entry { epoch, point, mount });
+        let names = [&point].into_iter().chain(exceptions).filter_map(|path| path.file_name()).map(<[u8]>::to_vec);
+        let entry = Arc::new(Entry { epoch, names: names.collect(), point, mount });
         for prefix in proper_prefixes(entry.point.as_bytes()) {
             self.change_place(prefix, |place| place.below += 1);
         }
@@ -82,8 +90,8 @@ impl<M> MountTable<M> {
             let at = place.here.partition_point(|other| other.epoch < epoch);
             place.here.insert(at, Arc::clone(&entry));
         });
-        if let Some(name) = entry.point.file_name() {
-            self.names.change(Bytes(name.into()), |count| Some(count.unwrap_or(0) + 1));
+        for name in &entry.names {
+            self.names.change(Bytes(name.as_slice().into()), |count| Some(count.unwrap_or(0) + 1));
         }
         self.by_epoch.change(epoch, |_| Some(entry));
         self.len += 1;
@@ -96,8 +104,8 @@ impl<M> MountTable<M> {
             self.change_place(prefix, |place| place.below -= 1);
         }
         self.change_place(entry.point.as_bytes(), |place| place.here.retain(|other| other.epoch != epoch));
-        if let Some(name) = entry.point.file_name() {
-            self.names.change(Bytes(name.into()), |count| count.filter(|&n| n > 1).map(|n| n - 1));
+        for name in &entry.names {
+            self.names.change(Bytes(name.as_slice().into()), |count| count.filter(|&n| n > 1).map(|n| n - 1));
         }
         self.by_epoch.change(epoch, |_| None);
         self.len -= 1;
@@ -152,10 +160,15 @@ impl<M> MountTable<M> {
         self.len == 0
     }
 
-    /// Whether a mount point ends in this component.
+    /// Whether a mount point ends in this component, or a path that a mount declines.
     #[must_use]
     pub fn has_name(&self, name: &[u8]) -> bool {
         self.names.get(name).is_some()
+    }
+
+    /// All names of which [`has_name`](Self::has_name) says so.
+    pub fn names(&self) -> impl Iterator<Item = &[u8]> {
+        self.by_epoch.values().flat_map(|entry| entry.names.iter().map(Vec::as_slice))
     }
 
     /// Whether there is a mount at `/`.

@@ -57,6 +57,19 @@ fn questions_about_names_and_places() {
 }
 
 #[test]
+fn exceptions_have_names_too() {
+    let mut table = table(&["/a/b"]);
+    table.insert_with_exceptions(Epoch(2), p("/m"), &[p("/x/y"), p("/b")], 1);
+    let mut names: Vec<&[u8]> = table.names().collect();
+    names.sort_unstable();
+    assert_eq!(names, [b"b", b"b", b"m", b"y"]);
+    assert!(table.has_name(b"y") && table.has_name(b"m") && !table.has_name(b"x"));
+    covering(&table, "/m/x/y", Epoch::MAX, &[1]);
+    table.remove(Epoch(2));
+    assert!(table.has_name(b"b") && !table.has_name(b"y") && !table.has_name(b"m"));
+}
+
+#[test]
 fn a_snapshot_stays_as_it_is() {
     let mut now = table(&["/a", "/b"]);
     let before = now.clone();

@@ -28,6 +28,8 @@ pub enum When {
     ArgumentNotZero(u8),
     /// Only if the argument of this index is, as an `int`, one of these.
     ArgumentIn(u8, &'static [u32]),
+    /// Only then, and without the cookie.
+    ArgumentInWithoutCookie(u8, &'static [u32]),
 }
 
 /// A call to intercept.
@@ -278,10 +280,20 @@ fn segment(rules: &[Rule], verdict: u32, cookie: Option<u64>) -> Result<Vec<sock
             (When::Always, _) | (When::WithoutCookie, None) => return Ok(Vec::new()),
             (When::WithoutCookie, Some(cookie)) => (COOKIE_ARGUMENT, cookie),
             (When::ArgumentNotZero(index), _) => (index, 0),
-            (When::ArgumentIn(index, values), _) => {
+            (When::ArgumentIn(index, values) | When::ArgumentInWithoutCookie(index, values), _) => {
+                let cookie = cookie.filter(|_| matches!(when, When::ArgumentInWithoutCookie(..)));
                 let is = |&value| {
-                    SeccompCondition::new(index, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, u64::from(value))
-                        .and_then(|is| SeccompRule::new(vec![is]))
+                    let mut all = vec![SeccompCondition::new(
+                        index,
+                        SeccompCmpArgLen::Dword,
+                        SeccompCmpOp::Eq,
+                        u64::from(value),
+                    )?];
+                    if let Some(cookie) = cookie {
+                        let (argument, length) = (COOKIE_ARGUMENT, SeccompCmpArgLen::Qword);
+                        all.push(SeccompCondition::new(argument, length, SeccompCmpOp::Ne, cookie)?);
+                    }
+                    SeccompRule::new(all)
                 };
                 return Ok(values.iter().map(is).collect::<Result<_, _>>()?);
             }
@@ -391,6 +403,7 @@ mod tests {
                     rule(44, When::ArgumentNotZero(4)),
                     rule(59, When::Always),
                     rule(72, When::ArgumentIn(1, &[7, 1 << 31])),
+                    rule(73, When::ArgumentInWithoutCookie(1, &[7, 1 << 31])),
                 ],
                 refuse: vec![(425, Errno::ENOSYS), (155, Errno::EPERM), (426, Errno::ENOSYS)],
             },
@@ -469,6 +482,10 @@ mod tests {
                     When::WithoutCookie => arch == AUDIT_ARCH_I386 || args[5] != spec.cookie,
                     When::ArgumentNotZero(index) => args[usize::from(index)] != 0,
                     When::ArgumentIn(index, values) => values.contains(&(args[usize::from(index)] as u32)),
+                    When::ArgumentInWithoutCookie(index, values) => {
+                        values.contains(&(args[usize::from(index)] as u32))
+                            && (arch == AUDIT_ARCH_I386 || args[5] != spec.cookie)
+                    }
                 }
         };
         if calls.trace.iter().any(|rule| applies(&rule)) {
@@ -496,6 +513,8 @@ mod tests {
             [u64::MAX; 6],
             [COOKIE; 6],
             [0, 0, 0, 0, 1 << 40, COOKIE],
+            [0, 7, 0, 0, 0, COOKIE],
+            [0, 7, 0, 0, 0, COOKIE ^ 1],
             [0, 0, 0, 0, 0, COOKIE ^ 1 << 63],
         ];
         for x32 in [X32::Allow, X32::Refuse] {
@@ -521,13 +540,13 @@ mod tests {
         for nr in 0..600 {
             for arch in [AUDIT_ARCH_X86_64, AUDIT_ARCH_I386] {
                 let (verdict, looked) = run(&program, arch, nr, [0; 6]);
-                if verdict == libc::SECCOMP_RET_ALLOW && !(arch == AUDIT_ARCH_X86_64 && [44, 72].contains(&nr)) {
+                if verdict == libc::SECCOMP_RET_ALLOW && !(arch == AUDIT_ARCH_X86_64 && [44, 72, 73].contains(&nr)) {
                     assert!(!looked, "{arch:x} {nr}");
                     allowed += 1;
                 }
             }
         }
-        assert_eq!(allowed, 2 * 600 - 11);
+        assert_eq!(allowed, 2 * 600 - 12);
     }
 
     #[test]

@@ -141,7 +141,10 @@ fn attributes(call: &Call<'_>, number: i32) -> Result<Option<Stat>, Errno> {
     match behind(call, number) {
         Behind::Node(node, _) => node.file.stat().map(Some),
         Behind::Lent(lent, fd) if lent.shows == Shows::Nothing => Ok(Some(Stat { nlink: 0, ..stat_of_host(fd)? })),
-        Behind::Lent(lent, _) => lent.kept(call).map(|name| call.layer.stat(name)).transpose(),
+        Behind::Lent(lent, _) => {
+            call.prove_descriptor(number);
+            lent.kept(call).map(|name| call.layer.stat(name)).transpose()
+        }
         // The oldest form for 32 bits has no room for all of them; the kernel tells its own.
         Behind::Host(_) if table::name(call.abi, call.syscall.nr) == Some("oldfstat") => Ok(None),
         Behind::Host(fd) if number >= 0 => call.kept_attributes(number, fd.as_fd()),
@@ -178,7 +181,10 @@ fn entries(call: &Call<'_>, form: impl Form) -> Result<Outcome, Errno> {
     match behind(call, call.int(0)) {
         Behind::Node(node, fd) if !sys::is_path_only(fd.as_fd()) => list(call, &*node.file, &fd, form),
         Behind::Lent(lent, fd) => match lent.shows {
-            Shows::All => Ok(Outcome::Host),
+            Shows::All => {
+                call.prove_descriptor(call.int(0));
+                Ok(Outcome::Host)
+            }
             // A directory that was removed lists nothing (`iterate_dir`, fs/readdir.c).
             Shows::Nothing => Err(Errno::ENOENT),
             Shows::Part => match listing(call, &lent, &fd)? {
@@ -186,7 +192,11 @@ fn entries(call: &Call<'_>, form: impl Form) -> Result<Outcome, Errno> {
                 None => Ok(Outcome::Host),
             },
         },
-        _ => Ok(Outcome::Host),
+        Behind::Host(_) => {
+            call.prove_descriptor(call.int(0));
+            Ok(Outcome::Host)
+        }
+        Behind::Node(..) | Behind::Unknown => Ok(Outcome::Host),
     }
 }
 
@@ -298,6 +308,8 @@ pub fn fcntl(call: &mut Call<'_>) -> Result<Outcome, Errno> {
         let stat = sys::fstat(fd.as_fd())?;
         call.task.process.untagged_routes.note((stat.st_dev, stat.st_ino), route);
         sys::set_tag(fd.as_fd(), 0)?;
+        // There, a tag tells what is behind a descriptor.
+        call.core.agents.switch_off(&call.task);
     }
     Ok(Outcome::Host)
 }

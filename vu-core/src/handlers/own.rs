@@ -88,8 +88,10 @@ pub(super) fn operate(call: &Call<'_>, name: &str, meant: &[Meant]) -> Result<Ou
             let flags = if name == "renameat2" { call.uint(4) } else { 0 };
             let (to, flags) = (&place(1)?.name, RenameFlags::from_bits_retain(flags));
             present(first)?;
+            // Nor may what stands for a directory be told by its old name.
+            let (_changes, begin) = (fs.withdraw(), call.core.nodes.now());
             fs.rename(&first.name, to, flags, task)?;
-            call.core.nodes.renamed(&first.name, to, flags.contains(RenameFlags::EXCHANGE));
+            call.core.nodes.renamed(&first.name, to, flags.contains(RenameFlags::EXCHANGE), begin);
         }
         "link" | "linkat" => {
             present(first)?;

@@ -90,6 +90,7 @@ fn calls(filter: Filter, abi: Abi) -> Calls {
 fn as_entered(when: When, abi: Abi) -> When {
     match (when, abi) {
         (When::WithoutCookie, Abi::I386) => When::Always,
+        (When::ArgumentInWithoutCookie(index, values), Abi::I386) => When::ArgumentIn(index, values),
         (when, _) => when,
     }
 }

@@ -174,16 +174,16 @@ const SIGNALLING: &[u32] =
     &[libc::F_SETLEASE.cast_unsigned(), libc::F_NOTIFY.cast_unsigned(), crate::sys::F_GETSIG.cast_unsigned()];
 
 pub(super) const CONTROLS: &[Row] = &[
-    Row::path(72, "fcntl", &[Fd, Int, Hex], fds::fcntl).i386(55).when(When::ArgumentIn(1, SIGNALLING)),
+    Row::path(72, "fcntl", &[Fd, Int, Hex], fds::fcntl).i386(55).when(When::ArgumentInWithoutCookie(1, SIGNALLING)),
     Row::path(221, "fcntl64", &[Fd, Int, Hex], fds::fcntl).only_i386().when(When::ArgumentIn(1, SIGNALLING)),
 ];
 
 const XATTR_OF_FD: &[Arg] = &[Fd, Text, Bytes, Size, Hex];
 
 pub(super) const DESCRIPTORS: &[Row] = &[
-    Row::each(Descriptor, 5, "fstat", &[Fd, Pointer], fds::fstat),
+    Row::each(Descriptor, 5, "fstat", &[Fd, Pointer], fds::fstat).when(When::WithoutCookie),
     Row::each(Descriptor, 78, "getdents", &[Fd, Pointer, Size], fds::getdents),
-    Row::each(Descriptor, 217, "getdents64", &[Fd, Pointer, Size], fds::getdents64).i386(220),
+    Row::each(Descriptor, 217, "getdents64", &[Fd, Pointer, Size], fds::getdents64).i386(220).when(When::WithoutCookie),
     Row::each(Descriptor, 16, "ioctl", &[Fd, Hex, Hex], ioctls::ioctl).i386(54).may_sleep(),
     Row::each(Descriptor, 74, "fsync", &[Fd], fds::fsync).i386(118),
     Row::each(Descriptor, 75, "fdatasync", &[Fd], fds::fsync).i386(148),

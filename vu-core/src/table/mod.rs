@@ -372,11 +372,14 @@ impl Row {
         if let Support::Handled { tier, when, .. } = self.support {
             match when {
                 When::WithoutCookie => {
-                    assert!(matches!(tier, Tier::Path), "only calls with paths carry the cookie");
+                    assert!(matches!(tier, Tier::Path | Tier::Descriptor), "others never carry the cookie");
                     assert!(self.args.len() < 6, "the cookie has no place in a call of six arguments");
                 }
                 When::ArgumentNotZero(index) | When::ArgumentIn(index, _) => {
                     assert!((index as usize) < self.args.len());
+                }
+                When::ArgumentInWithoutCookie(index, _) => {
+                    assert!((index as usize) < self.args.len() && self.args.len() < 6);
                 }
                 When::Always => {}
             }

@@ -51,7 +51,7 @@ impl View {
             shown.exchange(&words);
         }
         let remounted = Arc::new(Mount { flags, words: shown, ..Mount::clone(&mount) });
-        table.insert(mount.epoch, point.clone(), remounted.clone());
+        super::insert(&mut table, remounted.clone());
         let before = self.table.swap(Arc::new(table));
         drop(changes);
         drop((before, mount));
@@ -92,7 +92,7 @@ impl View {
             let Some(point) = mount.point.rebase(from, to) else { continue };
             let epoch = next_epoch();
             table.remove(mount.epoch);
-            table.insert(epoch, point.clone(), Arc::new(Mount { epoch, point, ..Mount::clone(mount) }));
+            super::insert(&mut table, Arc::new(Mount { epoch, point, ..Mount::clone(mount) }));
         }
         let before = self.table.swap(Arc::new(table));
         drop(changes);

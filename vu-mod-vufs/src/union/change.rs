@@ -73,6 +73,8 @@ impl Trees {
     }
 
     pub(crate) fn mkdir(&self, path: &AbsPath, mode: u32, caller: &dyn Caller) -> Result<(), Errno> {
+        // One of B's may have been removed a moment ago.
+        let _changes = (self.kind == Kind::Mincow).then(|| self.below.withdraw());
         self.make(path, |fs, name| fs.mkdir(name, mode, caller))?;
         self.cache.forget(path);
         Ok(())
@@ -176,6 +178,7 @@ impl Trees {
         let _names = self.names.lock();
         let object = self.object(path)?;
         let in_lower = self.stat_lower(path)?.is_some();
+        let _changes = (object.host.file_type() == FileType::Directory).then(|| self.below.withdraw());
         if in_lower {
             self.hide(path)?;
         }

@@ -345,6 +345,8 @@ impl Trees {
         let _names = self.names.lock();
         let object = self.object(path)?;
         let host = self.below.stat(&object.name)?;
+        // Of a directory that stays untouched (`nochcopy`), all was told, its attributes included.
+        let _changes = (object.place == Place::Lower).then(|| self.below.withdraw());
         let mut record = object.record.clone();
         record.object = (object.place == Place::Upper).then_some(host.ino);
         change(&mut record, &object.stat());
@@ -524,7 +526,11 @@ impl Trees {
     pub(super) fn keep_common(&self, link: &AbsPath, common: Record) -> Result<(), Errno> {
         self.make_container(&AbsPath::root())?;
         self.write_records(link, &[common])?;
-        self.has_links.store(true, Ordering::Relaxed);
+        if !self.has_links.load(Ordering::Relaxed) {
+            // Any directory may have another name of it.
+            let _changes = self.below.withdraw();
+            self.has_links.store(true, Ordering::SeqCst);
+        }
         Ok(())
     }
 }

@@ -49,6 +49,17 @@ impl Caller for Mounter {
     }
 }
 
+/// What A remembers of a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Marked {
+    /// Nothing.
+    No,
+    /// That B's object is hidden: an empty regular file stands for it.
+    Whiteout,
+    /// What it remembers of what is in the directory of that name.
+    Container,
+}
+
 /// The mode of the directories in `.-`, and of whiteouts: others may look at them.
 const CONTAINER_MODE: u32 = 0o755;
 const WHITEOUT_MODE: u32 = 0o644;
@@ -64,16 +75,30 @@ impl Trees {
         self.upper.child(MARKS).below(&path.as_bytes()[1..])
     }
 
-    /// Whether B's object of this name is hidden: an empty regular file stands for it. One that is not empty keeps attributes of another.
+    /// What stands under a name in `.-`, by one look: one mark may take the place of another at any moment.
+    pub(super) fn marked(&self, path: &AbsPath) -> Result<Marked, Errno> {
+        match self.below.stat(&self.mark(path)) {
+            Ok(stat) => Ok(match stat.file_type() {
+                FileType::Directory => Marked::Container,
+                // One that is not empty keeps attributes of another.
+                FileType::Regular if stat.size == 0 => Marked::Whiteout,
+                _ => Marked::No,
+            }),
+            // A whiteout stands for a directory above it, since a moment ago: what was in that is not there either.
+            Err(Errno::ENOTDIR) => Ok(Marked::Whiteout),
+            Err(Errno::ENOENT | Errno::ELOOP | Errno::ENAMETOOLONG) => Ok(Marked::No),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    /// Whether B's object of this name is hidden.
     pub(super) fn is_whiteout(&self, path: &AbsPath) -> Result<bool, Errno> {
-        let stat = self.stat_if_there(&self.mark(path))?;
-        Ok(stat.is_some_and(|stat| stat.file_type() == FileType::Regular && stat.size == 0))
+        Ok(self.marked(path)? == Marked::Whiteout)
     }
 
     /// Whether there are marks of what is in this directory.
     pub(super) fn has_container(&self, path: &AbsPath) -> Result<bool, Errno> {
-        let stat = self.stat_if_there(&self.mark(path))?;
-        Ok(stat.is_some_and(|stat| stat.file_type() == FileType::Directory))
+        Ok(self.marked(path)? == Marked::Container)
     }
 
     /// A name in `.-` that nobody else uses.
@@ -116,6 +141,8 @@ impl Trees {
                 return self.make_opaque(path);
             }
         }
+        // The directory may have been untouched.
+        let _changes = self.below.withdraw();
         match self.below.mkdir(&self.mark(path), CONTAINER_MODE, &self.me) {
             Ok(()) | Err(Errno::EEXIST) => {}
             Err(errno) => return Err(errno),

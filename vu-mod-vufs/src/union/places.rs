@@ -1,6 +1,6 @@
 //! Where the object of a path is.
 
-use super::Trees;
+use super::{Trees, marks::Marked};
 use parking_lot::Mutex;
 use std::{
     collections::BTreeMap,
@@ -131,8 +131,9 @@ impl Trees {
             },
             above => (above, 0),
         };
-        let hidden = upper == Presence::Other || !parent.lower || parent.marks && self.is_whiteout(path)?;
-        let marks = parent.marks && self.has_container(path)?;
+        let marked = if parent.marks { self.marked(path)? } else { Marked::No };
+        let hidden = upper == Presence::Other || !parent.lower || marked == Marked::Whiteout;
+        let marks = marked == Marked::Container;
         let lower = !hidden
             && (upper == Presence::Absent
                 || !(parent.marks && self.is_opaque(path, ino)?)

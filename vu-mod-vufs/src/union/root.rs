@@ -4,7 +4,7 @@ use super::{Content, Kind, Trees, marks::Mounter, places::Place};
 use std::sync::{Arc, atomic::Ordering};
 use vu_api::{
     AbsPath, AccessMode, Caller, Errno, FileType, Filesystem, Location, OpenFlags, OpenHow, Opened, Probe, Purpose,
-    RenameFlags, Shows, Stat, StatFs, TimeChange, XattrFlags,
+    RenameFlags, Shows, Stat, StatFs, TimeChange, Withdrawal, XattrFlags,
 };
 
 /// What becomes of an object of B whose attributes are changed.
@@ -79,8 +79,8 @@ impl Union {
 }
 
 impl Filesystem for Union {
-    fn declines(&self, path: &AbsPath) -> bool {
-        self.except.iter().any(|exception| path.starts_with(exception))
+    fn exceptions(&self) -> &[AbsPath] {
+        &self.except
     }
 
     fn locate(&self, path: &AbsPath, purpose: Purpose) -> Result<Location, Errno> {
@@ -103,6 +103,10 @@ impl Filesystem for Union {
 
     fn shows(&self, path: &AbsPath, directory: &AbsPath) -> Result<Shows, Errno> {
         self.trees.shows(path, directory)
+    }
+
+    fn withdraw(&self) -> Withdrawal {
+        self.trees.below.withdraw()
     }
 
     fn unlock(&self, path: &AbsPath) -> Result<bool, Errno> {

@@ -1,12 +1,15 @@
 // Looks at paths again and again in one process, while other things happen. Each argument is a step:
 //   has        whether this process has an agent: a segment of code behind the C library's data
 //   PATH       what several calls say of it, asked so often that the answers come from where they come in the long run
+//   ?PATH      who answers what is asked of it: this process itself, or a hypervisor, for whom it waits
+//   &DIR       the same of a directory that is open: its attributes, its listing, and a file `f` in it
 //   bad        what calls say of paths that cannot be read
 //   !COMMAND   for the shell
 //   @DIR       chdir
 //   %DIR       chroot
 //   filter     installs a filter that kills who asks for attributes without following links
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <link.h>
@@ -18,6 +21,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/xattr.h>
@@ -84,6 +88,49 @@ static void look(const char *path) {
     printf("%s %s\n", path, line);
 }
 
+// Who waits for another process is switched away from; who is answered by the kernel is not.
+static void who(const char *path) {
+    enum { CALLS = 200 };
+    struct rusage before, after;
+    struct stat buffer;
+    for (int attempt = 0; attempt < 5; attempt++) {
+        getrusage(RUSAGE_SELF, &before);
+        for (int i = 0; i < CALLS; i++) stat(path, &buffer);
+        getrusage(RUSAGE_SELF, &after);
+        if (after.ru_nvcsw - before.ru_nvcsw < CALLS / 2) {
+            printf("%s is answered here\n", path);
+            return;
+        }
+    }
+    printf("%s is answered elsewhere\n", path);
+}
+
+// The same by a descriptor.
+static void who_below(const char *path) {
+    enum { ROUNDS = 100 };
+    struct rusage before, after;
+    struct stat buffer;
+    char entries[4096];
+    int fd = open(path, O_RDONLY | O_DIRECTORY), found = 0, listed = 0;
+    for (int attempt = 0; attempt < 5; attempt++) {
+        getrusage(RUSAGE_SELF, &before);
+        found = listed = 0;
+        for (int i = 0; i < ROUNDS; i++) {
+            fstat(fd, &buffer);
+            fstatat(fd, "f", &buffer, 0);
+            lseek(fd, 0, SEEK_SET);
+            listed += getdents64(fd, entries, sizeof entries) > 0;
+            int inner = openat(fd, "f", O_RDONLY);
+            found += inner >= 0 && !fstat(inner, &buffer) && S_ISREG(buffer.st_mode);
+            close(inner);
+        }
+        getrusage(RUSAGE_SELF, &after);
+        if (after.ru_nvcsw - before.ru_nvcsw < ROUNDS) break;
+    }
+    printf("&%s is answered %s: %d %d\n", path, after.ru_nvcsw - before.ru_nvcsw < ROUNDS ? "here" : "elsewhere", found, listed);
+    close(fd);
+}
+
 static void bad(void) {
     struct stat buffer;
     char *hole = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -134,6 +181,10 @@ int main(int argc, char **argv) {
         } else if (*step == '!') {
             int status = system(step + 1);
             if (status) printf("%s: %d\n", step, status);
+        } else if (*step == '&') {
+            who_below(step + 1);
+        } else if (*step == '?') {
+            who(step + 1);
         } else if (*step == '@') {
             if (chdir(step + 1)) printf("%s: %d\n", step, errno);
         } else if (*step == '%') {

@@ -30,15 +30,145 @@ fn sizes(text: &str) -> Vec<Option<i64>> {
 }
 
 #[test]
-fn programs_have_one_only_where_mounts_are_plain() {
+fn programs_have_one_unless_somebody_looks_at_them() {
     let has = |before: &str| steps(before, &["has"]);
     assert_eq!(has(""), "has none\n", "nothing mounted");
     assert_eq!(has("vumount -t vufs /usr $W/m"), "has an agent\n");
     assert_eq!(has("vumount -t vufs / /"), "has an agent\n");
-    assert_eq!(has("mkdir up; vumount -t vufs -o cow up e"), "has none\n", "a union");
-    assert_eq!(has("vumount -t vufs -o ro /usr $W/m"), "has none\n", "read-only");
-    assert_eq!(has("vumount -t vufs -o except=/bin /usr $W/m"), "has none\n", "with a hole");
+    assert_eq!(has("mkdir up; vumount -t vufs -o cow up e"), "has an agent\n", "a union");
+    assert_eq!(has("vumount -t vufs -o ro /usr $W/m"), "has an agent\n", "read-only");
+    assert_eq!(has("vumount -t vufs -o except=/bin /usr $W/m"), "has an agent\n", "with a hole");
+    assert_eq!(has("vumount -t vufs -o list /usr $W/m"), "has none\n", "listed in what is the host's otherwise");
+    assert_eq!(has("vumount -t vufs /usr $W/m; vu_insmod unrealuidgid"), "has none\n", "virtual identities");
     assert_eq!(has("vumount -t vufs /usr $W/m; vudebug +m"), "has none\n", "somebody looks");
+}
+
+/// Whose files have nothing to do with a mount, for them it costs nothing.
+#[test]
+fn it_answers_beside_all_kinds_of_mounts() {
+    for (mount, there) in [
+        ("vumount -t vufs e m", "$W/m/sub/f"),
+        ("mkdir up; vumount -t vufs -o cow up e", "$W/up"),
+        ("mkdir up; vumount -t vufs -o merge up e", "$W/up"),
+        ("vumount -t vufs -o ro e m", "$W/m/sub/f"),
+        ("vumount -t vufs -o ro,noexec,except=/x e m", "$W/m/sub/f"),
+        ("mkdir up; vumount -t vufs -o cow,except=$W/d up /", "$W/d/sub/f"),
+    ] {
+        let text = steps(mount, &["?$W/d/sub/f", "&d/sub", "@d", "?sub/f", &format!("?{there}")]);
+        let expected = format!(
+            "$W/d/sub/f is answered here\n&d/sub is answered here: 100 100\nsub/f is answered here\n{there} is answered here\n"
+        );
+        assert_eq!(text, expected, "{mount}");
+    }
+}
+
+/// What a union has not touched is the host's: to look at it costs what it costs in a bind.
+#[test]
+fn it_answers_in_untouched_directories_of_unions() {
+    for (mount, e) in [
+        ("vumount -t vufs -o cow up e", "$W/e"),
+        ("vumount -t vufs -o mincow up e", "$W/e"),
+        ("vumount -t vufs -o merge up e", "$W/e"),
+        ("vumount -t vufs -o cow,except=/proc up /", "$W/e"),
+        ("vumount -t vufs -o cow up e; vumount -t vufs -o cow up2 e", "$W/e"),
+        ("vumount -t vufs -o cow up e; vumount -t vufs -o ro e e", "$W/e"),
+    ] {
+        let before = format!("mkdir up up2; {mount}");
+        let (file, directory) = (format!("{e}/sub/f"), format!("&{e}/sub"));
+        let text = steps(
+            &before,
+            &[
+                "has",
+                &format!("?{file}"),
+                &format!("@{e}"),
+                "?sub/f",
+                "?./sub/f",
+                &directory,
+                "@sub",
+                "?f",
+                "?none",
+                "f",
+            ],
+        );
+        let here = format!(
+            "{file} is answered here\nsub/f is answered here\n./sub/f is answered here\n{directory} is answered here: 100 100\nf is answered here\nnone is answered here\n"
+        );
+        assert!(text.starts_with(&format!("has an agent\n{here}")), "{mount}: {text}");
+        assert!(text.ends_with(&format!(":{file}:49\n")), "what was opened, and its name: {mount}: {text}");
+    }
+    // What has been touched is not, and its neighbours are.
+    let text = steps(
+        "mkdir up e/other; vumount -t vufs -o cow up e",
+        &[
+            "?$W/e/sub/f",
+            "!echo 1 > $W/e/sub/new",
+            "$W/e/sub/new",
+            "$W/e/sub/f",
+            "?$W/e/sub/f",
+            "@$W/e/sub",
+            "?f",
+            "?$W/e/other/none",
+        ],
+    );
+    assert!(
+        text.contains("$W/e/sub/f is answered elsewhere\nf is answered elsewhere\n$W/e/other/none is answered here\n"),
+        "{text}"
+    );
+}
+
+/// Whatever is changed in a union, the next look sees it.
+#[test]
+fn it_notices_what_a_union_changes() {
+    let changes = [
+        ("echo 123 > $W/e/sub/f", Some(4)),
+        ("echo 123 >> $W/e/sub/f", Some(12)),
+        ("truncate -s 3 $W/e/sub/f", Some(3)),
+        ("rm $W/e/sub/f", None),
+        ("mv $W/e/sub/f $W/e/sub/g", None),
+        ("mv $W/e/sub/f $W/e/f", None),
+        ("mv -T $W/d/sub/f $W/e/sub/f", Some(6)),
+        ("echo 12 > $W/e/g; mv $W/e/g $W/e/sub/f", Some(3)),
+        ("ln -sf $W/d/sub/f $W/e/sub/f", Some(6)),
+        ("rm -r $W/e/sub", None),
+        ("rm -r $W/e/sub; mkdir $W/e/sub; echo 1 > $W/e/sub/f", Some(2)),
+        ("rm -r $W/e/sub; ln -s $W/d/sub $W/e/sub", Some(6)),
+        ("rm -r $W/e/sub; mkdir $W/e/sub; cp $W/d/sub/f $W/e/sub/f", Some(6)),
+        ("chmod 0 $W/e/sub", None),
+        ("vumount -t vufs $W/d/sub $W/e/sub", Some(6)),
+        ("vumount -t vufs $W/d/sub/f $W/e/sub/f", Some(6)),
+        ("vuumount -d $W/e; echo 1234 > $W/e/sub/f", Some(5)),
+    ];
+    for (change, size) in &changes {
+        // After a change above it or beside it, too, whatever has been touched by then.
+        for mount in
+            ["cow up e", "cow up e; mkdir e/x", "cow up e; echo > e/sub/x; rm e/sub/x", "cow,except=/proc up /"]
+        {
+            if mount.ends_with('/') && change.contains("vuumount") {
+                continue;
+            }
+            let before = format!("mkdir up; vumount -t vufs -o {mount}");
+            let text = steps(&before, &["$W/e/sub/f", "@$W/e", "sub/f", &format!("!{change}"), "sub/f", "$W/e/sub/f"]);
+            assert_eq!(sizes(&text), [Some(8), Some(8), *size, *size], "{mount}: {change}: {text}");
+        }
+    }
+}
+
+/// The same at once: others look while it is changed.
+#[test]
+fn who_looks_while_a_union_changes_sees_the_change_when_it_is_made() {
+    let site = Site::new();
+    let helper = helper("at_once", Flavour::Dynamic);
+    let at_once = helper.display();
+    for mounts in [
+        "vumount -t vufs -o cow up e",
+        "vumount -t vufs -o cow up e; vumount -t vufs -o cow up2 e",
+        "vumount -t vufs -o cow,except=/proc up /",
+    ] {
+        let text = site
+            .session(&format!("rm -rf e up up2; mkdir e up up2; {at_once} $W/e 4 make; {mounts}; {at_once} $W/e 4"))
+            .ok();
+        assert_eq!(text, "65 changes, 0 wrong looks\n", "{mounts}");
+    }
 }
 
 /// What it answers is what the kernel answers.
@@ -84,6 +214,10 @@ fn it_answers_as_the_kernel_does() {
     let native = steps("", &paths);
     assert_eq!(steps("vumount -t vufs /usr $W/m", &paths), native);
     assert_eq!(steps("vumount -t vufs / /", &paths), native);
+    assert_eq!(steps("vumount -t vufs -o ro /usr $W/m", &paths), native);
+    assert_eq!(steps("mkdir up m; vumount -t vufs -o cow up m", &paths), native);
+    assert_eq!(steps("mkdir up; vumount -t vufs -o cow up d", &paths), native);
+    assert_eq!(steps("mkdir up; vumount -t vufs -o cow,except=/proc up /", &paths), native);
     // In a bind, by absolute and by relative paths. (Of a file elsewhere, the name would be a guess: README.md.)
     let elsewhere = "/usr/bin/env";
     let inside: Vec<String> =

@@ -229,6 +229,12 @@ fn exceptions() {
         vumount -t vufs -o except=/sub,except=/lines $W/over $W/dir; head -1 dir/lines; cat dir/sub/inner dir/sub2/f; vuumount $W/dir; ls dir",
         "lines\nsub\nsub2\no\no\ninner\ndeep\ninner\none\ninner\no\nlines\nsub\nup\n",
     );
+    // By relative names, too, from the host's own directory that the mount shows.
+    says(
+        "mkdir -p over/sub; echo o > over/sub/inner; vumount -t vufs -o except=/sub $W/over $W/dir; cd dir; cat sub/inner $W/dir/sub/inner; head -n1 < sub/inner; cd sub; cat inner ../sub/inner; cd ..
+        python3 -c 'import os, sys; fd = os.open(\".\", os.O_RDONLY); print(os.stat(\"sub\", dir_fd=fd) == os.stat(\"sub\") == os.stat(sys.argv[1]))' $W/dir/sub",
+        "inner\ninner\ninner\ninner\ninner\nTrue\n",
+    );
 }
 
 #[test]

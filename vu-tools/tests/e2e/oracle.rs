@@ -107,7 +107,8 @@ fn printed(against: Against, mounts: &str, operations: &[String]) -> Vec<String>
         .env("OVERLAY", if geteuid().is_root() { "index=on,redirect_dir=off,metacopy=off" } else { "userxattr" })
         .env("AGAINST", format!("{against:?}").to_lowercase())
         .env("UMVU", &*UMVU)
-        .env("OPS", helper("tree_ops", Flavour::Static));
+        // With the C library, so that an agent may answer.
+        .env("OPS", helper("tree_ops", Flavour::Dynamic));
     let ran = run(command, (operations.join("\n") + "\n").as_bytes());
     let text = ran.stdout();
     let parts: Vec<String> = text.split("===\n").map(str::to_owned).collect();
