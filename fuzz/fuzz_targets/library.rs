@@ -6,7 +6,7 @@ use libfuzzer_sys::{
     fuzz_target,
 };
 use std::{fs::File, io::Read};
-use vu_agent::{Image, Seeds, board, code, sites};
+use vu_agent::{Doubts, Image, Seeds, board, code, sites};
 
 const HEADER: usize = 64;
 const SEGMENT: usize = 56;
@@ -72,7 +72,7 @@ fuzz_target!(|library: Library| {
         assert!(site.in_page < 4096 && site.path < 6 && site.flags.0 < 6);
     }
     let Ok(image) = Image::new(bytes.clone(), [9; code::SIGNATURE_SIZE]) else { return };
-    image.board().enable(Seeds { paths: 3, programs: 4 }, [&b"name"[..]].into_iter(), &[]);
+    image.board().enable(Seeds { paths: 3, programs: 4 }, [&b"name"[..]].into_iter(), &[], Doubts::default());
     let mut copy = Vec::new();
     File::from(image.open().unwrap()).read_to_end(&mut copy).unwrap();
     let agent = bytes.len().next_multiple_of(4096);
