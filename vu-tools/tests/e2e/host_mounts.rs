@@ -10,7 +10,7 @@ cd t; echo hi > f; mkdir d; mv f d/g; ln d/g h; ls -R .; cat h; head -c 100000 /
 findmnt -no SOURCE,FSTYPE t; stat -f -c %T t; grep -c umvu- /proc/self/mounts
 umount t < t/h & wait $!; (cd t && umount "$1/t"); say busy
 exec 3< t/h; umount t; say busy; umount -l t; say lazily; cat <&3; exec 3<&-; ls t
-mount -t tmpfs -o ro other t; touch t/x; mount -o remount,rw t; touch t/x; ls t; mount -o remount,ro t; touch t/y; mount -t tmpfs upper t; ls t; touch t/z; umount t; ls t; umount t; say unmounted; umount t; say not mounted
+mount -t tmpfs -o ro other t; touch t/x; mount -o remount,rw other t; touch t/x; ls t; mount -o remount,ro other t; touch t/y; mount -t tmpfs upper t; ls t; touch t/z; umount t; ls t; umount t; say unmounted; umount t; say not mounted
 mount --bind s t; cat t/s; echo more >> t/s; cat s/s; umount t; mount --bind s/s f; cat f; umount f; cat f
 mount -o bind,ro s t; mount -o remount,bind,ro t; touch t/x; umount t
 mount -t tmpfs none f; say a file; mount -t nonsense none t; say no such type; mount -t tmpfs none none; say no such directory; mount --move s t; say no mount; mount -o remount t; say no mount
