@@ -75,6 +75,9 @@ impl Kind {
     }
 }
 
+/// Where the room in the frame ends in which paths are put together.
+const PATH_END: usize = 264 + 504;
+
 // Register use from `body` on: rbx the path, r12 the directory's descriptor, r13d the kind, r14d whether a link at the end is followed, rbp the board.
 // The frame: a struct stat (144 bytes), the registers, the number, the place of the call, the seed (at 256), a path of a bind (504 bytes at 264), where the seed stands (at 768), and that bind (at 776). 128 bytes above it are
 // the red zone.
@@ -345,7 +348,7 @@ global_asm!(
     "mov byte ptr [rdi], 0x2f",
     "inc rdi",
     "mov rdx, rbx",
-    "lea rcx, [rsp + 264 + 512]",
+    "lea rcx, [rsp + {path_end}]",
     "jmp 35f",
     // Where it is the host's own name (bit 8), a directory may be opened, too, if it is what it seems to be.
     "22:",
@@ -404,7 +407,7 @@ global_asm!(
     "12:",
     "lea rdi, [rsp + 264]",
     "rep movsb",
-    "lea rcx, [rsp + 264 + 504]",
+    "lea rcx, [rsp + {path_end}]",
     "35:",
     "movzx eax, byte ptr [rdx]",
     "mov [rdi], al",
@@ -647,6 +650,7 @@ global_asm!(
     shift = const crate::board::layout::KEY_SHIFT,
     prime = const crate::board::PRIME,
     basis = const crate::board::NAME_BASIS,
+    path_end = const PATH_END,
     newfstatat = const libc::SYS_newfstatat,
     fcntl = const libc::SYS_fcntl,
     fstat = const libc::SYS_fstat,

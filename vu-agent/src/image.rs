@@ -354,7 +354,7 @@ mod tests {
     use proptest::prelude::*;
     use std::{
         fs,
-        os::unix::fs::symlink,
+        os::unix::fs::{MetadataExt, symlink},
         path::{Path, PathBuf},
         process::{Command, Output},
     };
@@ -383,6 +383,11 @@ mod tests {
 
         /// Runs a program with a board that a test has written to.
         fn run(&self, board: impl FnOnce(&Board), argv: &[&str]) -> Output {
+            self.run_in(Path::new("."), board, argv)
+        }
+
+        /// The same in a directory.
+        fn run_in(&self, directory: &Path, board: impl FnOnce(&Board), argv: &[&str]) -> Output {
             fs::write(self.path(), &self.library).unwrap();
             let file = fs::OpenOptions::new().read(true).write(true).open(self.path()).unwrap();
             let offset = self.library.len() - board::SIZE;
@@ -391,6 +396,7 @@ mod tests {
             board(&shared);
             Command::new(argv[0])
                 .args(&argv[1..])
+                .current_dir(directory)
                 .env("LD_LIBRARY_PATH", self.directory.path())
                 .env("LC_ALL", "C")
                 .output()
@@ -480,6 +486,41 @@ mod tests {
         assert_eq!(stat("/mnt/nowhere/inner/file", Key::new(5, Start::Root, b"/mnt/nowhere/inner")), "");
         // The name of a mount point.
         assert_eq!(stat("/mnt/nowhere/inner/hidden", key(5, 1, "/mnt/nowhere/inner")), "");
+    }
+
+    #[test]
+    fn paths_are_put_together_no_longer_than_there_is_room() {
+        let copied = Copied::new();
+        let tree = tempfile::tempdir().unwrap();
+        let (here, there) = (tree.path().join("here"), tree.path().join("there"));
+        fs::create_dir(&here).unwrap();
+        fs::create_dir(&there).unwrap();
+        fs::write(there.join("file"), "12345").unwrap();
+        let cwd = fs::metadata(&here).unwrap();
+        let object = (cwd.dev(), cwd.ino());
+        let name = there.as_os_str().as_encoded_bytes();
+        // With its slash and the NUL, from well within to well beyond what the frame holds.
+        for length in [100, 400, 502, 503, 504, 505, 506, 510, 511, 512, 513, 520, 600, 900] {
+            let path_length = length - name.len() - 2;
+            let directory = if path_length.is_multiple_of(2) {
+                "./".repeat((path_length - 6) / 2) + "./"
+            } else {
+                "./".repeat((path_length - 7) / 2) + ".//"
+            };
+            let path = directory.clone() + "file";
+            assert_eq!(path.len(), path_length);
+            let publish = |board: &Board| {
+                let doubts = Doubts { descriptors: true, access: true };
+                board.enable(SEEDS, [&b"hidden"[..]].into_iter(), &[], doubts);
+                assert!(board.tell_stand(SEEDS.paths, object, name));
+                let start = Start::Stand(object.0, object.1);
+                board.publish(Key::new(SEEDS.paths, start, directory.strip_suffix('/').unwrap().as_bytes()));
+            };
+            let output = copied.run_in(&here, publish, &["/usr/bin/stat", "-c", "%s", &path]);
+            let expected = if length <= 504 { "5\n" } else { "" };
+            assert_eq!(String::from_utf8(output.stdout).unwrap(), expected, "{length}");
+            assert_eq!(output.status.code(), Some(i32::from(expected.is_empty())), "{length}");
+        }
     }
 
     #[test]
