@@ -16,8 +16,8 @@ pub(crate) mod layout {
     pub const SEED: usize = 8;
     pub const COOKIE: usize = 16;
     pub const BIND_COUNT: usize = 24;
-    pub const DOUBTS: usize = 40;
     pub const EXEC_SEED: usize = 32;
+    pub const DOUBTS: usize = 40;
     pub const BINDS: usize = 64;
     /// Two lengths (4 bytes each) and two texts, the tag, and another text and its length.
     pub const BIND_SIZE: usize = 1024;

@@ -59,9 +59,9 @@ pub const LONGEST: usize = 32 << 20;
 
 const PAGE: u64 = 4096;
 /// `mov eax, …` and `jmp …`, with 4 bytes behind them, and `syscall` (AMD64 Architecture Programmer's Manual, volume 3).
-const MOV_EAX: u8 = 0xb8;
-const JUMP: u8 = 0xe9;
-const SYSCALL: [u8; 2] = [0x0f, 0x05];
+pub(crate) const MOV_EAX: u8 = 0xb8;
+pub(crate) const JUMP: u8 = 0xe9;
+pub(crate) const SYSCALL: [u8; 2] = [0x0f, 0x05];
 
 /// Where things stand in an ELF file (elf(5)).
 pub(crate) mod elf {

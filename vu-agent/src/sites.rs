@@ -6,7 +6,7 @@
 //! * From glibc 2.33 to 2.38 fstat(3) is `newfstatat(fd, "", …, AT_EMPTY_PATH)`.
 //! * The dynamic linker looks for two files whenever a program starts, of which only the system's administrator makes use.
 
-use crate::image::{Header, elf, headers};
+use crate::image::{Header, JUMP, MOV_EAX, SYSCALL, elf, headers};
 
 /// A call as a library makes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -26,9 +26,6 @@ pub struct Site {
 /// The files that the dynamic linker opens, or looks for, with each program (ld.so(8)).
 pub const LINKER_FILES: [&str; 2] = ["/etc/ld.so.preload", "/etc/ld.so.cache"];
 
-/// `mov eax, …`; `syscall`
-const MOV_EAX: u8 = 0xb8;
-const SYSCALL: [u8; 2] = [0x0f, 0x05];
 const NEWFSTATAT: u32 = 262;
 const ACCESS: u32 = 21;
 const OPENAT: u32 = 257;
@@ -38,7 +35,6 @@ const READABLE: u32 = 4;
 const READ_AND_CLOSE: u32 = 0x80000;
 /// `mov ecx, AT_EMPTY_PATH`; `lea rsi, […]`
 const WITH_FLAG: [u8; 8] = [0xb9, 0x00, 0x10, 0x00, 0x00, 0x48, 0x8d, 0x35];
-const JUMP: u8 = 0xe9;
 /// Between its number and the call other registers may be set.
 const NUMBER_BEFORE: usize = 24;
 /// The function it goes on with begins with the call, but for a move.

@@ -13,7 +13,7 @@
 
 use crate::{
     call::Call,
-    clear::{self, LIFETIME},
+    clear::{self, LIFETIME, UNREST},
     core::Core,
     modest::{ModestPrograms, Program},
     proc_maps::numbers,
@@ -46,15 +46,13 @@ use vu_trace::{Abi, Memory, ProcessMemory, Tid};
 const MOST_LIBRARIES: usize = 8;
 /// How many dynamic linkers are known by their beginnings.
 const MOST_LOADERS: usize = 8;
-/// How many programs are remembered that agents may execute in binds.
+/// How many programs are remembered that agents may execute.
 const MOST_PROGRAMS: usize = 1024;
 /// Longer paths of programs are left to the hypervisor.
 const LONGEST_PROGRAM: usize = 400;
 /// How many times as long as others the proofs of programs are good: what could change from outside of the view meanwhile is only that a link on a program's way leads into a mount, or that it
 /// becomes a script, which would be told the host's name of itself for once.
 const LIFETIMES_OF_PROGRAMS: u32 = 8;
-/// How long nothing is proved of programs after a change was announced.
-const UNREST: Duration = Duration::from_millis(12);
 
 /// The agents of all views.
 pub struct Agents {
@@ -203,9 +201,13 @@ impl Agents {
 
     /// A file is about to be written to, removed, or made a program: what was proved of programs is so no more. Nothing new is proved for a moment, in which the caller does it.
     pub(crate) fn forget_programs(&self) {
-        let until = (clear::now() + UNREST).as_nanos();
-        self.unrest_until.store(u64::try_from(until).unwrap_or(u64::MAX), Ordering::SeqCst);
+        self.unrest_until.store(nanoseconds(clear::now() + UNREST), Ordering::SeqCst);
         self.forget_old_programs();
+    }
+
+    /// Whether a file is perhaps being changed just now that may be a program.
+    fn files_change(&self) -> bool {
+        nanoseconds(clear::now()) < self.unrest_until.load(Ordering::SeqCst)
     }
 
     fn forget_old_programs(&self) {
@@ -557,6 +559,10 @@ fn loader_base(task: &Task) -> Option<u64> {
     word(&base[8..])
 }
 
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
 /// The finaliser of SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators").
 fn mixed(number: u64) -> u64 {
     let number = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -698,6 +704,9 @@ impl Call<'_> {
             return;
         }
         let Some(agent) = self.view.agent() else { return };
+        if self.core.agents.files_change() {
+            return;
+        }
         // Elsewhere, what is executed may be another file after the next change, or not to be executed at all.
         if agent.state.lock().told.doubts != Doubts::default() {
             return;
@@ -734,10 +743,7 @@ impl Call<'_> {
         }
         agent.remember(path, Called { told: text.to_vec(), name });
         // Looked at last: who announces a change first says so, and then voids the proofs of before.
-        let now = u64::try_from(clear::now().as_nanos()).unwrap_or(u64::MAX);
-        if now >= self.core.agents.unrest_until.load(Ordering::SeqCst)
-            && self.core.agents.expiry.begin(&self.core.agents)
-        {
+        if !self.core.agents.files_change() && self.core.agents.expiry.begin(&self.core.agents) {
             agent.publish(key);
         }
     }

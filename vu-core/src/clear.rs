@@ -22,7 +22,7 @@ use vu_api::{AbsPath, Withdrawal};
 /// How long a proof is good for.
 pub(crate) const LIFETIME: Duration = Duration::from_millis(12);
 /// How long none is kept after a change was announced: the tracee makes it a moment later.
-const UNREST: Duration = Duration::from_millis(12);
+pub(crate) const UNREST: Duration = Duration::from_millis(12);
 /// How many proofs are kept.
 const MOST: usize = 1024;
 
