@@ -2,8 +2,8 @@
 //!
 //! The file is the library's, with the agent's code and a [`Board`] behind it. Three things are changed in it:
 //!
-//! * Where a path call is made, `mov eax, NUMBER; syscall`, the first instruction becomes a jump of the same length. The second one stays, and is where the
-//!   call is made that the agent does not answer; whoever jumps right there finds what he expects.
+//! * Where a path call is made, `mov eax, NUMBER; …; syscall`, the first instruction becomes a jump of the same length. All others stay; those between the two, which may be nothing but
+//!   moves of arguments to their registers, are made on the way as well. The last one is where the call is made that the agent does not answer; whoever jumps right there, or in between, finds what he expects.
 //! * The program header that says which hardware checks the program could be run with (`PT_GNU_PROPERTY`: they are not applied then, as in programs without it) becomes one
 //!   that maps the code and the board (`PT_LOAD`).
 //! * The last writable segment is 16 bytes longer in memory: there the process's switch stands, 0 as long as it has an agent.
@@ -245,15 +245,18 @@ fn extend(mut bytes: Vec<u8>, signature: [u8; code::SIGNATURE_SIZE]) -> Result<E
 
     let mut found = 0;
     for (_, text) in headers.iter().filter(|(_, header)| header.kind == elf::LOAD && header.flags & elf::EXECUTE != 0) {
-        for (at, nr, kind) in calls(&bytes, text) {
-            let call = text.address + (at as u64 - text.offset) + 5;
+        for Call { at, between, nr, kind } in calls(&bytes, text) {
+            let behind = text.address + (at as u64 - text.offset) + MOV_SIZE as u64;
+            let moves = bytes[at + MOV_SIZE..at + MOV_SIZE + between].to_vec();
             let stub = page.len();
-            if stub + STUB_SIZE > code::SIZE {
+            if stub + moves.len() + STUB_SIZE > code::SIZE {
                 break;
             }
-            page.extend_from_slice(&self::stub(nr, kind, place + stub as u64, call, place)?);
+            page.extend_from_slice(&moves);
+            let call = behind + moves.len() as u64;
+            page.extend_from_slice(&self::stub(nr, kind, place + page.len() as u64, call, place)?);
             bytes[at] = JUMP;
-            put(&mut bytes, at + 1, distance(call, place + stub as u64)?)?;
+            put(&mut bytes, at + 1, distance(behind, place + stub as u64)?)?;
             found += 1;
         }
     }
@@ -298,23 +301,60 @@ pub(crate) fn headers(library: &[u8]) -> Option<Vec<(usize, Header)>> {
         .collect()
 }
 
-/// The path calls in a segment: where their first instruction stands in the file, their numbers and kinds.
-fn calls(library: &[u8], text: &Header) -> Vec<(usize, i32, Kind)> {
-    /// That instruction, and a byte before it.
-    const BEFORE: usize = 6;
+/// A path call.
+struct Call {
+    /// Where the instruction stands in the file that moves the number to its register.
+    at: usize,
+    /// How many bytes of moves stand between that and the call.
+    between: usize,
+    nr: i32,
+    kind: Kind,
+}
+
+/// How long the instruction is that moves a number to eax.
+const MOV_SIZE: usize = 5;
+/// How many bytes of moves there may be behind it.
+const MOST_BETWEEN: usize = 16;
+
+/// The path calls in a segment.
+fn calls(library: &[u8], text: &Header) -> Vec<Call> {
     let start = usize::try_from(text.offset).unwrap_or(usize::MAX);
     let end = usize::try_from(text.offset.saturating_add(text.file_size)).unwrap_or(usize::MAX).min(library.len());
     let Some(code) = library.get(start..end) else { return Vec::new() };
-    let call = |at: usize| {
-        let [before, MOV_EAX, number @ ..] = code.get(at.checked_sub(BEFORE)?..at)? else { return None };
+    let call = |end: usize, between: usize| {
+        // With the byte before it.
+        let at = end.checked_sub(between + MOV_SIZE)?;
+        let [before, MOV_EAX, number @ ..] = code.get(at.checked_sub(1)?..at + MOV_SIZE)? else { return None };
         // After a REX prefix it is another register.
-        if (0x40..=0x4f).contains(before) {
+        if (0x40..=0x4f).contains(before) || !are_moves(&code[at + MOV_SIZE..end]) {
             return None;
         }
         let nr = i32::from_le_bytes(number.try_into().ok()?);
-        Kind::of(nr.into()).map(|kind| (start + at + 1 - BEFORE, nr, kind))
+        Kind::of(nr.into()).map(|kind| Call { at: start + at, between, nr, kind })
     };
-    memchr::memmem::find_iter(code, &SYSCALL).filter_map(call).collect()
+    let found = |end: usize| (0..=MOST_BETWEEN).find_map(|between| call(end, between));
+    memchr::memmem::find_iter(code, &SYSCALL).filter_map(found).collect()
+}
+
+/// Whether these are instructions which do nothing but move constants and registers to registers other than eax, so that it does not matter where they stand.
+fn are_moves(mut code: &[u8]) -> bool {
+    /// `mov`, the register that is written to in the lower three bits of what follows, and two registers
+    const BETWEEN_REGISTERS: u8 = 0x89;
+    while !code.is_empty() {
+        // REX: 64 bits (8), and which registers are the upper eight ones (4 that is read, 1 that is written to).
+        let (rex, rest) = match code {
+            [rex @ 0x40..=0x4f, rest @ ..] => (*rex, rest),
+            _ => (0, code),
+        };
+        let upper = rex & 1 != 0;
+        code = match rest {
+            [BETWEEN_REGISTERS, registers @ 0xc0..=0xff, rest @ ..] if upper || registers & 7 != 0 => rest,
+            // A constant of 32 bits.
+            [opcode @ 0xb8..=0xbf, _, _, _, _, rest @ ..] if rex & 8 == 0 && (upper || *opcode != MOV_EAX) => rest,
+            _ => return false,
+        };
+    }
+    true
 }
 
 const STUB_SIZE: usize = 23;
@@ -357,6 +397,7 @@ mod tests {
         os::unix::fs::{MetadataExt, symlink},
         path::{Path, PathBuf},
         process::{Command, Output},
+        slice,
     };
 
     const LIBRARY: &str = "/lib/x86_64-linux-gnu/libc.so.6";
@@ -486,6 +527,73 @@ mod tests {
         assert_eq!(stat("/mnt/nowhere/inner/file", Key::new(5, Start::Root, b"/mnt/nowhere/inner")), "");
         // The name of a mount point.
         assert_eq!(stat("/mnt/nowhere/inner/hidden", key(5, 1, "/mnt/nowhere/inner")), "");
+    }
+
+    /// glibc moves arguments between the number and the call there. A locale, which exists below its bind's source only, shows whether it was asked.
+    #[test]
+    fn what_the_library_opens_for_itself_is_looked_up_too() {
+        let copied = Copied::new();
+        let tree = tempfile::tempdir().unwrap();
+        fs::create_dir(tree.path().join("ours")).unwrap();
+        for file in fs::read_dir("/usr/lib/locale/C.utf8").unwrap().map(Result::unwrap) {
+            if file.path().is_file() {
+                fs::copy(file.path(), tree.path().join("ours").join(file.file_name())).unwrap();
+            }
+        }
+        let source = tree.path().as_os_str().as_encoded_bytes().to_vec();
+        let bind = Bind { point: b"/no/such".to_vec(), source, tag: 63 };
+        let charmap = |directory: &str| {
+            let proofs = |board: &Board| {
+                enable(board, slice::from_ref(&bind));
+                board.publish(Key::new(SEEDS.paths, Start::Bind(0), directory.as_bytes()));
+            };
+            let argv = ["/usr/bin/env", "LOCPATH=/no/such", "LC_ALL=ours", "/usr/bin/locale", "charmap"];
+            String::from_utf8(copied.run(proofs, &argv).stdout).unwrap()
+        };
+        assert_eq!(charmap("/no/such/ours"), "UTF-8\n");
+        assert_ne!(charmap("/no/such"), "UTF-8\n");
+    }
+
+    #[test]
+    fn calls_are_known_by_what_stands_before_them() {
+        let found = |code: &[u8]| {
+            let code = [&[0x90; 30][..], code, &SYSCALL].concat();
+            let size = code.len() as u64;
+            let text = Header {
+                kind: elf::LOAD,
+                flags: elf::READ,
+                offset: 0,
+                address: 0,
+                file_size: size,
+                memory_size: size,
+                align: PAGE,
+            };
+            calls(&code, &text).iter().map(|call| (call.at - 30, call.between)).collect::<Vec<_>>()
+        };
+        // mov eax, 257; mov rdi, rsi; mov edi, -100; mov r10d, 0; mov r8, rax
+        const OPENAT: &[u8] = &[0xb8, 1, 1, 0, 0];
+        const MOVES: [&[u8]; 4] =
+            [&[0x48, 0x89, 0xfe], &[0xbf, 0x9c, 0xff, 0xff, 0xff], &[0x41, 0xba, 0, 0, 0, 0], &[0x49, 0x89, 0xc0]];
+        assert_eq!(found(OPENAT), [(0, 0)]);
+        assert_eq!(found(&[OPENAT, MOVES[0], MOVES[1]].concat()), [(0, 8)]);
+        assert_eq!(found(&[OPENAT, MOVES[2], MOVES[3]].concat()), [(0, 9)]);
+        assert_eq!(found(&[OPENAT, MOVES[1], MOVES[1], MOVES[2]].concat()), [(0, 16)]);
+        let none: [&[u8]; 9] = [
+            // of another call, to another register
+            &[0xb8, 39, 0, 0, 0],
+            &[0x41, 0xb8, 1, 1, 0, 0],
+            // a constant and a register to eax
+            &[0xb8, 1, 1, 0, 0, 0xb8, 39, 0, 0, 0],
+            &[0xb8, 1, 1, 0, 0, 0x48, 0x89, 0xf8],
+            // memory, a jump, a constant of 64 bits, one that is cut off, too many
+            &[0xb8, 1, 1, 0, 0, 0x48, 0x89, 0x3c, 0x24],
+            &[0xb8, 1, 1, 0, 0, 0xeb, 0xfe],
+            &[0xb8, 1, 1, 0, 0, 0x48, 0xbf, 1, 0, 0, 0, 0, 0, 0, 0],
+            &[0xb8, 1, 1, 0, 0, 0xbf, 1, 0],
+            &[0xb8, 1, 1, 0, 0, 0x90, 0x90],
+        ];
+        none.iter().for_each(|code| assert_eq!(found(code), [], "{code:x?}"));
+        assert_eq!(found(&[OPENAT, &MOVES[0].repeat(6)].concat()), []);
     }
 
     #[test]
