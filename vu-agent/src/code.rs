@@ -36,6 +36,8 @@ impl Kind {
     pub const OPEN: Kind = Kind(32);
     /// It asks for permissions, with the mode in the argument behind the path.
     pub const ACCESS: Kind = Kind(2048);
+    /// It asks for what a mount may say otherwise, whatever the arguments are.
+    pub const MOUNT: Kind = Kind(4096);
     /// It asks a descriptor, the first argument.
     pub const DESCRIPTOR: Kind = Kind(128);
     /// It executes a program.
@@ -54,6 +56,7 @@ impl Kind {
         Some(match nr {
             libc::SYS_stat | libc::SYS_getxattr | libc::SYS_listxattr => Kind::FOLLOWS,
             libc::SYS_access => Kind::FOLLOWS.and(Kind::ACCESS),
+            libc::SYS_statfs => Kind::FOLLOWS.and(Kind::MOUNT),
             libc::SYS_lstat | libc::SYS_lgetxattr | libc::SYS_llistxattr => Kind::PLAIN,
             libc::SYS_readlink => Kind::LINK,
             libc::SYS_readlinkat => Kind::AT.and(Kind::LINK),
@@ -165,10 +168,12 @@ global_asm!(
     "cmp dword ptr fs:[0x18], 0",
     "jne vu_agent_slow",
     "10:",
-    "test r13d, 2048",
+    "test r13d, 2048 | 4096",
     "jz 11f",
     "test byte ptr [rbp + {doubts}], {doubt_access}",
     "jz 11f",
+    "test r13d, 4096",
+    "jnz vu_agent_slow",
     // W_OK, X_OK: a mount may forbid it, or take what is written elsewhere.
     "mov eax, esi",
     "test r13d, 1",

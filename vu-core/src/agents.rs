@@ -536,6 +536,11 @@ fn told(core: &Core, view: &Arc<View>) -> Option<Told> {
     Some(Told { names, binds, doubts: Doubts { descriptors, access } })
 }
 
+/// The directory of an absolute path, as agents read it: up to its last slash, without that.
+fn without_slash(directory: &[u8]) -> &[u8] {
+    if directory == b"/" { b"" } else { directory }
+}
+
 /// The content of a library, if it is still that one, and everybody may read it.
 fn read(library: &Library) -> Option<Vec<u8>> {
     let mut file = std::fs::File::open(OsStr::from_bytes(library.path.as_bytes())).ok()?;
@@ -582,7 +587,6 @@ impl Call<'_> {
             return self.prove_descriptor(arg.dirfd);
         }
         let directory = match arg.path.iter().rposition(|&byte| byte == b'/') {
-            Some(0) => return,
             Some(slash) => &arg.path[..slash],
             None => b"",
         };
@@ -642,7 +646,7 @@ impl Call<'_> {
                 let (device, inode) = self.clear_way(arg)?;
                 Some(Start::Directory(device, inode))
             }
-            Meaning::Place(place) if arg.is_absolute() && place.name.directory() == directory => {
+            Meaning::Place(place) if arg.is_absolute() && without_slash(place.name.directory()) == directory => {
                 let host = place.host()?;
                 if !clear.knows(host.directory()) || !self.shows_the_host(&place.name, host) {
                     return None;

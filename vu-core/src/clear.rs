@@ -118,6 +118,10 @@ impl ClearPaths {
 
     /// Whether neither the path nor anything on the way is a symbolic link.
     pub fn knows(&self, path: &[u8]) -> bool {
+        // To the root there is no way.
+        if path == b"/" {
+            return true;
+        }
         let known = self.known.lock();
         known.until.get(path).is_some_and(|&until| now() < until)
     }

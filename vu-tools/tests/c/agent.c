@@ -1,7 +1,9 @@
 // Looks at paths again and again in one process, while other things happen. Each argument is a step:
 //   has        whether this process has an agent: a segment of code behind the C library's data
 //   PATH       what several calls say of it, asked so often that the answers come from where they come in the long run
-//   ?PATH      who answers what is asked of it: this process itself, or a hypervisor, for whom it waits
+//   ?PATH      who answers what stat(2) asks of it: this process itself, or a hypervisor, for whom it waits
+//   =PATH      the same of statfs(2)
+//   #DIR       the same of opendir(3)
 //   &DIR       the same of a directory that is open: its attributes, its listing, and a file `f` in it
 //   bad        what calls say of paths that cannot be read
 //   !COMMAND   for the shell
@@ -24,6 +26,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -54,6 +57,8 @@ static void describe(const char *path, char *line, size_t size) {
     int e = result(statx(AT_FDCWD, path, 0, STATX_BASIC_STATS, &extended));
     int f = result(faccessat(AT_FDCWD, path, F_OK, AT_SYMLINK_NOFOLLOW));
     int g = result(listxattr(path, list, sizeof list));
+    struct statfs system = {0};
+    int i = result(statfs(path, &system));
     // An open file: what it is called, and what is in it.
     char name[256] = "", link[64], byte = 0;
     int fd = open(path, O_RDONLY | O_NONBLOCK), h = result(fd);
@@ -70,8 +75,8 @@ static void describe(const char *path, char *line, size_t size) {
         close(inner);
         close(fd);
     }
-    snprintf(line, size, "%d:%o:%ld %d:%o %d %d:%s %d:%lld %d %d %d:%s:%d", a, followed.st_mode, a ? 0 : (long)followed.st_size, b, itself.st_mode & S_IFMT, c,
-             d, target, e, e ? 0 : (long long)extended.stx_size, f, g, h, name, byte);
+    snprintf(line, size, "%d:%o:%ld %d:%o %d %d:%s %d:%lld %d %d %d:%lx:%lx %d:%s:%d", a, followed.st_mode, a ? 0 : (long)followed.st_size, b, itself.st_mode & S_IFMT, c,
+             d, target, e, e ? 0 : (long long)extended.stx_size, f, g, i, (long)system.f_type, (long)system.f_flags, h, name, byte);
     if (!a && (followed.st_ino != extended.stx_ino || followed.st_mtim.tv_nsec != extended.stx_mtime.tv_nsec)) strcat(line, " CONTRADICTION");
 }
 
@@ -89,13 +94,23 @@ static void look(const char *path) {
 }
 
 // Who waits for another process is switched away from; who is answered by the kernel is not.
-static void who(const char *path) {
+static void who(char call, const char *path) {
     enum { CALLS = 200 };
     struct rusage before, after;
     struct stat buffer;
+    struct statfs system;
     for (int attempt = 0; attempt < 5; attempt++) {
         getrusage(RUSAGE_SELF, &before);
-        for (int i = 0; i < CALLS; i++) stat(path, &buffer);
+        for (int i = 0; i < CALLS; i++) {
+            DIR *directory;
+            switch (call) {
+            case '?': stat(path, &buffer); break;
+            case '=': statfs(path, &system); break;
+            case '#':
+                if ((directory = opendir(path))) closedir(directory);
+                break;
+            }
+        }
         getrusage(RUSAGE_SELF, &after);
         if (after.ru_nvcsw - before.ru_nvcsw < CALLS / 2) {
             printf("%s is answered here\n", path);
@@ -183,8 +198,8 @@ int main(int argc, char **argv) {
             if (status) printf("%s: %d\n", step, status);
         } else if (*step == '&') {
             who_below(step + 1);
-        } else if (*step == '?') {
-            who(step + 1);
+        } else if (strchr("?=#", *step)) {
+            who(*step, step + 1);
         } else if (*step == '@') {
             if (chdir(step + 1)) printf("%s: %d\n", step, errno);
         } else if (*step == '%') {

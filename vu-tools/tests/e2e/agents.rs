@@ -62,6 +62,20 @@ fn it_answers_beside_all_kinds_of_mounts() {
     }
 }
 
+/// Where the C library opens for itself, and what begins at the root.
+#[test]
+fn it_answers_what_programs_ask_when_they_start() {
+    let asked = ["?/usr", "?/none", "=/usr/bin/env", "=/none", "#$W/d/sub", "#/usr/lib"];
+    let answered = |mount: &str, elsewhere: &[&str]| {
+        let who = |step: &&str| if elsewhere.contains(step) { "elsewhere" } else { "here" };
+        let expected: String = asked.iter().map(|step| format!("{} is answered {}\n", &step[1..], who(step))).collect();
+        assert_eq!(steps(mount, &asked), expected, "{mount}");
+    };
+    answered("vumount -t vufs e m", &[]);
+    // What a mount may say otherwise.
+    answered("vumount -t vufs -o ro e m", &["=/usr/bin/env", "=/none"]);
+}
+
 /// What a union has not touched is the host's: to look at it costs what it costs in a bind.
 #[test]
 fn it_answers_in_untouched_directories_of_unions() {
