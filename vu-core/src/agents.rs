@@ -19,7 +19,7 @@ use crate::{
     proc_maps::numbers,
     resolve::{Meaning, PathArg, Place},
     route::Route,
-    sys::{self, Reach},
+    sys::{self, At, Reach},
     task::{Object, Task, host_name},
     view::{Mount, View},
 };
@@ -39,7 +39,7 @@ use std::{
     time::Duration,
 };
 use vu_agent::{Bind, Board, Doubts, Image, Key, Seeds, Start, board, code, image};
-use vu_api::{AbsPath, FileType, Filesystem, Location, Purpose, Shows};
+use vu_api::{AbsPath, Errno, FileType, Filesystem, Location, Purpose, Shows};
 use vu_trace::{Abi, Memory, ProcessMemory, Tid};
 
 /// How many libraries of a view are copied.
@@ -63,6 +63,8 @@ pub struct Agents {
     unrest_until: AtomicU64,
     modest: Arc<ModestPrograms>,
     views: Mutex<Vec<(Weak<View>, Arc<Agent>)>>,
+    /// Whether there was ever one of these.
+    made: AtomicBool,
     loaders: Mutex<Vec<Arc<Loader>>>,
     /// How many changes are under way of what directories show.
     changes: AtomicUsize,
@@ -154,6 +156,7 @@ impl Agents {
             unrest_until: AtomicU64::new(0),
             modest: Arc::default(),
             views: Mutex::default(),
+            made: AtomicBool::new(false),
             loaders: Mutex::default(),
             changes: AtomicUsize::new(0),
             expiry: Arc::default(),
@@ -171,6 +174,11 @@ impl Agents {
     fn next_seed(&self) -> u64 {
         // Odd: never 0.
         mixed(self.seeds.fetch_add(1, Ordering::Relaxed)) | 1
+    }
+
+    /// Whether there are, or have been, any.
+    fn exist(&self) -> bool {
+        self.made.load(Ordering::Acquire)
     }
 
     /// Those of the views that have one.
@@ -324,6 +332,7 @@ impl Agents {
             exec_seed: AtomicU64::new(self.next_seed()),
             state: Mutex::default(),
         });
+        self.made.store(true, Ordering::Release);
         let mut views = self.views.lock();
         if !views.iter().any(|(_, known)| Arc::ptr_eq(known, agent)) {
             views.push((Arc::downgrade(view), agent.clone()));
@@ -749,6 +758,35 @@ impl Call<'_> {
         // Looked at last: who announces a change first says so, and then voids the proofs of before.
         if !self.core.agents.files_change() && self.core.agents.expiry.begin(&self.core.agents) {
             agent.publish(key);
+        }
+    }
+
+    /// This is about to be written to, removed, or given other permissions. What is no program, and cannot become one by that alone, takes no proof away.
+    pub(crate) fn program_changes(&self, arg: &PathArg, meaning: &Meaning) {
+        if self.core.agents.exist() && self.may_be_program(arg, meaning) {
+            self.core.agents.forget_programs();
+        }
+    }
+
+    /// Whether a path leads, or a link there may lead, to a file that somebody may execute.
+    fn may_be_program(&self, arg: &PathArg, meaning: &Meaning) -> bool {
+        let mode = match meaning {
+            Meaning::Kernel if !arg.is_absolute() && arg.dirfd == libc::AT_FDCWD && !arg.path.is_empty() => {
+                self.cwd().and_then(|cwd| sys::last_mode(At::Dir(cwd.fd.as_fd()), &arg.path))
+            }
+            Meaning::Place(place) if !place.opaque => match place.host() {
+                Some(host) => sys::last_mode(At::Root, host.as_bytes()),
+                None => return true,
+            },
+            _ => return true,
+        };
+        match mode {
+            Ok(mode) => match FileType::from_mode(mode) {
+                Some(FileType::Regular) => mode & 0o111 != 0,
+                file_type => matches!(file_type, None | Some(FileType::Symlink)),
+            },
+            // It is made as a new one then: what had been found there was announced when it went.
+            Err(errno) => errno != Errno::ENOENT,
         }
     }
 

@@ -338,11 +338,6 @@ impl Core {
         self.agents.forget_programs();
     }
 
-    /// A file is about to be changed that may be a program.
-    pub fn programs_change(&self) {
-        self.agents.forget_programs();
-    }
-
     fn handle(&self, intercepted: &Intercepted<'_>) -> Verdict {
         let Some(row) = table::lookup(intercepted.abi, intercepted.nr) else { return Verdict::Continue };
         let Some(handler) = row.handler() else { return Verdict::Continue };

@@ -519,7 +519,7 @@ impl Call<'_> {
     }
 
     /// The working directory, held, with the knowledge whether kernel and view mean the same by it.
-    fn cwd(&self) -> Result<Cwd, Errno> {
+    pub(crate) fn cwd(&self) -> Result<Cwd, Errno> {
         let fs = self.task.fs();
         let epoch = self.core.generation();
         if let Some(cwd) = fs.cwd()

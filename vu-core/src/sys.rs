@@ -445,13 +445,21 @@ pub fn is_procfs(fd: BorrowedFd<'_>) -> bool {
 /// # Errors
 /// Those of fstatat(2).
 pub fn last_type(from: At<'_>, path: &[u8]) -> Result<FileType, Errno> {
+    FileType::from_mode(last_mode(from, path)?).ok_or(Errno::EIO)
+}
+
+/// The same with its permissions (`st_mode`).
+///
+/// # Errors
+/// Those of fstatat(2).
+pub fn last_mode(from: At<'_>, path: &[u8]) -> Result<u32, Errno> {
     let near = Near::new(path)?;
     let at = if near.start.is_some() { near.raw() } else { from.raw() };
     // SAFETY: all-zero is a valid value of this plain struct.
     let mut stat: libc::stat = unsafe { mem::zeroed() };
     // SAFETY: an open descriptor or AT_FDCWD, a C string, and a struct that the kernel fills.
     check(unsafe { libc::fstatat(at, near.path.as_ptr(), &raw mut stat, libc::AT_SYMLINK_NOFOLLOW).into() })?;
-    FileType::from_mode(stat.st_mode).ok_or(Errno::EIO)
+    Ok(stat.st_mode)
 }
 
 /// readlink(2) of an absolute path, whole.

@@ -115,9 +115,6 @@ fn open_at(call: &Call<'_>, request: &Request) -> Result<Outcome, Errno> {
         () => Follow::Last,
     };
     let arg = PathArg { dirfd: request.dirfd, path: request.path.clone(), follow, resolve: request.resolve };
-    if creates_or_writes(flags) && !flags.contains(OpenFlags::CREAT | OpenFlags::EXCL) {
-        call.core.programs_change();
-    }
     let need = if creates_or_writes(flags) || flags.contains(OpenFlags::CREAT) {
         Need::OpenToWrite
     } else if proc_files::may_be(call, &request.path) && call.may_be_magic(&arg) {
@@ -129,6 +126,9 @@ fn open_at(call: &Call<'_>, request: &Request) -> Result<Outcome, Errno> {
     let meaning = call.meaning(&arg, need)?;
     if need == Need::Open {
         call.prove(&arg, &meaning);
+    }
+    if creates_or_writes(flags) && !flags.contains(OpenFlags::CREAT | OpenFlags::EXCL) {
+        call.program_changes(&arg, &meaning);
     }
     let place = match meaning {
         Meaning::Kernel => {

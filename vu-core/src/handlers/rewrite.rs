@@ -34,8 +34,6 @@ pub fn paths(call: &mut Call<'_>) -> Result<Outcome, Errno> {
     let makes = makes_a_name(name);
     if changes_the_way(name) {
         call.core.names_change();
-    } else if changes_a_program(name) {
-        call.core.programs_change();
     }
     // A symbolic link's text is copied in before any path is looked at (`do_symlinkat`, `fs/namei.c`).
     if name.starts_with("symlink") {
@@ -73,9 +71,11 @@ pub fn paths(call: &mut Call<'_>) -> Result<Outcome, Errno> {
         }
         let dirfd = argument.dirfd.map_or(libc::AT_FDCWD, |at| call.int(at));
         let need = if argument.purpose == Purpose::Change { Need::Change } else { Need::Object };
-        let mut meaning = call
-            .meaning(&PathArg::at(dirfd, text.clone(), argument.follow), need)
-            .map_err(|errno| on_the_way(call, name, &meant).unwrap_or(errno))?;
+        let arg = PathArg::at(dirfd, text.clone(), argument.follow);
+        let mut meaning = call.meaning(&arg, need).map_err(|errno| on_the_way(call, name, &meant).unwrap_or(errno))?;
+        if changes_a_program(name) {
+            call.program_changes(&arg, &meaning);
+        }
         if text.is_empty() && (argument.purpose == Purpose::Change || needs_open_file(name)) {
             if needs_open_file(name) && call.task.descriptor(dirfd).is_ok_and(|fd| sys::is_path_only(fd.as_fd())) {
                 return Err(Errno::EBADF);

@@ -536,6 +536,9 @@ fn programs_that_change_between_two_executions() {
             cp false new; mv new program; check
             : > program; check; cp true program; check
             truncate -s 0 program; check; cp true program; check
+            chmod 644 program; printf '#!/bin/echo quiet
+' > program; chmod 755 program; check; chmod 644 program; cp false program; check; chmod 755 program; check; cp true program; check
+            ln -s d l; "$W/l/p"; echo $?; rm l; mkdir l; cp false l/p; "$W/l/p"; echo $?; rm l/p; cp true l/p; "$W/l/p"; echo $?; rm -r l
             "$W/d/p"; echo $?; mv d f; mv e d; "$W/d/p"; echo $?; mv d e; mv f d; "$W/d/p"; echo $?
             printf '#!/bin/echo linked
 ' > script; chmod 755 script; rm program; ln script program; check; rm script
