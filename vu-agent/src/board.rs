@@ -26,6 +26,8 @@ pub(crate) mod layout {
     pub const BIND_TAG: usize = 504;
     pub const BIND_EXEC: usize = 512;
     pub const BIND_EXEC_LENGTH: usize = BIND_SIZE - 8;
+    /// A number for each tag, and one for none.
+    pub const MOUNTS: usize = 5120;
     pub const NAMES: usize = 8192;
     pub const NAMES_SIZE: usize = 8192;
     pub const KEYS: usize = NAMES + NAMES_SIZE;
@@ -49,7 +51,12 @@ pub const SIZE: usize = layout::SIZE;
 pub const MOST_BINDS: usize = 4;
 /// How long the mount point and the source of one may be.
 pub const LONGEST_BIND: usize = layout::BIND_SOURCE - layout::BIND_POINT - 8;
-const _: () = assert!(layout::BINDS + MOST_BINDS * layout::BIND_SIZE <= layout::NAMES);
+const _: () = assert!(layout::BINDS + MOST_BINDS * layout::BIND_SIZE <= layout::MOUNTS);
+/// How many tags a description may have: signal numbers.
+pub(crate) const TAGS: usize = 64;
+const _: () = assert!(layout::MOUNTS + 8 * (TAGS + 1) <= layout::NAMES);
+/// What is added to where a path begins, with the tag, to say which one a directory is given that is opened there.
+pub(crate) const LENT: u64 = 1 << 29;
 /// What stands before a source where programs are executed: so many slashes at least, and up to [`MOST_BINDS`] more.
 const LEAST_SLASHES: usize = 2;
 const _: () = assert!(LONGEST_BIND + LEAST_SLASHES + MOST_BINDS < layout::BIND_EXEC_LENGTH - layout::BIND_EXEC);
@@ -122,6 +129,19 @@ pub enum Start {
     Stand(u64, u64),
 }
 
+impl Start {
+    /// By which it is known in a key.
+    fn word(self) -> u64 {
+        match self {
+            Start::Root => 0,
+            Start::Bind(index) => index as u64 + 1,
+            Start::Directory(device, inode) => Key::of_object(device, inode),
+            Start::Tagged(device, inode, tag) => Key::of_object(device, inode).wrapping_add(2 + u64::from(tag)),
+            Start::Stand(device, inode) => Key::of_object(device, inode).wrapping_add(1),
+        }
+    }
+}
+
 /// What the proofs of a state depend on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seeds {
@@ -142,13 +162,16 @@ impl Key {
     /// Of the text of a path up to its last slash, without that.
     #[must_use]
     pub fn new(seed: u64, start: Start, directory: &[u8]) -> Key {
-        let start = match start {
-            Start::Root => 0,
-            Start::Bind(index) => index as u64 + 1,
-            Start::Directory(device, inode) => Key::of_object(device, inode),
-            Start::Tagged(device, inode, tag) => Key::of_object(device, inode).wrapping_add(2 + u64::from(tag)),
-            Start::Stand(device, inode) => Key::of_object(device, inode).wrapping_add(1),
-        };
+        Key::from_word(seed, start.word(), directory)
+    }
+
+    /// Of the same, and of a tag: a directory that is opened there is lent, and is given it, if it lies in the mount of the host that is [told](Board::tell_mount) of the tag.
+    #[must_use]
+    pub fn of_lent(seed: u64, start: Start, directory: &[u8], tag: u32) -> Key {
+        Key::from_word(seed, start.word().wrapping_add(LENT + u64::from(tag)), directory)
+    }
+
+    fn from_word(seed: u64, start: u64, directory: &[u8]) -> Key {
         Key((hash(seed, directory) ^ start).wrapping_mul(PRIME) | 1)
     }
 
@@ -307,6 +330,7 @@ impl Board {
         self.set_seed(!seeds.paths);
         self.set_exec_seed(seeds.programs);
         self.set(layout::DOUBTS, doubts.bits());
+        (0..=TAGS).for_each(|tag| self.set(layout::MOUNTS + 8 * tag, 0));
         let mut words = vec![0u64; layout::NAMES_SIZE / 8];
         for bit in names.flat_map(bits) {
             words[bit / 64] |= 1 << (bit % 64);
@@ -341,6 +365,13 @@ impl Board {
         }
         self.set(second, known);
         self.set(first, key.0);
+    }
+
+    /// Tells in which mount of the host directories lie whose descriptions have this tag (`STATX_MNT_ID`); `None` if that is all the same. To be called before a proof of one is published.
+    pub fn tell_mount(&self, tag: u32, mount: Option<u64>) {
+        if let Ok(tag @ 1..=TAGS) = usize::try_from(tag) {
+            self.set(layout::MOUNTS + 8 * tag, mount.unwrap_or(u64::MAX));
+        }
     }
 
     /// Tells for which directory of the host, absolute and canonical, a working directory stands. False if the name is too long to be told. It is forgotten when others need

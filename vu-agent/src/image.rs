@@ -631,6 +631,105 @@ mod tests {
         }
     }
 
+    fn in_doubt(board: &Board) {
+        board.enable(SEEDS, [&b"hidden"[..]].into_iter(), &[], Doubts { descriptors: true, access: true });
+    }
+
+    /// Nobody catches here what would fault.
+    #[test]
+    fn what_is_in_doubt_is_listed_and_opened() {
+        let copied = Copied::new();
+        let script =
+            "ls -lR /etc/apt; find /etc/apt /etc/ld.so.conf.d -ls; cat /etc/passwd; cd /etc; ls -l apt .; cat hosts";
+        let bash = ["/bin/bash", "-c", script];
+        let without = Command::new(bash[0]).args(&bash[1..]).env("LC_ALL", "C").output().unwrap();
+        let with = copied.run(in_doubt, &bash);
+        assert!(with.status.success());
+        assert_eq!(String::from_utf8_lossy(&with.stdout), String::from_utf8_lossy(&without.stdout));
+    }
+
+    #[test]
+    fn directories_are_given_the_tags_of_their_routes() {
+        let copied = Copied::new();
+        let tree = tempfile::tempdir().unwrap();
+        let inner = tree.path().join("inner");
+        fs::create_dir_all(inner.join("below")).unwrap();
+        symlink("below", inner.join("link")).unwrap();
+        let object = |path: &Path| fs::metadata(path).map(|meta| (meta.dev(), meta.ino())).unwrap();
+        let name = |path: &Path| path.as_os_str().as_encoded_bytes().to_vec();
+        let mount = {
+            let open = fs::File::open(tree.path()).unwrap();
+            let told = fs::read_to_string(format!("/proc/self/fdinfo/{}", open.as_raw_fd())).unwrap();
+            told.lines().find_map(|line| line.strip_prefix("mnt_id:")).unwrap().trim().parse::<u64>().unwrap()
+        };
+        // The tags of two directories, of which the second is opened by way of the first: fcntl(fd, F_GETSIG). The first may be given one before.
+        let tags = |publish: &dyn Fn(&Board), first: &str, given: u32, second: &str| {
+            let script = format!(
+                "import os, fcntl\na = os.open({first:?}, os.O_DIRECTORY)\ngiven = {given} or fcntl.fcntl(a, 11)\nfcntl.fcntl(a, 10, given)\n\
+                 b = os.open({second:?}, os.O_RDONLY, dir_fd=a)\nprint(given, fcntl.fcntl(b, 11), len(os.listdir(b)))"
+            );
+            let output = copied.run_in(&inner, publish, &["/usr/bin/python3", "-c", &script]);
+            String::from_utf8(output.stdout).unwrap()
+        };
+        // In a bind, by its name and by that with a slash.
+        let bind = Bind { point: b"/mnt/nowhere".to_vec(), source: name(tree.path()), tag: 63 };
+        let in_bind = |board: &Board| {
+            enable(board, std::slice::from_ref(&bind));
+            board.publish(Key::new(SEEDS.paths, Start::Bind(0), b"/mnt/nowhere"));
+            board.publish(Key::new(SEEDS.paths, Start::Bind(0), b"/mnt/nowhere/inner"));
+        };
+        assert_eq!(tags(&in_bind, "/mnt/nowhere/inner", 0, "below"), "63 63 0\n");
+        assert_eq!(tags(&in_bind, "/mnt/nowhere/inner/", 0, "below"), "63 63 0\n");
+        assert_eq!(tags(&in_bind, "/mnt/nowhere/inner/", 0, "hidden"), "");
+        // Of a directory that is the host's, none.
+        let (path, with_slash) = (inner.to_str().unwrap(), format!("{}/", inner.display()));
+        let own = |board: &Board| {
+            enable(board, &[]);
+            board.publish(Key::new(SEEDS.paths, Start::Root, &name(tree.path())));
+            board.publish(Key::new(SEEDS.paths, Start::Root, &name(&inner)));
+        };
+        assert_eq!(tags(&own, path, 0, "below"), "0 0 0\n");
+        assert_eq!(tags(&own, &with_slash, 0, "below"), "0 0 0\n");
+        // What is lent: in that mount of the host.
+        let lent = |mounts: &[(u32, Option<u64>)]| {
+            let (mounts, inner) = (mounts.to_vec(), inner.clone());
+            let directories = [name(tree.path()), name(&inner)];
+            move |board: &Board| {
+                in_doubt(board);
+                mounts.iter().for_each(|&(tag, mount)| board.tell_mount(tag, mount));
+                for directory in &directories {
+                    board.publish(Key::new(SEEDS.paths, Start::Root, directory));
+                    board.publish(Key::of_lent(SEEDS.paths, Start::Root, directory, 42));
+                }
+                let (device, inode) = object(&inner);
+                board.publish(Key::new(SEEDS.paths, Start::Tagged(device, inode, 42), b""));
+            }
+        };
+        assert_eq!(tags(&lent(&[(7, Some(mount)), (42, Some(mount))]), path, 0, "below"), "42 42 0\n");
+        assert_eq!(tags(&lent(&[(42, Some(mount))]), &with_slash, 0, "below"), "42 42 0\n");
+        assert_eq!(tags(&lent(&[(42, Some(mount + 1))]), path, 0, "below"), "0 0 0\n", "in another mount");
+        assert_eq!(tags(&lent(&[(42, Some(mount + 1))]), path, 42, "below"), "42 0 0\n", "in another mount");
+        assert_eq!(tags(&lent(&[(42, None)]), path, 42, "below"), "42 42 0\n", "in all mounts");
+        assert_eq!(tags(&lent(&[]), path, 42, "below"), "42 0 0\n");
+        assert_eq!(tags(&lent(&[(42, Some(mount))]), path, 41, "below"), "41 0 0\n", "of another route");
+        assert_eq!(
+            tags(&lent(&[(42, Some(mount))]), path, 42, "link"),
+            "42 0 0\n",
+            "a link is the hypervisor's to follow"
+        );
+        // By a working directory that stands for it.
+        let stand = |board: &Board| {
+            let (start, name) = (object(&inner), name(&inner));
+            in_doubt(board);
+            board.tell_mount(42, Some(mount));
+            assert!(board.tell_stand(SEEDS.paths, start, &name));
+            let start = Start::Stand(start.0, start.1);
+            board.publish(Key::new(SEEDS.paths, start, b"."));
+            board.publish(Key::of_lent(SEEDS.paths, start, b".", 42));
+        };
+        assert_eq!(tags(&stand, "./below", 0, "."), "42 0 0\n");
+    }
+
     #[test]
     fn programs_are_executed_where_that_is_proved() {
         let copied = Copied::new();

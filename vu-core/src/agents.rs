@@ -39,7 +39,7 @@ use std::{
     time::Duration,
 };
 use vu_agent::{Bind, Board, Doubts, Image, Key, Seeds, Start, board, code, image};
-use vu_api::{AbsPath, Errno, FileType, Filesystem, Location, Purpose, Shows};
+use vu_api::{AbsPath, Caller, Errno, FileType, Filesystem, Location, Purpose, Shows};
 use vu_trace::{Abi, Memory, ProcessMemory, Tid};
 
 /// How many libraries of a view are copied.
@@ -422,6 +422,11 @@ impl Agent {
         self.state.lock().boards().for_each(|board| board.publish(key));
     }
 
+    /// Tells in which mount of the host directories lie with this tag.
+    fn tell_mount(&self, tag: u32, mount: Option<u64>) {
+        self.state.lock().boards().for_each(|board| board.tell_mount(tag, mount));
+    }
+
     /// Tells for which directory of the host a placeholder stands; false if that cannot be.
     fn tell_stand(&self, seed: u64, placeholder: Object, name: &AbsPath) -> bool {
         self.state.lock().boards().all(|board| board.tell_stand(seed, placeholder, name.as_bytes()))
@@ -605,6 +610,12 @@ impl Call<'_> {
         }
         let Some(start) = self.proved_from(agent, arg, directory, meaning) else { return };
         if self.core.agents.expiry.begin(&self.core.agents) {
+            if let Meaning::Place(place) = meaning
+                && let Some((tag, mount)) = self.lent_in(place)
+            {
+                agent.tell_mount(tag, Some(mount));
+                agent.publish(Key::of_lent(self.proofs, start, directory, tag));
+            }
             agent.publish(Key::new(self.proofs, start, directory));
         }
     }
@@ -615,14 +626,31 @@ impl Call<'_> {
         let asks = self.task.process.agent.load(Ordering::Acquire) && self.abi == Abi::X86_64;
         let published = self.proofs != 0 && number >= 0 && self.core.has_virtual_files();
         let Some(agent) = self.view.agent().filter(|_| asks && published && self.is_plain()) else { return };
-        if let Some(start) = self.proved_behind(number)
-            && self.core.agents.expiry.begin(&self.core.agents)
-        {
-            agent.publish(Key::new(self.proofs, start, b""));
+        if let Some((object, tag, mount)) = self.proved_behind(number) {
+            self.publish_descriptor(agent, object, tag, mount);
         }
     }
 
-    fn proved_behind(&self, number: i32) -> Option<Start> {
+    /// The same of a directory that is about to be lent, under its name on the host, by the only route of this tag: it is untouched.
+    pub(crate) fn prove_lent(&self, object: Object, tag: i32, mount: u64) {
+        let Some(agent) = self.view.agent().filter(|_| self.proofs != 0 && self.is_plain()) else { return };
+        if self.task.process.agent.load(Ordering::Acquire)
+            && !self.task.is_virtual()
+            && let Ok(tag) = u32::try_from(tag)
+        {
+            self.publish_descriptor(agent, object, tag, Some(mount));
+        }
+    }
+
+    /// `mount` is that of the host in which lent directories of this tag lie.
+    fn publish_descriptor(&self, agent: &Agent, (device, inode): Object, tag: u32, mount: Option<u64>) {
+        if self.core.agents.expiry.begin(&self.core.agents) {
+            agent.tell_mount(tag, mount);
+            agent.publish(Key::new(self.proofs, Start::Tagged(device, inode, tag), b""));
+        }
+    }
+
+    fn proved_behind(&self, number: i32) -> Option<(Object, u32, Option<u64>)> {
         let fd = self.task.descriptor(number).ok()?;
         let tag = sys::tag(fd.as_fd()).ok().filter(|&tag| tag != 0)?;
         // Of several, another directory may be behind the same numbers.
@@ -641,7 +669,7 @@ impl Call<'_> {
             let name = self.name_by(&route, &host)?;
             !sys::is_procfs(fd.as_fd()) && self.layer.locate(&name, Purpose::List) == Ok(Location::Host(host))
         };
-        same.then(|| Some(Start::Tagged(object.0, object.1, u32::try_from(tag).ok()?)))?
+        same.then(|| Some((object, u32::try_from(tag).ok()?, route.lent)))?
     }
 
     fn proved_from(&self, agent: &Agent, arg: &PathArg, directory: &[u8], meaning: &Meaning) -> Option<Start> {
@@ -693,6 +721,24 @@ impl Call<'_> {
             && self.shows_the_host(&place.name, host);
         (proved && agent.tell_stand(self.proofs, placeholder, &name))
             .then_some(Start::Stand(placeholder.0, placeholder.1))
+    }
+
+    /// The tag that a directory is given which a union lends in the directory of this place, and the mount of the host in which it must lie.
+    fn lent_in(&self, place: &Place) -> Option<(u32, u64)> {
+        if !self.core.has_virtual_files() || self.task.is_virtual() {
+            return None;
+        }
+        let host = place.host().filter(|host| **host == place.name)?.parent();
+        let name = place.name.parent();
+        if self.layer.locate(&name, Purpose::List) != Ok(Location::Own)
+            || self.layer.locate(&name, Purpose::Attributes) == Ok(Location::Own)
+        {
+            return None;
+        }
+        let stat = sys::statx(Reach::Path(host.as_bytes()), 0, libc::STATX_MNT_ID).ok()?;
+        let tag = self.core.routes.tag(&self.lent_route(&name, &host, stat.stx_mnt_id));
+        self.core.routes.only(tag)?;
+        Some((u32::try_from(tag).ok()?, stat.stx_mnt_id))
     }
 
     /// Whether the directory of a name shows what is in that directory of the host, and all of it, until something is [withdrawn](Filesystem::withdraw).

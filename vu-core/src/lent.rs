@@ -150,13 +150,23 @@ impl Call<'_> {
         if FileType::from_mode(stat.stx_mode.into()) != Some(FileType::Directory) {
             return None;
         }
-        let tag = self.core.routes.tag(&Route { lent: Some(stat.stx_mnt_id), ..self.route_of_mount(name, &host) });
+        let tag = self.core.routes.tag(&self.lent_route(name, &host, stat.stx_mnt_id));
         if tag == 0 || sys::set_tag(fd.as_fd(), tag).is_err() {
             return None;
         }
-        let device = libc::makedev(stat.stx_dev_major, stat.stx_dev_minor);
-        self.core.lent.note((device, stat.stx_ino), tag, host);
+        let object = (libc::makedev(stat.stx_dev_major, stat.stx_dev_minor), stat.stx_ino);
+        // It is looked at next.
+        if *name == host && self.core.routes.only(tag).is_some() {
+            self.prove_lent(object, tag, stat.stx_mnt_id);
+        }
+        self.core.lent.note(object, tag, host);
         Some(fd)
+    }
+
+    /// The route of a directory that is lent, and lies in this mount of the host.
+    #[must_use]
+    pub(crate) fn lent_route(&self, name: &AbsPath, host: &AbsPath, mount: u64) -> Route {
+        Route { lent: Some(mount), ..self.route_of_mount(name, host) }
     }
 
     /// The route by which all of a mount leads to the host, as far as it leads to names that end as the view's do.

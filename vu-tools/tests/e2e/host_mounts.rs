@@ -23,7 +23,7 @@ python3 -c 'import ctypes, os
 c = ctypes.CDLL(None, use_errno=True)
 link = os.open("/proc/self/fd/%d" % os.open("f", os.O_RDONLY), os.O_PATH | os.O_NOFOLLOW)
 print(c.mount(b"s/s", b"/proc/self/fd/%d" % link, None, 4096, None), ctypes.get_errno())'
-ls -l; rmdir t; say gone
+ls -l --time-style=+; rmdir t; say gone
 "#;
 
 #[test]
