@@ -750,10 +750,16 @@ impl Call<'_> {
         if self.layer.locate(&directory, Purpose::List) == Ok(Location::Host(shown.clone())) {
             return true;
         }
-        // A name that is none yet may become that of another directory without a word.
+        // What is not there comes to be there by a change of the nearest directory that is.
+        let (mut directory, mut shown) = (directory, shown);
+        let there = loop {
+            match sys::stat_at(Reach::Path(shown.as_bytes())) {
+                Err(Errno::ENOENT) => (directory, shown) = (directory.parent(), shown.parent()),
+                there => break there,
+            }
+        };
         let is_directory = |stat: libc::stat| FileType::from_mode(stat.st_mode) == Some(FileType::Directory);
-        self.layer.shows(&directory, &shown) == Ok(Shows::All)
-            && sys::stat_at(Reach::Path(shown.as_bytes())).is_ok_and(is_directory)
+        there.is_ok_and(is_directory) && self.layer.shows(&directory, &shown) == Ok(Shows::All)
     }
 
     /// Publishes what was found out about a program that is executed by an absolute path: that the kernel does right by itself. `place` is given where it lies in a mount: its name there, and

@@ -167,6 +167,28 @@ fn it_notices_what_a_union_changes() {
     }
 }
 
+/// What is not there is known by the nearest directory that is: what comes to be there is seen by the next look.
+#[test]
+fn it_notices_what_comes_to_be_in_a_union() {
+    let changes = [
+        "mkdir -p $W/e/sub/none/sub; echo 12 > $W/e/sub/none/sub/f",
+        "mkdir -p $W/e/x/sub; echo 12 > $W/e/x/sub/f; mv $W/e/x $W/e/sub/none",
+        "mkdir -p $W/x/sub; echo 12 > $W/x/sub/f; mv $W/x $W/e/sub/none",
+        "mkdir -p $W/e/x/sub; echo 12 > $W/e/x/sub/f; ln -s ../x $W/e/sub/none",
+        "mkdir $W/e/sub/none; echo 12 > $W/e/g; ln -s ../.. $W/e/sub/none/sub; mv $W/e/g $W/e/f",
+        "mkdir -p $W/x/sub; echo 12 > $W/x/sub/f; vumount -t vufs $W/x $W/e/sub/none",
+    ];
+    let mounts = ["cow up e", "cow up e; vumount -t vufs -o cow up2 e", "cow up e; mkdir e/y", "cow,except=/proc up /"];
+    for (change, mount) in changes.iter().flat_map(|change| mounts.map(|mount| (change, mount))) {
+        let before = format!("mkdir up up2; vumount -t vufs -o {mount}");
+        let (file, below) = ("$W/e/sub/none/sub/f", "sub/none/sub/f");
+        let text = steps(&before, &[file, "@$W/e", below, &format!("!{change}"), below, file]);
+        assert_eq!(sizes(&text), [None, None, Some(3), Some(3)], "{mount}: {change}: {text}");
+    }
+    let here = steps("mkdir up; vumount -t vufs -o cow up e", &["?$W/e/sub/none/x/f"]);
+    assert_eq!(here, "$W/e/sub/none/x/f is answered here\n");
+}
+
 /// The same at once: others look while it is changed.
 #[test]
 fn who_looks_while_a_union_changes_sees_the_change_when_it_is_made() {
