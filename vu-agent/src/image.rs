@@ -555,6 +555,16 @@ mod tests {
     }
 
     #[test]
+    fn all_calls_of_the_library_have_room() {
+        let library = fs::read(LIBRARY).unwrap();
+        let texts = headers(&library).unwrap();
+        let of =
+            |(_, text): &(usize, Header)| if text.flags & elf::EXECUTE != 0 { calls(&library, text) } else { vec![] };
+        let size: usize = texts.iter().flat_map(of).map(|call| call.between + STUB_SIZE).sum();
+        assert!(size > 0 && code::bytes().len() + size <= code::SIZE);
+    }
+
+    #[test]
     fn calls_are_known_by_what_stands_before_them() {
         let found = |code: &[u8]| {
             let code = [&[0x90; 30][..], code, &SYSCALL].concat();
