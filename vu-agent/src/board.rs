@@ -42,7 +42,10 @@ pub(crate) mod layout {
     pub const STAND_NAME: usize = 16;
     /// The highest bits of a key are its place.
     pub const STAND_SHIFT: u32 = 64 - STAND_COUNT.ilog2();
-    pub const SIZE: usize = STANDS + STAND_SIZE * STAND_COUNT;
+    /// A Bloom filter as that of the names.
+    pub const TOUCHED: usize = STANDS + STAND_SIZE * STAND_COUNT;
+    pub const TOUCHED_SIZE: usize = 8192;
+    pub const SIZE: usize = TOUCHED + TOUCHED_SIZE;
 }
 
 /// The size of a board in bytes: whole pages.
@@ -55,6 +58,8 @@ const _: () = assert!(layout::BINDS + MOST_BINDS * layout::BIND_SIZE <= layout::
 /// How many tags a description may have: signal numbers.
 pub(crate) const TAGS: usize = 64;
 const _: () = assert!(layout::MOUNTS + 8 * (TAGS + 1) <= layout::NAMES);
+/// Where all directories with a tag begin, without that.
+pub(crate) const ALL: u64 = 1 << 28;
 /// What is added to where a path begins, with the tag, to say which one a directory is given that is opened there.
 pub(crate) const LENT: u64 = 1 << 29;
 /// What stands before a source where programs are executed: so many slashes at least, and up to [`MOST_BINDS`] more.
@@ -171,6 +176,12 @@ impl Key {
         Key::from_word(seed, start.word().wrapping_add(LENT + u64::from(tag)), directory)
     }
 
+    /// Of all open directories whose descriptions have this tag, but for those that were [touched](Board::touch): as [`Start::Tagged`] of each.
+    #[must_use]
+    pub fn of_all(seed: u64, tag: u32) -> Key {
+        Key::from_word(seed, ALL + u64::from(tag), b"")
+    }
+
     fn from_word(seed: u64, start: u64, directory: &[u8]) -> Key {
         Key((hash(seed, directory) ^ start).wrapping_mul(PRIME) | 1)
     }
@@ -203,7 +214,10 @@ fn hash(basis: u64, text: &[u8]) -> u64 {
 
 /// The two bits that stand for a name.
 fn bits(name: &[u8]) -> [usize; 2] {
-    let hash = hash(NAME_BASIS, name);
+    bits_of(hash(NAME_BASIS, name))
+}
+
+fn bits_of(hash: u64) -> [usize; 2] {
     [48, 32].map(|shift| usize::try_from(hash >> shift & 0xffff).unwrap_or(0))
 }
 
@@ -365,6 +379,19 @@ impl Board {
         }
         self.set(second, known);
         self.set(first, key.0);
+    }
+
+    /// A directory of the host is to be met by a proof of its own from now on.
+    pub fn touch(&self, (device, inode): (u64, u64)) {
+        for bit in bits_of(Key::of_object(device, inode)) {
+            let at = layout::TOUCHED + bit / 64 * 8;
+            self.set(at, self.word(at).load(Ordering::Relaxed) | 1 << (bit % 64));
+        }
+    }
+
+    /// None is, because no proof of all of a tag's will be published that was before.
+    pub fn forget_touched(&self) {
+        (0..layout::TOUCHED_SIZE / 8).for_each(|index| self.set(layout::TOUCHED + 8 * index, 0));
     }
 
     /// Tells in which mount of the host directories lie whose descriptions have this tag (`STATX_MNT_ID`); `None` if that is all the same. To be called before a proof of one is published.

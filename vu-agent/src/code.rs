@@ -85,7 +85,7 @@ const PATH_END: usize = 264 + 504;
 // The frame: a struct stat (144 bytes), the registers, the number, the place of the call, the seed (at 256), a path of a bind or a struct statx (504 bytes at 264), where the seed stands (at 768), that bind (at 776), and
 // the hash of the directory and where it begins (at 784). 128 bytes above it are the red zone.
 // Bits of the kind from there on: 0x100, it lies where the view's names are the host's; 0x200, the descriptor has no tag; 0x400, it is asked itself; 0x2000, what is opened may be lent; 0x4000, the path begins at a working directory that is what it seems to be;
-// 0x8000, it begins at a descriptor.
+// 0x8000, it begins at a descriptor; 0x10000, that has a tag of which all is proved.
 // r15 is the tag of a descriptor, and then the one that an open file is given.
 global_asm!(
     ".pushsection .rodata.vu_agent, \"a\", @progbits",
@@ -554,6 +554,15 @@ global_asm!(
     "cmp dword ptr [rsp + 240], {getdents64}",
     "je vu_agent_known",
     "50:",
+    "test r15, r15",
+    "jz 51f",
+    // All with this tag may be what they seem to be, but those that were touched.
+    "movabs r9, {prime}",
+    "lea rdi, [r15 + {all}]",
+    "vu_agent_look [rsp + 256], rdx",
+    "jne 51f",
+    "or r13d, 0x10000",
+    "51:",
     "mov rdi, r12",
     "mov rsi, rsp",
     "mov r9, [rbp + {cookie}]",
@@ -569,9 +578,22 @@ global_asm!(
     "imul rdi, r9",
     "xor rdi, [rsp + 8]",
     "imul rdi, r9",
+    "test r13d, 0x10000",
+    "jz 58f",
+    "mov rdx, rdi",
+    "shr rdx, 48",
+    "bt qword ptr [rbp + {touched}], rdx",
+    "jnc 59f",
+    "mov rdx, rdi",
+    "shr rdx, 32",
+    "movzx edx, dx",
+    "bt qword ptr [rbp + {touched}], rdx",
+    "jnc 59f",
+    "58:",
     "lea rdi, [rdi + r15 + 2]",
     "vu_agent_look [rsp + 256], rdx",
     "jne vu_agent_slow",
+    "59:",
     "test r13d, 0x400",
     "jz vu_agent_known",
     "jmp 53f",
@@ -725,6 +747,8 @@ global_asm!(
     mounts = const crate::board::layout::MOUNTS,
     tags = const crate::board::TAGS,
     lent = const crate::board::LENT,
+    all = const crate::board::ALL,
+    touched = const crate::board::layout::TOUCHED,
     stands = const crate::board::layout::STANDS,
     stand_size = const crate::board::layout::STAND_SIZE,
     stand_length = const crate::board::layout::STAND_LENGTH,

@@ -727,6 +727,25 @@ mod tests {
             "42 0 0\n",
             "a link is the hypervisor's to follow"
         );
+        // All that has a tag is untouched, but what was touched.
+        let all = |change: &dyn Fn(&Board)| {
+            let publish = |board: &Board| {
+                in_doubt(board);
+                board.tell_mount(42, Some(mount));
+                board.publish(Key::of_all(SEEDS.paths, 42));
+                change(board);
+            };
+            tags(&publish, path, 42, "below")
+        };
+        let (touched, another) = (object(&inner), object(tree.path()));
+        assert_eq!(all(&|_| {}), "42 42 0\n");
+        assert_eq!(all(&|board| board.touch(touched)), "42 0 0\n");
+        assert_eq!(all(&|board| board.touch(another)), "42 42 0\n");
+        let forgotten = |board: &Board| {
+            board.touch(touched);
+            board.forget_touched();
+        };
+        assert_eq!(all(&forgotten), "42 42 0\n");
         // By a working directory that stands for it.
         let stand = |board: &Board| {
             let (start, name) = (object(&inner), name(&inner));

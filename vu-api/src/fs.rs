@@ -85,6 +85,17 @@ pub enum Shows {
     Nothing,
 }
 
+/// Of what it is no longer so that it shows all of a directory of the host: [`Filesystem::withdraw`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Withdrawn {
+    /// Of names only, by which something else is found: what is open shows what it did.
+    Names,
+    /// Of the directory that shows this one of the host: device and inode number.
+    Directory(u64, u64),
+    /// Perhaps of any.
+    Everything,
+}
+
 /// As long as it lives, a change is under way: [`Filesystem::withdraw`].
 pub type Withdrawal = Box<dyn Send>;
 
@@ -189,7 +200,7 @@ pub trait Filesystem: Send + Sync {
 
     /// What [`shows`](Self::shows) said of directories may be so no more in a moment: it is called before a directory that showed all of one of the host's shows less. Whoever went by
     /// it must not from now on, and not be told anew before the returned value is dropped. A file system that is built on others asks the one below.
-    fn withdraw(&self) -> Withdrawal {
+    fn withdraw(&self, _what: Withdrawn) -> Withdrawal {
         Box::new(())
     }
 

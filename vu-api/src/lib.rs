@@ -34,7 +34,7 @@ mod words;
 pub use caller::{Caller, Credentials};
 pub use errno::Errno;
 pub use flags::{AccessMode, MountFlags, OpenFlags, RenameFlags, XattrFlags};
-pub use fs::{File, Filesystem, Location, Opened, Probe, Purpose, Shows, Withdrawal};
+pub use fs::{File, Filesystem, Location, Opened, Probe, Purpose, Shows, Withdrawal, Withdrawn};
 pub use identity::{Capabilities, IdKind, Identities, Identity, IdentityChange, Ids, SetIds, capability};
 #[doc(hidden)]
 pub use inventory;

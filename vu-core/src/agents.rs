@@ -18,12 +18,12 @@ use crate::{
     modest::{ModestPrograms, Program},
     proc_maps::numbers,
     resolve::{Meaning, PathArg, Place},
-    route::Route,
+    route::{Lending, Route},
     sys::{self, At, Reach},
     task::{Object, Task, host_name},
     view::{Mount, View},
 };
-use ahash::AHashMap;
+use ahash::{AHashMap, AHashSet};
 use parking_lot::{Condvar, Mutex};
 use std::{
     ffi::OsStr,
@@ -39,13 +39,15 @@ use std::{
     time::Duration,
 };
 use vu_agent::{Bind, Board, Doubts, Image, Key, Seeds, Start, board, code, image};
-use vu_api::{AbsPath, Caller, Errno, FileType, Filesystem, Location, Purpose, Shows};
+use vu_api::{AbsPath, Caller, Errno, FileType, Filesystem, Location, Purpose, Shows, Withdrawn};
 use vu_trace::{Abi, Memory, ProcessMemory, Tid};
 
 /// How many libraries of a view are copied.
 const MOST_LIBRARIES: usize = 8;
 /// How many dynamic linkers are known by their beginnings.
 const MOST_LOADERS: usize = 8;
+/// How many directories may be touched in an era.
+const MOST_TOUCHED: usize = 4096;
 /// How many programs are remembered that agents may execute.
 const MOST_PROGRAMS: usize = 1024;
 /// Longer paths of programs are left to the hypervisor.
@@ -68,6 +70,12 @@ pub struct Agents {
     loaders: Mutex<Vec<Arc<Loader>>>,
     /// How many changes are under way of what directories show.
     changes: AtomicUsize,
+    /// The number of the era: 1 and more.
+    era: AtomicU64,
+    /// Whether something was lent in it.
+    lends: AtomicBool,
+    /// The directories of the host of which unions have shown all in this era, and do not any more.
+    touched: Mutex<AHashSet<Object>>,
     expiry: Arc<Expiry>,
 }
 
@@ -159,6 +167,9 @@ impl Agents {
             made: AtomicBool::new(false),
             loaders: Mutex::default(),
             changes: AtomicUsize::new(0),
+            era: AtomicU64::new(1),
+            lends: AtomicBool::new(false),
+            touched: Mutex::default(),
             expiry: Arc::default(),
         }
     }
@@ -194,10 +205,62 @@ impl Agents {
     }
 
     /// What directories show is about to change: what was proved is so no more, and nothing is proved before the change is made.
-    pub(crate) fn hold_back(self: &Arc<Agents>) -> HeldBack {
+    pub(crate) fn hold_back(self: &Arc<Agents>, what: Withdrawn) -> HeldBack {
         self.changes.fetch_add(1, Ordering::SeqCst);
-        self.forget();
+        match what {
+            Withdrawn::Directory(device, inode) if self.touch((device, inode)) => self.forget(),
+            Withdrawn::Names => self.forget(),
+            Withdrawn::Directory(..) | Withdrawn::Everything => self.end_era(),
+        }
         HeldBack(self.clone())
+    }
+
+    /// Directories that are lent in one era are known by its number to be untouched, but for those that were touched in it. One ends when what is shown may be another thing for any of them:
+    /// when mounts come and go.
+    pub fn era(&self) -> u64 {
+        self.era.load(Ordering::SeqCst)
+    }
+
+    /// The same, for what is about to be looked at, and lent if it is untouched.
+    pub(crate) fn era_of_lending(&self) -> u64 {
+        self.lends.store(true, Ordering::SeqCst);
+        self.era()
+    }
+
+    /// False if it is one too many.
+    fn touch(&self, object: Object) -> bool {
+        let mut touched = self.touched.lock();
+        if touched.len() >= MOST_TOUCHED {
+            return false;
+        }
+        touched.insert(object);
+        drop(touched);
+        for (_, agent) in self.all() {
+            agent.state.lock().boards().for_each(|board| board.touch(object));
+        }
+        true
+    }
+
+    /// To be called while a change is under way.
+    fn end_era(&self) {
+        let lends = self.lends.swap(false, Ordering::SeqCst);
+        if lends {
+            self.era.fetch_add(1, Ordering::SeqCst);
+            self.touched.lock().clear();
+        }
+        self.forget();
+        // Nobody goes by what is said of eras now.
+        for (_, agent) in self.all().into_iter().filter(|_| lends) {
+            let state = agent.state.lock();
+            state.boards().for_each(Board::forget_touched);
+            let touched = self.touched.lock();
+            state.boards().for_each(|board| touched.iter().for_each(|&object| board.touch(object)));
+        }
+    }
+
+    /// Whether all that was lent in an era, but for what was touched, is still untouched for whoever has it open: nobody else may have it than processes of one view.
+    fn is_of_now(&self, lending: Lending) -> bool {
+        lending.era == self.era() && self.views.lock().iter().filter(|(view, _)| view.strong_count() > 0).count() == 1
     }
 
     /// What a proof is published by that is found from now on; 0 if none is to be.
@@ -225,7 +288,8 @@ impl Agents {
     }
 
     /// Mounts, modules or debug categories have changed.
-    pub(crate) fn refresh(&self, core: &Core) {
+    pub(crate) fn refresh(self: &Arc<Agents>, core: &Core) {
+        let _era = self.lends.load(Ordering::SeqCst).then(|| self.hold_back(Withdrawn::Everything));
         for (view, agent) in self.all() {
             if let Some(view) = view.upgrade() {
                 agent.refresh(core, &view, self);
@@ -423,7 +487,8 @@ impl Agent {
     }
 
     /// Tells in which mount of the host directories lie with this tag.
-    fn tell_mount(&self, tag: u32, mount: Option<u64>) {
+    fn tell_mount(&self, tag: u32, lending: Option<Lending>) {
+        let mount = lending.map(|lending| lending.mount);
         self.state.lock().boards().for_each(|board| board.tell_mount(tag, mount));
     }
 
@@ -454,6 +519,7 @@ impl Agent {
         }
         if let Some(image) = &made {
             image.board().set_cookie(agents.cookie);
+            agents.touched.lock().iter().for_each(|&object| image.board().touch(object));
             if self.seed() != 0 {
                 state.tell(image.board(), Seeds { paths: self.seed(), programs: self.exec_seed() });
             }
@@ -611,9 +677,9 @@ impl Call<'_> {
         let Some(start) = self.proved_from(agent, arg, directory, meaning) else { return };
         if self.core.agents.expiry.begin(&self.core.agents) {
             if let Meaning::Place(place) = meaning
-                && let Some((tag, mount)) = self.lent_in(place)
+                && let Some((tag, lending)) = self.lent_in(place)
             {
-                agent.tell_mount(tag, Some(mount));
+                agent.tell_mount(tag, Some(lending));
                 agent.publish(Key::of_lent(self.proofs, start, directory, tag));
             }
             agent.publish(Key::new(self.proofs, start, directory));
@@ -626,31 +692,35 @@ impl Call<'_> {
         let asks = self.task.process.agent.load(Ordering::Acquire) && self.abi == Abi::X86_64;
         let published = self.proofs != 0 && number >= 0 && self.core.has_virtual_files();
         let Some(agent) = self.view.agent().filter(|_| asks && published && self.is_plain()) else { return };
-        if let Some((object, tag, mount)) = self.proved_behind(number) {
-            self.publish_descriptor(agent, object, tag, mount);
+        if let Some((object, tag, lending)) = self.proved_behind(number) {
+            self.publish_descriptor(agent, object, tag, lending);
         }
     }
 
     /// The same of a directory that is about to be lent, under its name on the host, by the only route of this tag: it is untouched.
-    pub(crate) fn prove_lent(&self, object: Object, tag: i32, mount: u64) {
+    pub(crate) fn prove_lent(&self, object: Object, tag: i32, lending: Lending) {
         let Some(agent) = self.view.agent().filter(|_| self.proofs != 0 && self.is_plain()) else { return };
         if self.task.process.agent.load(Ordering::Acquire)
             && !self.task.is_virtual()
             && let Ok(tag) = u32::try_from(tag)
         {
-            self.publish_descriptor(agent, object, tag, Some(mount));
+            self.publish_descriptor(agent, object, tag, Some(lending));
         }
     }
 
-    /// `mount` is that of the host in which lent directories of this tag lie.
-    fn publish_descriptor(&self, agent: &Agent, (device, inode): Object, tag: u32, mount: Option<u64>) {
-        if self.core.agents.expiry.begin(&self.core.agents) {
-            agent.tell_mount(tag, mount);
+    /// `lending` is what all have in common that are lent with this tag.
+    fn publish_descriptor(&self, agent: &Agent, (device, inode): Object, tag: u32, lending: Option<Lending>) {
+        let agents = &self.core.agents;
+        if agents.expiry.begin(agents) {
+            agent.tell_mount(tag, lending);
+            if lending.is_some_and(|lending| agents.is_of_now(lending)) {
+                agent.publish(Key::of_all(self.proofs, tag));
+            }
             agent.publish(Key::new(self.proofs, Start::Tagged(device, inode, tag), b""));
         }
     }
 
-    fn proved_behind(&self, number: i32) -> Option<(Object, u32, Option<u64>)> {
+    fn proved_behind(&self, number: i32) -> Option<(Object, u32, Option<Lending>)> {
         let fd = self.task.descriptor(number).ok()?;
         let tag = sys::tag(fd.as_fd()).ok().filter(|&tag| tag != 0)?;
         // Of several, another directory may be behind the same numbers.
@@ -723,8 +793,8 @@ impl Call<'_> {
             .then_some(Start::Stand(placeholder.0, placeholder.1))
     }
 
-    /// The tag that a directory is given which a union lends in the directory of this place, and the mount of the host in which it must lie.
-    fn lent_in(&self, place: &Place) -> Option<(u32, u64)> {
+    /// The tag that a directory is given which a union lends in the directory of this place, and what it must have in common with others.
+    fn lent_in(&self, place: &Place) -> Option<(u32, Lending)> {
         if !self.core.has_virtual_files() || self.task.is_virtual() {
             return None;
         }
@@ -736,9 +806,10 @@ impl Call<'_> {
             return None;
         }
         let stat = sys::statx(Reach::Path(host.as_bytes()), 0, libc::STATX_MNT_ID).ok()?;
-        let tag = self.core.routes.tag(&self.lent_route(&name, &host, stat.stx_mnt_id));
-        self.core.routes.only(tag)?;
-        Some((u32::try_from(tag).ok()?, stat.stx_mnt_id))
+        let lending = Lending { mount: stat.stx_mnt_id, era: self.core.agents.era_of_lending() };
+        let tag = self.core.routes.tag(&self.lent_route(&name, &host, lending));
+        let route = self.core.routes.only(tag)?;
+        Some((u32::try_from(tag).ok()?, route.lent?))
     }
 
     /// Whether the directory of a name shows what is in that directory of the host, and all of it, until something is [withdrawn](Filesystem::withdraw).
@@ -882,6 +953,26 @@ impl Call<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn eras_end_with_mounts_and_with_too_many_changes() {
+        let agents = Arc::new(Agents::new(7));
+        let lending = |era| Lending { mount: 1, era };
+        drop(agents.hold_back(Withdrawn::Everything));
+        assert_eq!(agents.era(), 1, "nothing was lent");
+        assert_eq!(agents.era_of_lending(), 1);
+        drop(agents.hold_back(Withdrawn::Directory(1, 2)));
+        drop(agents.hold_back(Withdrawn::Names));
+        assert_eq!((agents.era(), agents.touched.lock().len()), (1, 1));
+        drop(agents.hold_back(Withdrawn::Everything));
+        assert_eq!((agents.era(), agents.touched.lock().len()), (2, 0));
+        assert!(!agents.is_of_now(lending(1)) && !agents.is_of_now(lending(0)));
+        assert_eq!(agents.era_of_lending(), 2);
+        for inode in 0..=MOST_TOUCHED as u64 {
+            drop(agents.hold_back(Withdrawn::Directory(1, inode)));
+        }
+        assert_eq!((agents.era(), agents.touched.lock().len()), (3, 0));
+    }
 
     #[test]
     fn seeds_are_no_counters() {

@@ -17,7 +17,7 @@ use std::{
     sync::{Arc, OnceLock},
     time::Duration,
 };
-use vu_api::{AbsPath, Withdrawal};
+use vu_api::{AbsPath, Withdrawal, Withdrawn};
 
 /// How long a proof is good for.
 pub(crate) const LIFETIME: Duration = Duration::from_millis(12);
@@ -70,9 +70,9 @@ impl ClearPaths {
     }
 
     /// See [`Filesystem::withdraw`](vu_api::Filesystem::withdraw).
-    pub(crate) fn withdraw(&self) -> Withdrawal {
+    pub(crate) fn withdraw(&self, what: Withdrawn) -> Withdrawal {
         match self.agents.get() {
-            Some(agents) => Box::new(agents.hold_back()),
+            Some(agents) => Box::new(agents.hold_back(what)),
             None => Box::new(()),
         }
     }

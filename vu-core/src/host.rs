@@ -23,7 +23,7 @@ use std::{
 };
 use vu_api::{
     AbsPath, AccessMode, Caller, Errno, Filesystem, Location, OpenFlags, OpenHow, Opened, Probe, Purpose, RenameFlags,
-    Stat, StatFs, Time, TimeChange, Withdrawal, XattrFlags,
+    Stat, StatFs, Time, TimeChange, Withdrawal, Withdrawn, XattrFlags,
 };
 
 /// The file system of the host, as the hypervisor's own process sees it.
@@ -88,8 +88,8 @@ impl Filesystem for HostFs {
         Ok(Location::Host(path.clone()))
     }
 
-    fn withdraw(&self) -> Withdrawal {
-        self.clear.withdraw()
+    fn withdraw(&self, what: Withdrawn) -> Withdrawal {
+        self.clear.withdraw(what)
     }
 
     fn probe(&self, path: &AbsPath) -> Result<Probe, Errno> {

@@ -9,7 +9,7 @@ use crate::{
 use std::{cell::Cell, fmt::Display, sync::Arc};
 use vu_api::{
     AbsPath, AccessMode, Caller, Errno, FileType, Filesystem, Location, MountFlags, OpenFlags, OpenHow, Opened, Probe,
-    Purpose, RenameFlags, Shows, Stat, StatFs, TimeChange, Withdrawal, XattrFlags,
+    Purpose, RenameFlags, Shows, Stat, StatFs, TimeChange, Withdrawal, Withdrawn, XattrFlags,
 };
 use vu_path::Epoch;
 
@@ -389,8 +389,8 @@ impl Filesystem for Layer {
         self.ask("shows", path, Act::Look, |fs, path| fs.shows(path, directory))
     }
 
-    fn withdraw(&self) -> Withdrawal {
-        self.view.host().withdraw()
+    fn withdraw(&self, what: Withdrawn) -> Withdrawal {
+        self.view.host().withdraw(what)
     }
 
     fn unlock(&self, path: &AbsPath) -> Result<bool, Errno> {

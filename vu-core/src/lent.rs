@@ -16,7 +16,7 @@
 use crate::{
     call::Call,
     resolve::Place,
-    route::Route,
+    route::{Lending, Route},
     sys::{self, Reach},
     task::{Object, Task, host_name},
 };
@@ -139,6 +139,8 @@ impl Call<'_> {
             return None;
         }
         let name = &place.name;
+        // Before it is looked at.
+        let era = self.core.agents.era_of_lending();
         let Ok(Location::Host(host)) = self.layer.locate(name, Purpose::Read) else { return None };
         if self.layer.shows(name, &host) != Ok(Shows::All)
             || self.layer.locate(name, Purpose::Attributes) == Ok(Location::Own)
@@ -150,23 +152,30 @@ impl Call<'_> {
         if FileType::from_mode(stat.stx_mode.into()) != Some(FileType::Directory) {
             return None;
         }
-        let tag = self.core.routes.tag(&self.lent_route(name, &host, stat.stx_mnt_id));
+        let lending = Lending { mount: stat.stx_mnt_id, era };
+        let tag = self.core.routes.tag(&self.lent_route(name, &host, lending));
         if tag == 0 || sys::set_tag(fd.as_fd(), tag).is_err() {
             return None;
         }
         let object = (libc::makedev(stat.stx_dev_major, stat.stx_dev_minor), stat.stx_ino);
         // It is looked at next.
-        if *name == host && self.core.routes.only(tag).is_some() {
-            self.prove_lent(object, tag, stat.stx_mnt_id);
+        if *name == host
+            && let Some(lending) = self.core.routes.only(tag).and_then(|route| route.lent)
+        {
+            self.prove_lent(object, tag, lending);
         }
         self.core.lent.note(object, tag, host);
         Some(fd)
     }
 
-    /// The route of a directory that is lent, and lies in this mount of the host.
+    /// The route of a directory that is lent. When there are many routes, it is that of all eras.
     #[must_use]
-    pub(crate) fn lent_route(&self, name: &AbsPath, host: &AbsPath, mount: u64) -> Route {
-        Route { lent: Some(mount), ..self.route_of_mount(name, host) }
+    pub(crate) fn lent_route(&self, name: &AbsPath, host: &AbsPath, lending: Lending) -> Route {
+        let route = Route { lent: Some(lending), ..self.route_of_mount(name, host) };
+        if self.core.routes.have_room_for(&route) {
+            return route;
+        }
+        Route { lent: Some(Lending { era: 0, ..lending }), ..route }
     }
 
     /// The route by which all of a mount leads to the host, as far as it leads to names that end as the view's do.

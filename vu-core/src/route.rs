@@ -19,8 +19,17 @@ pub struct Route {
     pub host: AbsPath,
     /// The epoch of the mount through which it leads; 0 for the host's own.
     pub mount: u64,
-    /// If what it leads to is lent by the lower tree of a union (`lent.rs`): in which of the host's mounts that lies. Then there is a route also where both prefixes are the same.
-    pub lent: Option<u64>,
+    /// If what it leads to is lent by the lower tree of a union (`lent.rs`). Then there is a route also where both prefixes are the same.
+    pub lent: Option<Lending>,
+}
+
+/// What the directories have in common that were lent by a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Lending {
+    /// In which of the host's mounts they lie.
+    pub mount: u64,
+    /// When they were lent ([`Agents::era`](crate::agents::Agents::era)).
+    pub era: u64,
 }
 
 impl Route {
@@ -117,6 +126,13 @@ impl Routes {
         }
     }
 
+    /// Whether a route can have a tag of its own without there being few left.
+    #[must_use]
+    pub fn have_room_for(&self, route: &Route) -> bool {
+        let known = self.known.read();
+        known.tags.len() < TAGS / 2 || known.tags.contains_key(route)
+    }
+
     /// Whether twice as many are known as when they were [looked through](Self::retain).
     #[must_use]
     pub fn are_many(&self) -> bool {
@@ -195,7 +211,9 @@ mod tests {
             assert_eq!(routes.find(*tag, &route.host.child(b"x")).as_deref(), Some(route));
             assert_eq!(routes.only(*tag), None, "there are more routes than tags");
         }
+        assert!(routes.have_room_for(&all[0]) && !routes.have_room_for(&Route { mount: 2, ..all[0].clone() }));
         let few = Routes::default();
+        assert!(few.have_room_for(&all[0]));
         let tag = few.tag(&all[0]);
         assert_eq!(few.only(tag).as_deref(), Some(&all[0]));
         assert_eq!((few.only(0), few.only(-1), few.only(tag + 1)), (None, None, None));

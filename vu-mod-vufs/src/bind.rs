@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use vu_api::{
     AbsPath, AccessMode, Caller, Errno, Filesystem, Location, OpenHow, Opened, Probe, Purpose, RenameFlags, Shows,
-    Stat, StatFs, TimeChange, Withdrawal, XattrFlags,
+    Stat, StatFs, TimeChange, Withdrawal, Withdrawn, XattrFlags,
 };
 
 /// A file or directory of the layer below under another name.
@@ -76,8 +76,8 @@ impl Filesystem for Bind {
         self.below.shows(&self.name_below(path), directory)
     }
 
-    fn withdraw(&self) -> Withdrawal {
-        self.below.withdraw()
+    fn withdraw(&self, what: Withdrawn) -> Withdrawal {
+        self.below.withdraw(what)
     }
 
     fn unlock(&self, path: &AbsPath) -> Result<bool, Errno> {

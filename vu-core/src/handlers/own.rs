@@ -10,7 +10,7 @@ use crate::{
     },
     resolve::{Meaning, Place},
 };
-use vu_api::{Errno, FileType, Filesystem, RenameFlags, Time, TimeChange, XattrFlags};
+use vu_api::{Errno, FileType, Filesystem, RenameFlags, Time, TimeChange, Withdrawn, XattrFlags};
 use vu_trace::{Abi, Memory};
 
 /// Whether what the call asks for is an operation of file systems.
@@ -89,7 +89,7 @@ pub(super) fn operate(call: &Call<'_>, name: &str, meant: &[Meant]) -> Result<Ou
             let (to, flags) = (&place(1)?.name, RenameFlags::from_bits_retain(flags));
             present(first)?;
             // Nor may what stands for a directory be told by its old name.
-            let (_changes, begin) = (fs.withdraw(), call.core.nodes.now());
+            let (_changes, begin) = (fs.withdraw(Withdrawn::Names), call.core.nodes.now());
             fs.rename(&first.name, to, flags, task)?;
             call.core.nodes.renamed(&first.name, to, flags.contains(RenameFlags::EXCHANGE), begin);
         }

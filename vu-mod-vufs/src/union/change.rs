@@ -8,7 +8,7 @@ use super::{
     places::{Place, refuse_reserved},
     record::Record,
 };
-use vu_api::{AbsPath, AccessMode, Caller, Errno, FileType, Filesystem, RenameFlags, Stat, TimeChange};
+use vu_api::{AbsPath, AccessMode, Caller, Errno, FileType, Filesystem, RenameFlags, Stat, TimeChange, Withdrawn};
 
 impl Trees {
     /// The attributes of an object.
@@ -74,7 +74,7 @@ impl Trees {
 
     pub(crate) fn mkdir(&self, path: &AbsPath, mode: u32, caller: &dyn Caller) -> Result<(), Errno> {
         // One of B's may have been removed a moment ago.
-        let _changes = (self.kind == Kind::Mincow).then(|| self.below.withdraw());
+        let _changes = (self.kind == Kind::Mincow).then(|| self.below.withdraw(Withdrawn::Names));
         self.make(path, |fs, name| fs.mkdir(name, mode, caller))?;
         self.cache.forget(path);
         Ok(())
@@ -178,7 +178,7 @@ impl Trees {
         let _names = self.names.lock();
         let object = self.object(path)?;
         let in_lower = self.stat_lower(path)?.is_some();
-        let _changes = (object.host.file_type() == FileType::Directory).then(|| self.below.withdraw());
+        let _changes = (object.host.file_type() == FileType::Directory).then(|| self.withdraw(path));
         if in_lower {
             self.hide(path)?;
         }

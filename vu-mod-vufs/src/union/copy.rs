@@ -163,7 +163,7 @@ impl Trees {
         let before = self.below.stat(&directory)?;
         let mut used = true;
         // A directory is untouched no more. Of what is in one, and is no directory, nothing was told since that was touched.
-        let _changes = (stat.file_type() == FileType::Directory).then(|| self.below.withdraw());
+        let _changes = (stat.file_type() == FileType::Directory).then(|| self.withdraw(path));
         let named = match link {
             None => {
                 self.keep_copied(path, copy)?;

@@ -14,7 +14,7 @@ use std::{
     io::{Read, Write},
     sync::atomic::Ordering,
 };
-use vu_api::{AbsPath, Caller, Errno, FileType, OpenFlags, OpenHow, Opened, RenameFlags, Stat};
+use vu_api::{AbsPath, Caller, Errno, FileType, OpenFlags, OpenHow, Opened, RenameFlags, Stat, Withdrawn};
 
 /// Ends the name of a record.
 const SUFFIX: u8 = 0x7f;
@@ -346,7 +346,7 @@ impl Trees {
         let object = self.object(path)?;
         let host = self.below.stat(&object.name)?;
         // Of a directory that stays untouched (`nochcopy`), all was told, its attributes included.
-        let _changes = (object.place == Place::Lower).then(|| self.below.withdraw());
+        let _changes = (object.place == Place::Lower).then(|| self.withdraw(path));
         let mut record = object.record.clone();
         record.object = (object.place == Place::Upper).then_some(host.ino);
         change(&mut record, &object.stat());
@@ -528,7 +528,7 @@ impl Trees {
         self.write_records(link, &[common])?;
         if !self.has_links.load(Ordering::Relaxed) {
             // Any directory may have another name of it.
-            let _changes = self.below.withdraw();
+            let _changes = self.below.withdraw(Withdrawn::Everything);
             self.has_links.store(true, Ordering::SeqCst);
         }
         Ok(())

@@ -142,7 +142,7 @@ impl Trees {
             }
         }
         // The directory may have been untouched.
-        let _changes = self.below.withdraw();
+        let _changes = self.withdraw(path);
         match self.below.mkdir(&self.mark(path), CONTAINER_MODE, &self.me) {
             Ok(()) | Err(Errno::EEXIST) => {}
             Err(errno) => return Err(errno),

@@ -8,7 +8,7 @@ use std::{
     sync::atomic::Ordering,
     time::{Duration, Instant},
 };
-use vu_api::{AbsPath, Errno, FileType, Filesystem, Shows, Stat};
+use vu_api::{AbsPath, Errno, FileType, Filesystem, Shows, Stat, Withdrawal, Withdrawn};
 
 /// The directory of A that holds what must be remembered.
 pub(super) const MARKS: &[u8] = b".-";
@@ -157,6 +157,16 @@ impl Trees {
         // A name of an object that has several may show a copy that was made under another one.
         let untouched = known.upper == Presence::Absent && !known.marks && !self.has_links.load(Ordering::Relaxed);
         Ok(if shown == Shows::All && !untouched { Shows::Part } else { shown })
+    }
+
+    /// To be called before a directory is touched that was not until now.
+    pub(super) fn withdraw(&self, path: &AbsPath) -> Withdrawal {
+        // What B has is what was shown, if anything was.
+        self.below.withdraw(match self.below.stat(&self.in_lower(path)) {
+            Ok(stat) => Withdrawn::Directory(stat.dev, stat.ino),
+            Err(Errno::ENOENT | Errno::ENOTDIR) => Withdrawn::Names,
+            Err(_) => Withdrawn::Everything,
+        })
     }
 
     /// The attributes of an object of the layer below; `None` if it is not there.

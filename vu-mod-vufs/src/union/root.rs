@@ -4,7 +4,7 @@ use super::{Content, Kind, Trees, marks::Mounter, places::Place};
 use std::sync::{Arc, atomic::Ordering};
 use vu_api::{
     AbsPath, AccessMode, Caller, Errno, FileType, Filesystem, Location, OpenFlags, OpenHow, Opened, Probe, Purpose,
-    RenameFlags, Shows, Stat, StatFs, TimeChange, Withdrawal, XattrFlags,
+    RenameFlags, Shows, Stat, StatFs, TimeChange, Withdrawal, Withdrawn, XattrFlags,
 };
 
 /// What becomes of an object of B whose attributes are changed.
@@ -105,8 +105,8 @@ impl Filesystem for Union {
         self.trees.shows(path, directory)
     }
 
-    fn withdraw(&self) -> Withdrawal {
-        self.trees.below.withdraw()
+    fn withdraw(&self, what: Withdrawn) -> Withdrawal {
+        self.trees.below.withdraw(what)
     }
 
     fn unlock(&self, path: &AbsPath) -> Result<bool, Errno> {

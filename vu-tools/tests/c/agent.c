@@ -5,6 +5,9 @@
 //   =PATH      the same of statfs(2)
 //   #DIR       the same of opendir(3)
 //   &DIR       the same of a directory that is open: its attributes, its listing, and a file `f` in it
+//   *DIR       the same of all directories in one, each opened once below the descriptor of that
+//   [DIR       opens a directory and keeps it
+//   ]NAME      what is there under this name, and what it lists and is itself, again and again
 //   bad        what calls say of paths that cannot be read
 //   !COMMAND   for the shell
 //   @DIR       chdir
@@ -146,6 +149,57 @@ static void who_below(const char *path) {
     close(fd);
 }
 
+static void who_in(const char *path) {
+    enum { MOST = 400 };
+    static char names[MOST][64];
+    int count = 0;
+    DIR *directory = opendir(path);
+    for (struct dirent *entry; directory && (entry = readdir(directory)) && count < MOST;)
+        if (*entry->d_name != '.') snprintf(names[count++], sizeof *names, "%s", entry->d_name);
+    struct rusage before, after;
+    struct stat buffer;
+    char entries[4096];
+    for (int attempt = 0; attempt < 5; attempt++) {
+        getrusage(RUSAGE_SELF, &before);
+        for (int i = 0; i < count; i++) {
+            int fd = openat(dirfd(directory), names[i], O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+            if (fd < 0 || fstat(fd, &buffer) || fstatat(fd, "f", &buffer, 0) || getdents64(fd, entries, sizeof entries) <= 0) perror(names[i]);
+            close(fd);
+        }
+        getrusage(RUSAGE_SELF, &after);
+        if (after.ru_nvcsw - before.ru_nvcsw < count / 2) break;
+    }
+    printf("*%s is answered %s: %d\n", path, after.ru_nvcsw - before.ru_nvcsw < count / 2 ? "here" : "elsewhere", count);
+    closedir(directory);
+}
+
+// What is seen by a directory that has been open for long.
+static void describe_below(int directory, const char *name, char *line, size_t size) {
+    struct stat itself = {0}, found = {0}, opened = {0};
+    char entries[4096];
+    int a = result(fstat(directory, &itself)), b = result(fstatat(directory, name, &found, AT_SYMLINK_NOFOLLOW));
+    int fd = openat(directory, name, O_RDONLY | O_NONBLOCK), c = result(fd), d = fd < 0 ? 0 : result(fstat(fd, &opened)), listed = 0;
+    close(fd);
+    lseek(directory, 0, SEEK_SET);
+    for (long length; (length = getdents64(directory, entries, sizeof entries)) > 0;)
+        for (long at = 0; at < length; at += ((struct dirent64 *)(entries + at))->d_reclen) listed++;
+    snprintf(line, size, "%d:%o:%d %d:%o:%ld %d:%d:%o:%ld %d", a, itself.st_mode, itself.st_nlink > 0, b, found.st_mode, S_ISREG(found.st_mode) ? (long)found.st_size : 0, c, d,
+             opened.st_mode, S_ISREG(opened.st_mode) ? (long)opened.st_size : 0, listed);
+}
+
+static void look_below(int directory, const char *name) {
+    char line[256], again[256];
+    describe_below(directory, name, line, sizeof line);
+    for (int i = 0; i < 50; i++) {
+        describe_below(directory, name, again, sizeof again);
+        if (strcmp(line, again)) {
+            printf("%s: first %s, then %s\n", name, line, again);
+            exit(1);
+        }
+    }
+    printf("]%s %s\n", name, line);
+}
+
 static void bad(void) {
     struct stat buffer;
     char *hole = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -183,6 +237,7 @@ static void filter(void) {
 
 int main(int argc, char **argv) {
     setvbuf(stdout, NULL, _IONBF, 0);
+    int kept = -1;
     for (int i = 1; i < argc; i++) {
         char *step = argv[i];
         if (!strcmp(step, "has")) {
@@ -198,6 +253,14 @@ int main(int argc, char **argv) {
             if (status) printf("%s: %d\n", step, status);
         } else if (*step == '&') {
             who_below(step + 1);
+        } else if (*step == '*') {
+            who_in(step + 1);
+        } else if (*step == '[') {
+            close(kept);
+            kept = open(step + 1, O_RDONLY | O_DIRECTORY);
+            if (kept < 0) printf("%s: %d\n", step, errno);
+        } else if (*step == ']') {
+            look_below(kept, step + 1);
         } else if (strchr("?=#", *step)) {
             who(*step, step + 1);
         } else if (*step == '@') {

@@ -4,8 +4,12 @@ use crate::harness::{Flavour, Site, helper};
 
 /// What the helper's steps say in a view; `$W` is the place of the files. First some files, and `before`.
 fn steps(before: &str, steps: &[&str]) -> String {
+    steps_as(Flavour::Dynamic, before, steps)
+}
+
+fn steps_as(flavour: Flavour, before: &str, steps: &[&str]) -> String {
     let site = Site::new();
-    let helper = helper("agent", Flavour::Dynamic);
+    let helper = helper("agent", flavour);
     let quoted: Vec<String> = steps.iter().map(|step| format!("\"{step}\"")).collect();
     let text = site
         .session(&format!(
@@ -187,6 +191,86 @@ fn it_notices_what_comes_to_be_in_a_union() {
     }
     let here = steps("mkdir up; vumount -t vufs -o cow up e", &["?$W/e/sub/none/x/f"]);
     assert_eq!(here, "$W/e/sub/none/x/f is answered here\n");
+}
+
+/// Directories in which nothing was changed are opened and looked at without a question for each, and one in which something was does not cost the others that.
+#[test]
+fn it_opens_untouched_directories() {
+    let many = "for i in $(seq 200); do mkdir -p e/many/d$i; echo 1 > e/many/d$i/f; done";
+    let opened = |mount: &str, asked: &[&str]| steps(&format!("{many}; mkdir up up2; {mount}"), asked);
+    for (mount, e) in [
+        ("vumount -t vufs e m", "$W/m"),
+        ("vumount -t vufs -o cow up e", "$W/e"),
+        ("vumount -t vufs -o merge up e", "$W/e"),
+        ("vumount -t vufs -o cow,except=/proc up /", "$W/e"),
+        ("vumount -t vufs -o cow up e; vumount -t vufs -o cow up2 e", "$W/e"),
+    ] {
+        let (all, path) = (format!("*{e}/many"), format!("#{e}/many/d1"));
+        let expected = format!("{all} is answered here: 200\n{e}/many/d1 is answered here\n");
+        assert_eq!(opened(mount, &[&all, &path]), expected, "{mount}");
+    }
+    let (all, change) = ("*$W/e/many", "!echo 2 > $W/e/many/d7/f; rm $W/e/many/d9/f; rmdir $W/e/many/d9");
+    let text = opened("vumount -t vufs -o cow up e", &[all, change, all]);
+    assert_eq!(text, "*$W/e/many is answered here: 200\n*$W/e/many is answered elsewhere: 199\n");
+    // What has been looked at together is touched one by one.
+    let deeper = [
+        "*$W/e/many/d3",
+        "#$W/e/many/d4",
+        "!mkdir $W/e/many/d3/new; rmdir $W/e/many/d3/new",
+        "[$W/e/many/d4",
+        "]f",
+        "!echo 22 > $W/e/many/d4/f",
+        "]f",
+    ];
+    let text = opened(
+        "for i in $(seq 200); do mkdir e/many/d3/d$i; echo > e/many/d3/d$i/f; done; rm e/many/d3/f; vumount -t vufs -o cow up e",
+        &deeper,
+    );
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines[..2], ["*$W/e/many/d3 is answered here: 200", "$W/e/many/d4 is answered here"], "{text}");
+    assert!(lines[2].contains(":100644:2 ") && lines[3].contains(":100644:3 "), "{text}");
+}
+
+/// Who has no agent says what is right of a directory that is open while it changes.
+#[test]
+fn it_sees_changes_below_open_directories() {
+    let changes = [
+        "echo 123 > $W/e/sub/f",
+        "echo 1 > $W/e/sub/new",
+        "rm $W/e/sub/f",
+        "chmod 750 $W/e/sub",
+        "chmod 600 $W/e/sub/f",
+        "mv $W/e/sub/f $W/e/f",
+        "ln -sf $W/d/sub/f $W/e/sub/f",
+        "rm -r $W/e/sub",
+        "rm -r $W/e/sub; mkdir $W/e/sub; echo 1 > $W/e/sub/f",
+        "vumount -t vufs $W/d/sub $W/e/sub",
+        "vumount -t vufs $W/d/sub/f $W/e/sub/f",
+        "vumount -t vufs -o cow $W/up2 $W/e; echo 1 > $W/e/sub/f",
+        "vumount -t vufs /usr $W/m; echo 1 > $W/e/sub/f",
+        "vuumount -d $W/e",
+    ];
+    for mount in ["cow up e", "mincow up e", "cow up e; mkdir e/x", "cow,except=/proc up /"] {
+        for change in changes.iter().filter(|change| !change.contains("vuumount") || !mount.ends_with('/')) {
+            let before = format!("mkdir up up2; vumount -t vufs -o {mount}");
+            let all = [
+                "[$W/e/sub",
+                "]f",
+                &format!("!{change}"),
+                "]f",
+                "]new",
+                "[$W/e",
+                "]sub",
+                "!mkdir -p $W/e/sub; echo 1 > $W/e/sub/new",
+                "]sub",
+                "[$W/e/sub",
+                "]new",
+            ];
+            let told = steps_as(Flavour::Static, &before, &all);
+            assert_eq!(steps(&before, &all), told, "{mount}: {change}");
+            assert!(told.lines().count() >= 6, "{told}");
+        }
+    }
 }
 
 /// The same at once: others look while it is changed.
