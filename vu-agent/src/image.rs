@@ -10,7 +10,9 @@
 
 use crate::{
     board::{self, Board},
-    code::{self, Kind},
+    calls::{self, Call, JUMP, MOV_SIZE, STUB_SIZE, calls, distance, put},
+    code,
+    elf::{self, Header, headers},
 };
 use nix::{
     fcntl::{FcntlArg, OFlag, SealFlag, fcntl, openat},
@@ -58,69 +60,6 @@ impl From<nix::Error> for ImageError {
 pub const LONGEST: usize = 32 << 20;
 
 const PAGE: u64 = 4096;
-/// `mov eax, …` and `jmp …`, with 4 bytes behind them, and `syscall` (AMD64 Architecture Programmer's Manual, volume 3).
-pub(crate) const MOV_EAX: u8 = 0xb8;
-pub(crate) const JUMP: u8 = 0xe9;
-pub(crate) const SYSCALL: [u8; 2] = [0x0f, 0x05];
-
-/// Where things stand in an ELF file (elf(5)).
-pub(crate) mod elf {
-    pub const IDENT: &[u8] = b"\x7fELF\x02\x01\x01";
-    pub const TYPE: usize = 16;
-    pub const DYN: u16 = 3;
-    pub const MACHINE: usize = 18;
-    pub const X86_64: u16 = 62;
-    pub const HEADERS: usize = 32;
-    pub const HEADER_SIZE: usize = 54;
-    pub const HEADER_COUNT: usize = 56;
-    pub const LOAD: u32 = 1;
-    pub const GNU_PROPERTY: u32 = 0x6474_e553;
-    pub const EXECUTE: u32 = 1;
-    pub const WRITE: u32 = 2;
-    pub const READ: u32 = 4;
-}
-
-/// A program header.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Header {
-    pub kind: u32,
-    pub flags: u32,
-    pub offset: u64,
-    pub address: u64,
-    pub file_size: u64,
-    memory_size: u64,
-    align: u64,
-}
-
-impl Header {
-    const SIZE: usize = 56;
-
-    fn read(bytes: &[u8]) -> Option<Header> {
-        let word = |at: usize| Some(u64::from_le_bytes(*bytes.get(at..)?.first_chunk()?));
-        let half = |at: usize| Some(u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?));
-        Some(Header {
-            kind: half(0)?,
-            flags: half(4)?,
-            offset: word(8)?,
-            address: word(16)?,
-            file_size: word(32)?,
-            memory_size: word(40)?,
-            align: word(48)?,
-        })
-    }
-
-    fn bytes(&self) -> [u8; Header::SIZE] {
-        let mut bytes = [0; Header::SIZE];
-        bytes[..4].copy_from_slice(&self.kind.to_le_bytes());
-        bytes[4..8].copy_from_slice(&self.flags.to_le_bytes());
-        let words = [self.offset, self.address, self.address, self.file_size, self.memory_size, self.align];
-        for (place, word) in bytes[8..].chunks_mut(8).zip(words) {
-            place.copy_from_slice(&word.to_le_bytes());
-        }
-        bytes
-    }
-}
-
 /// The copied library.
 #[derive(Debug)]
 struct Extended {
@@ -254,7 +193,7 @@ fn extend(mut bytes: Vec<u8>, signature: [u8; code::SIGNATURE_SIZE]) -> Result<E
             }
             page.extend_from_slice(&moves);
             let call = behind + moves.len() as u64;
-            page.extend_from_slice(&self::stub(nr, kind, place + page.len() as u64, call, place)?);
+            page.extend_from_slice(&calls::stub(nr, kind, place + page.len() as u64, call, place)?);
             bytes[at] = JUMP;
             put(&mut bytes, at + 1, distance(behind, place + stub as u64)?)?;
             found += 1;
@@ -282,109 +221,6 @@ fn extend(mut bytes: Vec<u8>, signature: [u8; code::SIGNATURE_SIZE]) -> Result<E
         bytes[at..at + Header::SIZE].copy_from_slice(&header.bytes());
     }
     Ok(Extended { bytes, code: (offset, place), switch })
-}
-
-/// The program headers, each with its place in the file.
-pub(crate) fn headers(library: &[u8]) -> Option<Vec<(usize, Header)>> {
-    let half = |at: usize| Some(u16::from_le_bytes(*library.get(at..)?.first_chunk()?));
-    let first = usize::try_from(u64::from_le_bytes(*library.get(elf::HEADERS..)?.first_chunk()?)).ok()?;
-    let known = library.starts_with(elf::IDENT)
-        && half(elf::TYPE)? == elf::DYN
-        && half(elf::MACHINE)? == elf::X86_64
-        && usize::from(half(elf::HEADER_SIZE)?) == Header::SIZE;
-    if !known {
-        return None;
-    }
-    let place = |index: usize| first.checked_add(index * Header::SIZE);
-    (0..usize::from(half(elf::HEADER_COUNT)?))
-        .map(|index| Some((place(index)?, Header::read(library.get(place(index)?..)?)?)))
-        .collect()
-}
-
-/// A path call.
-struct Call {
-    /// Where the instruction stands in the file that moves the number to its register.
-    at: usize,
-    /// How many bytes of moves stand between that and the call.
-    between: usize,
-    nr: i32,
-    kind: Kind,
-}
-
-/// How long the instruction is that moves a number to eax.
-const MOV_SIZE: usize = 5;
-/// How many bytes of moves there may be behind it.
-const MOST_BETWEEN: usize = 16;
-
-/// The path calls in a segment.
-fn calls(library: &[u8], text: &Header) -> Vec<Call> {
-    let start = usize::try_from(text.offset).unwrap_or(usize::MAX);
-    let end = usize::try_from(text.offset.saturating_add(text.file_size)).unwrap_or(usize::MAX).min(library.len());
-    let Some(code) = library.get(start..end) else { return Vec::new() };
-    let call = |end: usize, between: usize| {
-        // With the byte before it.
-        let at = end.checked_sub(between + MOV_SIZE)?;
-        let [before, MOV_EAX, number @ ..] = code.get(at.checked_sub(1)?..at + MOV_SIZE)? else { return None };
-        // After a REX prefix it is another register.
-        if (0x40..=0x4f).contains(before) || !are_moves(&code[at + MOV_SIZE..end]) {
-            return None;
-        }
-        let nr = i32::from_le_bytes(number.try_into().ok()?);
-        Kind::of(nr.into()).map(|kind| Call { at: start + at, between, nr, kind })
-    };
-    let found = |end: usize| (0..=MOST_BETWEEN).find_map(|between| call(end, between));
-    memchr::memmem::find_iter(code, &SYSCALL).filter_map(found).collect()
-}
-
-/// Whether these are instructions which do nothing but move constants and registers to registers other than eax, so that it does not matter where they stand.
-fn are_moves(mut code: &[u8]) -> bool {
-    /// `mov`, the register that is written to in the lower three bits of what follows, and two registers
-    const BETWEEN_REGISTERS: u8 = 0x89;
-    while !code.is_empty() {
-        // REX: 64 bits (8), and which registers are the upper eight ones (4 that is read, 1 that is written to).
-        let (rex, rest) = match code {
-            [rex @ 0x40..=0x4f, rest @ ..] => (*rex, rest),
-            _ => (0, code),
-        };
-        let upper = rex & 1 != 0;
-        code = match rest {
-            [BETWEEN_REGISTERS, registers @ 0xc0..=0xff, rest @ ..] if upper || registers & 7 != 0 => rest,
-            // A constant of 32 bits.
-            [opcode @ 0xb8..=0xbf, _, _, _, _, rest @ ..] if rex & 8 == 0 && (upper || *opcode != MOV_EAX) => rest,
-            _ => return false,
-        };
-    }
-    true
-}
-
-const STUB_SIZE: usize = 23;
-
-/// What a place jumps to; see [`code`]. `call` is where its `syscall` instruction stands, `page` the code page.
-fn stub(nr: i32, kind: Kind, at: u64, call: u64, page: u64) -> Result<[u8; STUB_SIZE], ImageError> {
-    let mut stub = [0; STUB_SIZE];
-    stub[0] = MOV_EAX;
-    stub[1..5].copy_from_slice(&nr.to_le_bytes());
-    // mov r11d, …
-    stub[5..7].copy_from_slice(&[0x41, 0xbb]);
-    stub[7..11].copy_from_slice(&kind.bits().to_le_bytes());
-    // lea rcx, [rip + …]
-    stub[11..14].copy_from_slice(&[0x48, 0x8d, 0x0d]);
-    put(&mut stub, 14, distance(at + 18, call)?)?;
-    stub[18] = JUMP;
-    put(&mut stub, 19, distance(at + 23, page + code::entry() as u64)?)?;
-    Ok(stub)
-}
-
-/// A displacement, from behind an instruction.
-fn distance(from: u64, to: u64) -> Result<i32, ImageError> {
-    // Both are below 2⁴¹.
-    i32::try_from(to.cast_signed() - from.cast_signed()).map_err(|_| ImageError::NoRoom)
-}
-
-fn put(bytes: &mut [u8], at: usize, value: i32) -> Result<(), ImageError> {
-    let place = bytes.get_mut(at..at + 4).ok_or(ImageError::NoRoom)?;
-    place.copy_from_slice(&value.to_le_bytes());
-    Ok(())
 }
 
 #[cfg(test)]
@@ -562,48 +398,6 @@ mod tests {
             |(_, text): &(usize, Header)| if text.flags & elf::EXECUTE != 0 { calls(&library, text) } else { vec![] };
         let size: usize = texts.iter().flat_map(of).map(|call| call.between + STUB_SIZE).sum();
         assert!(size > 0 && code::bytes().len() + size <= code::SIZE);
-    }
-
-    #[test]
-    fn calls_are_known_by_what_stands_before_them() {
-        let found = |code: &[u8]| {
-            let code = [&[0x90; 30][..], code, &SYSCALL].concat();
-            let size = code.len() as u64;
-            let text = Header {
-                kind: elf::LOAD,
-                flags: elf::READ,
-                offset: 0,
-                address: 0,
-                file_size: size,
-                memory_size: size,
-                align: PAGE,
-            };
-            calls(&code, &text).iter().map(|call| (call.at - 30, call.between)).collect::<Vec<_>>()
-        };
-        // mov eax, 257; mov rdi, rsi; mov edi, -100; mov r10d, 0; mov r8, rax
-        const OPENAT: &[u8] = &[0xb8, 1, 1, 0, 0];
-        const MOVES: [&[u8]; 4] =
-            [&[0x48, 0x89, 0xfe], &[0xbf, 0x9c, 0xff, 0xff, 0xff], &[0x41, 0xba, 0, 0, 0, 0], &[0x49, 0x89, 0xc0]];
-        assert_eq!(found(OPENAT), [(0, 0)]);
-        assert_eq!(found(&[OPENAT, MOVES[0], MOVES[1]].concat()), [(0, 8)]);
-        assert_eq!(found(&[OPENAT, MOVES[2], MOVES[3]].concat()), [(0, 9)]);
-        assert_eq!(found(&[OPENAT, MOVES[1], MOVES[1], MOVES[2]].concat()), [(0, 16)]);
-        let none: [&[u8]; 9] = [
-            // of another call, to another register
-            &[0xb8, 39, 0, 0, 0],
-            &[0x41, 0xb8, 1, 1, 0, 0],
-            // a constant and a register to eax
-            &[0xb8, 1, 1, 0, 0, 0xb8, 39, 0, 0, 0],
-            &[0xb8, 1, 1, 0, 0, 0x48, 0x89, 0xf8],
-            // memory, a jump, a constant of 64 bits, one that is cut off, too many
-            &[0xb8, 1, 1, 0, 0, 0x48, 0x89, 0x3c, 0x24],
-            &[0xb8, 1, 1, 0, 0, 0xeb, 0xfe],
-            &[0xb8, 1, 1, 0, 0, 0x48, 0xbf, 1, 0, 0, 0, 0, 0, 0, 0],
-            &[0xb8, 1, 1, 0, 0, 0xbf, 1, 0],
-            &[0xb8, 1, 1, 0, 0, 0x90, 0x90],
-        ];
-        none.iter().for_each(|code| assert_eq!(found(code), [], "{code:x?}"));
-        assert_eq!(found(&[OPENAT, &MOVES[0].repeat(6)].concat()), []);
     }
 
     #[test]

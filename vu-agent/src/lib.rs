@@ -17,7 +17,9 @@
 //! **Invariant:** this crate does not know what a mount is; `unsafe` only in `board.rs` (the shared memory) and `code.rs` (the assembled bytes).
 
 pub mod board;
+mod calls;
 pub mod code;
+mod elf;
 pub mod image;
 pub mod sites;
 

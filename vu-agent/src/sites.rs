@@ -6,7 +6,10 @@
 //! * From glibc 2.33 to 2.38 fstat(3) is `newfstatat(fd, "", …, AT_EMPTY_PATH)`.
 //! * The dynamic linker looks for two files whenever a program starts, of which only the system's administrator makes use.
 
-use crate::image::{Header, JUMP, MOV_EAX, SYSCALL, elf, headers};
+use crate::{
+    calls::{JUMP, MOV_EAX, SYSCALL},
+    elf::{self, Header, headers},
+};
 
 /// A call as a library makes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
