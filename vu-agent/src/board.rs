@@ -18,6 +18,7 @@ pub(crate) mod layout {
     pub const BIND_COUNT: usize = 24;
     pub const EXEC_SEED: usize = 32;
     pub const DOUBTS: usize = 40;
+    pub const LINKS: usize = 48;
     pub const BINDS: usize = 64;
     /// Two lengths (4 bytes each) and two texts, the tag, and another text and its length.
     pub const BIND_SIZE: usize = 1024;
@@ -330,6 +331,11 @@ impl Board {
     /// Voids the proofs of programs. The same holds for the number.
     pub fn set_exec_seed(&self, seed: u64) {
         self.set(layout::EXEC_SEED, seed);
+    }
+
+    /// From now on, what has several names and is no directory may be another object wherever a proof leads.
+    pub fn doubt_links(&self) {
+        self.set(layout::LINKS, 1);
     }
 
     /// Switches all agents off that read it.

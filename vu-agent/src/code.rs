@@ -81,7 +81,7 @@ impl Kind {
 /// Where the room in the frame ends in which paths are put together.
 const PATH_END: usize = 264 + 504;
 
-// Register use from `body` on: rbx the path, r12 the directory's descriptor, r13d the kind, r14d whether a link at the end is followed, rbp the board.
+// Register use from `body` on: rbx the path, r12 the directory's descriptor, r13d the kind, r14d whether a link at the end is followed (2) and links are counted (1), rbp the board.
 // The frame: a struct stat (144 bytes), the registers, the number, the place of the call, the seed (at 256), a path of a bind or a struct statx (504 bytes at 264), where the seed stands (at 768), that bind (at 776), and
 // the hash of the directory and where it begins (at 784). 128 bytes above it are the red zone.
 // Bits of the kind from there on: 0x100, it lies where the view's names are the host's; 0x200, the descriptor has no tag; 0x400, it is asked itself; 0x2000, what is opened may be lent; 0x4000, the path begins at a working directory that is what it seems to be;
@@ -436,6 +436,12 @@ global_asm!(
     "mov rdx, [rsp + 768]",
     "cmp [rdx], rax",
     "jne vu_agent_slow",
+    "cmp qword ptr [rbp + {links}], 0",
+    "je 42f",
+    "test r13d, 0x400 | 64",
+    "jnz 42f",
+    "or r14d, 1",
+    "42:",
     "test r14d, r14d",
     "jz vu_agent_native",
     "mov rdi, r12",
@@ -451,6 +457,16 @@ global_asm!(
     "jnz vu_agent_slow",
     "mov eax, [rsp + 24]",
     "and eax, 0xf000",
+    "test r14d, 1",
+    "jz 43f",
+    // What has several names (st_nlink), and is no directory.
+    "cmp eax, 0x4000",
+    "je 43f",
+    "cmp qword ptr [rsp + 16], 1",
+    "ja vu_agent_slow",
+    "cmp r14d, 1",
+    "je vu_agent_native",
+    "43:",
     "cmp eax, 0xa000",
     "je vu_agent_slow",
     "test r13d, 32",
@@ -737,6 +753,7 @@ global_asm!(
     bind_tag = const crate::board::layout::BIND_TAG,
     bind_source = const crate::board::layout::BIND_SOURCE,
     doubts = const crate::board::layout::DOUBTS,
+    links = const crate::board::layout::LINKS,
     doubt_descriptors = const crate::board::Doubts::DESCRIPTORS,
     doubt_access = const crate::board::Doubts::ACCESS,
     bind_exec = const crate::board::layout::BIND_EXEC,

@@ -553,6 +553,43 @@ mod tests {
         assert_eq!(tags(&stand, "./below", 0, "."), "42 0 0\n");
     }
 
+    /// Where objects with several names are in doubt. What is asked of the bind is seen, and not what is left to others.
+    #[test]
+    fn what_has_several_names_is_left_to_others() {
+        let copied = Copied::new();
+        let tree = tempfile::tempdir().unwrap();
+        let at = |name: &str| tree.path().join(name);
+        fs::create_dir_all(at("d/sub")).unwrap();
+        fs::write(at("d/one"), "1").unwrap();
+        fs::write(at("d/two"), "22").unwrap();
+        fs::hard_link(at("d/two"), at("other")).unwrap();
+        symlink("one", at("d/link")).unwrap();
+        let bind = Bind {
+            point: b"/mnt/nowhere".to_vec(),
+            source: tree.path().as_os_str().as_encoded_bytes().to_vec(),
+            tag: 63,
+        };
+        let script = "cd /; p=/mnt/nowhere/d; for n in one two sub link none; do stat -c '%n %F' $p/$n; [ -r $p/$n ] && echo readable; readlink $p/$n; done; cat $p/one $p/two; ls $p/sub";
+        let told = |links: bool| {
+            let publish = |board: &Board| {
+                enable(board, slice::from_ref(&bind));
+                board.publish(Key::new(SEEDS.paths, Start::Bind(0), b"/mnt/nowhere/d"));
+                if links {
+                    board.doubt_links();
+                }
+            };
+            String::from_utf8(copied.run(publish, &["/bin/bash", "-c", script]).stdout)
+                .unwrap()
+                .replace("/mnt/nowhere/d/", "")
+        };
+        let (without, with) = (told(false), told(true));
+        assert_eq!(
+            without,
+            "one regular file\nreadable\ntwo regular file\nreadable\nsub directory\nreadable\nlink symbolic link\none\n122"
+        );
+        assert_eq!(with, "one regular file\nreadable\nsub directory\nreadable\nlink symbolic link\none\n1");
+    }
+
     #[test]
     fn programs_are_executed_where_that_is_proved() {
         let copied = Copied::new();

@@ -79,6 +79,8 @@ impl fmt::Debug for Opened {
 pub enum Shows {
     /// All that it has, and nothing else: whoever looks there finds the same.
     All,
+    /// All names that it has, and nothing else; but what has other names elsewhere, and is no directory, may be another object.
+    AllButLinked,
     /// It has a part in what is shown.
     Part,
     /// It has nothing to do with it, or no longer.

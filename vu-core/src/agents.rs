@@ -102,6 +102,8 @@ struct State {
     /// With their copies; those that cannot be copied have none.
     libraries: Vec<(Library, Option<Arc<Image>>)>,
     told: Told,
+    /// Whether a union was met that has copies of objects with several names.
+    doubts_links: bool,
     /// The programs of which there are, or were, proofs, by the paths that agents execute them by.
     programs: AHashMap<Vec<u8>, Called>,
     /// Of what [`Agent::refresh`] they are.
@@ -486,6 +488,15 @@ impl Agent {
         self.state.lock().boards().for_each(|board| board.publish(key));
     }
 
+    /// From now on, objects with several names are left to the hypervisor. To be called before a proof is published of a directory where they may be others.
+    fn doubt_links(&self) {
+        let mut state = self.state.lock();
+        if !state.doubts_links {
+            state.doubts_links = true;
+            state.boards().for_each(Board::doubt_links);
+        }
+    }
+
     /// Tells in which mount of the host directories lie with this tag.
     fn tell_mount(&self, tag: u32, lending: Option<Lending>) {
         let mount = lending.map(|lending| lending.mount);
@@ -520,6 +531,9 @@ impl Agent {
         if let Some(image) = &made {
             image.board().set_cookie(agents.cookie);
             agents.touched.lock().iter().for_each(|&object| image.board().touch(object));
+            if state.doubts_links {
+                image.board().doubt_links();
+            }
             if self.seed() != 0 {
                 state.tell(image.board(), Seeds { paths: self.seed(), programs: self.exec_seed() });
             }
@@ -733,7 +747,10 @@ impl Call<'_> {
         let same = if route.lent.is_some() {
             let lent = self.lent(&self.task, number, fd.as_fd(), object)?;
             // What is opened there has no other name, either.
-            lent.name == lent.host && lent.is_the_kernels(self) && lent.kept(self).is_none()
+            lent.name == lent.host
+                && lent.is_the_agents(self)
+                && lent.kept(self).is_none()
+                && self.are_agents_told(lent.shows)
         } else {
             let host = host_name(self.told_name(&format!("fd/{number}")).ok()??).ok()?;
             let name = self.name_by(&route, &host)?;
@@ -830,7 +847,18 @@ impl Call<'_> {
             }
         };
         let is_directory = |stat: libc::stat| FileType::from_mode(stat.st_mode) == Some(FileType::Directory);
-        there.is_ok_and(is_directory) && self.layer.shows(&directory, &shown) == Ok(Shows::All)
+        let is_shown = || self.layer.shows(&directory, &shown).unwrap_or(Shows::Part);
+        there.is_ok_and(is_directory) && self.are_agents_told(is_shown())
+    }
+
+    /// Whether a directory shows enough for agents to look there by themselves; they are told what they must look at.
+    pub(crate) fn are_agents_told(&self, shows: Shows) -> bool {
+        if shows == Shows::AllButLinked
+            && let Some(agent) = self.view.agent()
+        {
+            agent.doubt_links();
+        }
+        matches!(shows, Shows::All | Shows::AllButLinked)
     }
 
     /// Publishes what was found out about a program that is executed by an absolute path: that the kernel does right by itself. `place` is given where it lies in a mount: its name there, and

@@ -6,7 +6,8 @@
 //!
 //! What it shows may change with any change of the view. So whoever has such a descriptor is asked about asks the mount first ([`Filesystem::shows`]):
 //!
-//! * *all* of it: what only looks is left to the kernel. The lower tree never changes, so that what it finds there was true when the mount was asked.
+//! * *all* of it: what only looks is left to the kernel. The lower tree never changes, so that what it finds there was true when the mount was asked. If the union has a copy of any object that had
+//!   several names, this holds for the listing, and for objects that have one name.
 //! * *a part*: the descriptor stands for a name, as a placeholder does. A listing that has begun goes on in the lower tree; after a rewind it is the mount's, and the
 //!   process keeps it ([`Listings`]), while its position is still that of the description.
 //! * *nothing*: the directory was removed from the view. It never comes back, whatever is made under its name.
@@ -142,7 +143,8 @@ impl Call<'_> {
         // Before it is looked at.
         let era = self.core.agents.era_of_lending();
         let Ok(Location::Host(host)) = self.layer.locate(name, Purpose::Read) else { return None };
-        if self.layer.shows(name, &host) != Ok(Shows::All)
+        let shows = self.layer.shows(name, &host).unwrap_or(Shows::Part);
+        if !matches!(shows, Shows::All | Shows::AllButLinked)
             || self.layer.locate(name, Purpose::Attributes) == Ok(Location::Own)
         {
             return None;
@@ -160,6 +162,7 @@ impl Call<'_> {
         let object = (libc::makedev(stat.stx_dev_major, stat.stx_dev_minor), stat.stx_ino);
         // It is looked at next.
         if *name == host
+            && self.are_agents_told(shows)
             && let Some(lending) = self.core.routes.only(tag).and_then(|route| route.lent)
         {
             self.prove_lent(object, tag, lending);
@@ -200,8 +203,8 @@ impl Lent {
         let own = || call.layer.locate(&self.name, Purpose::Attributes) == Ok(Location::Own);
         match self.shows {
             Shows::Nothing => None,
-            Shows::All if !own() => None,
-            Shows::All | Shows::Part => Some(&self.name),
+            Shows::All | Shows::AllButLinked if !own() => None,
+            Shows::All | Shows::AllButLinked | Shows::Part => Some(&self.name),
         }
     }
 
@@ -209,6 +212,12 @@ impl Lent {
     #[must_use]
     pub(crate) fn is_the_kernels(&self, call: &Call<'_>) -> bool {
         self.shows == Shows::All && !call.task.is_virtual()
+    }
+
+    /// The same, for whoever leaves objects with several names to others.
+    #[must_use]
+    pub(crate) fn is_the_agents(&self, call: &Call<'_>) -> bool {
+        matches!(self.shows, Shows::All | Shows::AllButLinked) && !call.task.is_virtual()
     }
 }
 

@@ -181,7 +181,7 @@ fn entries(call: &Call<'_>, form: impl Form) -> Result<Outcome, Errno> {
     match behind(call, call.int(0)) {
         Behind::Node(node, fd) if !sys::is_path_only(fd.as_fd()) => list(call, &*node.file, &fd, form),
         Behind::Lent(lent, fd) => match lent.shows {
-            Shows::All => {
+            Shows::All | Shows::AllButLinked => {
                 call.prove_descriptor(call.int(0));
                 Ok(Outcome::Host)
             }

@@ -154,9 +154,13 @@ impl Trees {
             return Ok(Shows::Nothing);
         }
         let shown = self.below.shows(&self.in_lower(path), directory)?;
-        // A name of an object that has several may show a copy that was made under another one.
-        let untouched = known.upper == Presence::Absent && !known.marks && !self.has_links.load(Ordering::Relaxed);
-        Ok(if shown == Shows::All && !untouched { Shows::Part } else { shown })
+        let untouched = known.upper == Presence::Absent && !known.marks;
+        Ok(match shown {
+            Shows::All | Shows::AllButLinked if !untouched => Shows::Part,
+            // A name of an object that has several may show a copy that was made under another one.
+            Shows::All if self.has_links.load(Ordering::SeqCst) => Shows::AllButLinked,
+            shown => shown,
+        })
     }
 
     /// To be called before a directory is touched that was not until now.

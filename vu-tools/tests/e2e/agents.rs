@@ -231,6 +231,41 @@ fn it_opens_untouched_directories() {
     assert!(lines[2].contains(":100644:2 ") && lines[3].contains(":100644:3 "), "{text}");
 }
 
+/// A copy of what has several names does not take a union out of their reach; nor is it missed.
+#[test]
+fn it_knows_what_has_several_names() {
+    let many =
+        "for i in $(seq 200); do mkdir -p e/many/d$i; echo 1 > e/many/d$i/f; done; ln e/sub/f e/many/d7/h; mkdir up";
+    for mount in ["cow up e", "mincow up e", "cow,except=/proc up /"] {
+        let before = format!("{many}; vumount -t vufs -o {mount}");
+        let write = "!chmod 640 $W/e/sub/f; echo 1234 > $W/e/sub/f";
+        let asked = [
+            "*$W/e/many",
+            "#$W/e/many/d3",
+            "$W/e/many/d7/h",
+            "[$W/e/many/d7",
+            "]h",
+            write,
+            "]h",
+            "$W/e/many/d7/h",
+            "$W/e/many/d3/f",
+            "*$W/e/many",
+            "#$W/e/many/d3",
+            "?$W/e/many/d3/f",
+        ];
+        let text = steps(&before, &asked);
+        let here = "*$W/e/many is answered here: 200\n$W/e/many/d3 is answered here\n";
+        assert!(text.starts_with(here), "{mount}: {text}");
+        assert!(text.ends_with(&format!("{here}$W/e/many/d3/f is answered here\n")), "{mount}: {text}");
+        assert_eq!(
+            text.replace("elsewhere", "here"),
+            steps_as(Flavour::Static, &before, &asked).replace("elsewhere", "here"),
+            "{mount}"
+        );
+        assert!(text.contains("]h 0:40755:1 0:100640:5 "), "{mount}: {text}");
+    }
+}
+
 /// Who has no agent says what is right of a directory that is open while it changes.
 #[test]
 fn it_sees_changes_below_open_directories() {
