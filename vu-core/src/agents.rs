@@ -85,6 +85,8 @@ pub struct Agent {
     seed: AtomicU64,
     /// That of the proofs of programs.
     exec_seed: AtomicU64,
+    /// Whether something has changed since they were told of the mounts. Of many mounts in a row, that is told once.
+    outdated: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -289,13 +291,11 @@ impl Agents {
         }
     }
 
-    /// Mounts, modules or debug categories have changed.
-    pub(crate) fn refresh(self: &Arc<Agents>, core: &Core) {
+    /// Mounts, modules or debug categories have changed: what the agents were told is void, and they are told anew when somebody has asked what they might have answered.
+    pub(crate) fn outdate(self: &Arc<Agents>) {
         let _era = self.lends.load(Ordering::SeqCst).then(|| self.hold_back(Withdrawn::Everything));
-        for (view, agent) in self.all() {
-            if let Some(view) = view.upgrade() {
-                agent.refresh(core, &view, self);
-            }
+        for (_, agent) in self.all() {
+            agent.outdate(self);
         }
         self.views.lock().retain(|(view, _)| view.strong_count() > 0);
     }
@@ -396,6 +396,7 @@ impl Agents {
         let agent = view.set_agent(Agent {
             seed: AtomicU64::new(0),
             exec_seed: AtomicU64::new(self.next_seed()),
+            outdated: AtomicBool::new(false),
             state: Mutex::default(),
         });
         self.made.store(true, Ordering::Release);
@@ -456,6 +457,22 @@ impl Agent {
         self.state.lock().programs.get(path).cloned()
     }
 
+    fn outdate(&self, agents: &Agents) {
+        let mut state = self.state.lock();
+        // Who is about to tell what was so before gives way.
+        state.turn = agents.turns.fetch_add(1, Ordering::AcqRel);
+        state.disable(agents.next_seed());
+        self.seed.store(0, Ordering::SeqCst);
+        self.outdated.store(true, Ordering::Release);
+    }
+
+    /// Has them told anew, if they are to be.
+    fn renew(&self, core: &Core, view: &Arc<View>, agents: &Agents) {
+        if self.outdated.load(Ordering::Acquire) && self.outdated.swap(false, Ordering::AcqRel) {
+            self.refresh(core, view, agents);
+        }
+    }
+
     fn refresh(&self, core: &Core, view: &Arc<View>, agents: &Agents) {
         // Taken before the view is looked at: of two that look at once, the one that may have seen less gives way.
         let turn = agents.turns.fetch_add(1, Ordering::AcqRel);
@@ -476,10 +493,7 @@ impl Agent {
             }
             None => {
                 self.seed.store(0, Ordering::Release);
-                state.boards().for_each(|board| {
-                    board.disable();
-                    board.set_seed(seed);
-                });
+                state.disable(seed);
             }
         }
     }
@@ -552,6 +566,13 @@ impl Drop for Agent {
 impl State {
     fn boards(&self) -> impl Iterator<Item = &Board> {
         self.libraries.iter().filter_map(|(_, image)| image.as_deref()).map(Image::board)
+    }
+
+    fn disable(&self, seed: u64) {
+        self.boards().for_each(|board| {
+            board.disable();
+            board.set_seed(seed);
+        });
     }
 
     fn tell(&self, board: &Board, seeds: Seeds) {
@@ -673,10 +694,11 @@ fn mixed(number: u64) -> u64 {
 impl Call<'_> {
     /// Publishes what was found out about a path that was only looked at: that the kernel finds the same, in the directory of this text.
     pub(crate) fn prove(&self, arg: &PathArg, meaning: &Meaning) {
+        let Some(agent) = self.view.agent() else { return };
+        agent.renew(self.core, &self.view, &self.core.agents);
         if self.proofs == 0 || self.abi != Abi::X86_64 || !arg.resolve.is_empty() || !self.is_plain() {
             return;
         }
-        let Some(agent) = self.view.agent() else { return };
         if arg.dirfd >= 0 && !arg.path.contains(&b'/') {
             return self.prove_descriptor(arg.dirfd);
         }
@@ -704,8 +726,12 @@ impl Call<'_> {
     /// knows by itself.)
     pub(crate) fn prove_descriptor(&self, number: i32) {
         let asks = self.task.process.agent.load(Ordering::Acquire) && self.abi == Abi::X86_64;
+        let Some(agent) = self.view.agent().filter(|_| asks) else { return };
+        agent.renew(self.core, &self.view, &self.core.agents);
         let published = self.proofs != 0 && number >= 0 && self.core.has_virtual_files();
-        let Some(agent) = self.view.agent().filter(|_| asks && published && self.is_plain()) else { return };
+        if !published || !self.is_plain() {
+            return;
+        }
         if let Some((object, tag, lending)) = self.proved_behind(number) {
             self.publish_descriptor(agent, object, tag, lending);
         }
@@ -953,6 +979,7 @@ impl Call<'_> {
             return None;
         }
         let agent = self.core.agents.of(self.core, &self.view);
+        agent.renew(self.core, &self.view, &self.core.agents);
         if agent.seed() == 0 {
             return None;
         }

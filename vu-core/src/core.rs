@@ -278,7 +278,7 @@ impl Core {
             installed.identity |= *filter == Filter::Identity;
         }
         drop(installed);
-        self.agents.refresh(self);
+        self.agents.outdate();
         wanted
     }
 
@@ -311,7 +311,7 @@ impl Core {
     pub fn mounts_changed(&self) {
         self.clear.forget();
         self.generation.fetch_add(1, Ordering::AcqRel);
-        self.agents.refresh(self);
+        self.agents.outdate();
     }
 
     /// The same for a mount that comes once a call has been made.

@@ -68,7 +68,7 @@ pub fn control(call: &mut Call<'_>) -> Result<Outcome, Errno> {
         }
     };
     // A debug category, or a module.
-    call.core.agents.refresh(call.core);
+    call.core.agents.outdate();
     if reply.len() > call.size(3) {
         return Err(Errno::ERANGE);
     }
