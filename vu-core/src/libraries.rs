@@ -4,7 +4,7 @@ use crate::{
     sys::{self, Reach},
     table::Filter,
 };
-use std::{fs::File, io::Read, os::fd::AsFd};
+use std::{fs::File, io::Read, iter, os::fd::AsFd};
 use vu_agent::{
     image::LONGEST,
     sites::{self, LINKER_FILES},
@@ -14,8 +14,8 @@ use vu_trace::filter::{AtSite, Site};
 
 /// Where the dynamic linker is (the System V ABI's AMD64 supplement says so).
 const LINKER: &str = "/lib64/ld-linux-x86-64.so.2";
-/// It, and where distributions have the library.
-const LIBRARIES: [&str; 4] = [LINKER, "/lib/x86_64-linux-gnu/libc.so.6", "/lib64/libc.so.6", "/usr/lib/libc.so.6"];
+/// Where distributions have the library.
+const LIBRARIES: [&str; 3] = ["/lib/x86_64-linux-gnu/libc.so.6", "/lib64/libc.so.6", "/usr/lib/libc.so.6"];
 
 /// The places where the host's libraries make calls that the filters know by that. Those of other libraries, in a root of a process's own for instance, are not known.
 pub(crate) struct Sites {
@@ -27,15 +27,17 @@ pub(crate) struct Sites {
 
 impl Sites {
     pub(crate) fn find() -> Sites {
+        let linker = read(LINKER).unwrap_or_default();
+        let of_linker = sites::of_linker(&linker).into_iter().map(converted).collect();
         let mut of_descriptors = Vec::new();
-        for site in LIBRARIES.iter().filter_map(|path| read(path)).flat_map(|library| sites::of_descriptors(&library)) {
-            let site = converted(site);
-            if !of_descriptors.contains(&site) {
-                of_descriptors.push(site);
+        for library in iter::once(linker).chain(LIBRARIES.iter().filter_map(|path| read(path))) {
+            for site in sites::of_descriptors(&library).into_iter().map(converted) {
+                if !of_descriptors.contains(&site) {
+                    of_descriptors.push(site);
+                }
             }
         }
-        let linker = read(LINKER).unwrap_or_default();
-        Sites { of_descriptors, of_linker: sites::of_linker(&linker).into_iter().map(converted).collect() }
+        Sites { of_descriptors, of_linker }
     }
 
     /// What a filter does there. `linker_passes`: the linker's files are what the kernel finds.
@@ -54,8 +56,11 @@ impl Sites {
 }
 
 fn read(path: &str) -> Option<Vec<u8>> {
-    let mut library = Vec::new();
-    File::open(path).and_then(|file| file.take(LONGEST as u64).read_to_end(&mut library)).ok()?;
+    let file = File::open(path).ok()?;
+    let size = usize::try_from(file.metadata().ok()?.len()).ok()?;
+    // With a byte more, the end is seen without more room.
+    let mut library = Vec::with_capacity(size.min(LONGEST) + 1);
+    file.take(LONGEST as u64).read_to_end(&mut library).ok()?;
     Some(library)
 }
 
