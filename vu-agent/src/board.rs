@@ -259,15 +259,18 @@ pub struct Doubts {
     pub descriptors: bool,
     /// That who may write to an object, or run it, is the kernel's to say (access(2)).
     pub access: bool,
+    /// That an object of a file system without a device of its own belongs to whom the kernel says: it may be of `/proc`.
+    pub owners: bool,
 }
 
 impl Doubts {
     pub(crate) const DESCRIPTORS: u64 = 1;
     pub(crate) const ACCESS: u64 = 2;
+    pub(crate) const OWNERS: u64 = 4;
 
     fn bits(self) -> u64 {
         let bit = |doubt, bit| if doubt { bit } else { 0 };
-        bit(self.descriptors, Self::DESCRIPTORS) | bit(self.access, Self::ACCESS)
+        bit(self.descriptors, Self::DESCRIPTORS) | bit(self.access, Self::ACCESS) | bit(self.owners, Self::OWNERS)
     }
 }
 

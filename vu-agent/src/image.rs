@@ -422,7 +422,7 @@ mod tests {
             let path = directory.clone() + "file";
             assert_eq!(path.len(), path_length);
             let publish = |board: &Board| {
-                let doubts = Doubts { descriptors: true, access: true };
+                let doubts = Doubts { descriptors: true, access: true, owners: true };
                 board.enable(SEEDS, [&b"hidden"[..]].into_iter(), &[], doubts);
                 assert!(board.tell_stand(SEEDS.paths, object, name));
                 let start = Start::Stand(object.0, object.1);
@@ -436,7 +436,12 @@ mod tests {
     }
 
     fn in_doubt(board: &Board) {
-        board.enable(SEEDS, [&b"hidden"[..]].into_iter(), &[], Doubts { descriptors: true, access: true });
+        board.enable(
+            SEEDS,
+            [&b"hidden"[..]].into_iter(),
+            &[],
+            Doubts { descriptors: true, access: true, owners: true },
+        );
     }
 
     /// Nobody catches here what would fault.

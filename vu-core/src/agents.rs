@@ -7,8 +7,8 @@
 //! Proofs are published of directories that are the host's, by their own name or through a bind, or that a union has not touched: it says so before it does (`Agents::hold_back`). Where other mounts than plain binds are there, the agents have doubts (`Doubts`):
 //! what is asked of a descriptor, and whether something may be written to or run, goes to the hypervisor as ever.
 //!
-//! Views with virtual identities have no agents, nor those in whose listings mount points appear. And there are some only in processes of which nothing is special, because what they are is not looked at when the agent answers:
-//! not in one with a root of its own, with namespaces, or in which somebody looks at system calls (a debugger, a filter of its own, `vudebug`).
+//! Views in whose listings mount points appear have no agents. And there are some only in processes of which nothing is special, because what they are is not looked at when the agent answers:
+//! not in one with a root of its own, with a virtual identity, with namespaces, or in which somebody looks at system calls (a debugger, a filter of its own, `vudebug`).
 //! What becomes special later has its agent switched off. Programs that hardly ask for anything have none either (`modest.rs`).
 
 use crate::{
@@ -342,7 +342,7 @@ impl Agents {
 
     /// The same of a task that became special just when it was given a copy.
     pub(crate) fn look_again(&self, task: &Task) {
-        if task.process.agent.load(Ordering::Acquire) && task.appearance().watched {
+        if task.process.agent.load(Ordering::Acquire) && (task.appearance().watched || task.identity().is_some()) {
             self.switch_off(task);
         }
     }
@@ -626,11 +626,13 @@ fn end_proofs(agents: &Weak<Agents>) {
 
 /// What the agents of a view are told; `None` if it is to have none.
 fn told(core: &Core, view: &Arc<View>) -> Option<Told> {
-    if core.has_listed_mounts() || view.identities().is_some() || !view.debug().silent() {
+    if core.has_listed_mounts() || !view.debug().silent() {
         return None;
     }
+    // Who belongs to whom is the hypervisor's to say, and whom a program makes of its caller.
+    let owners = view.identities().is_some();
     let descriptors = core.has_virtual_files();
-    let access = descriptors || core.has_read_only_mounts() || core.has_mounts_without_programs();
+    let access = descriptors || owners || core.has_read_only_mounts() || core.has_mounts_without_programs();
     let table = view.table();
     let names = table.names().map(<[u8]>::to_vec).collect();
     let layer = crate::layer::Layer::top(view.clone());
@@ -648,7 +650,7 @@ fn told(core: &Core, view: &Arc<View>) -> Option<Told> {
         .filter_map(|entry| bind(&entry.mount, &entry.mount.point))
         .take(board::MOST_BINDS)
         .collect();
-    Some(Told { names, binds, doubts: Doubts { descriptors, access } })
+    Some(Told { names, binds, doubts: Doubts { descriptors, access, owners } })
 }
 
 /// The directory of an absolute path, as agents read it: up to its last slash, without that.
@@ -707,7 +709,9 @@ impl Call<'_> {
             None => b"",
         };
         // What is there is another thing for each who looks.
-        if directory.split(|&byte| byte == b'/').any(|name| name == b"proc") {
+        let in_proc = |name: &[u8]| name.split(|&byte| byte == b'/').any(|name| name == b"proc");
+        let is_host = |meaning: &Meaning| matches!(meaning, Meaning::Place(place) if place.host().is_some_and(|host| in_proc(host.as_bytes())));
+        if in_proc(directory) || is_host(meaning) {
             return;
         }
         let Some(start) = self.proved_from(agent, arg, directory, meaning) else { return };
@@ -970,7 +974,7 @@ impl Call<'_> {
     /// Whether nothing is special about who calls, so that it may have an agent, and what it finds others find, too.
     fn is_plain(&self) -> bool {
         let task = &self.task;
-        task.fs().root.read().is_root() && !task.appearance().watched && !task.is_apart()
+        task.fs().root.read().is_root() && !task.appearance().watched && !task.is_apart() && task.identity().is_none()
     }
 
     /// A copy with the agent of the C library that the dynamic linker of the caller's program opens just now, to be opened instead; `None` if it is anything else that is opened.

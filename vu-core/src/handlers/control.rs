@@ -58,6 +58,7 @@ pub fn control(call: &mut Call<'_>) -> Result<Outcome, Errno> {
         }
         Served::FreeIdentity => {
             call.task.free_identity(call.view.identities().ok_or(Errno::EINVAL)?)?;
+            call.core.agents.switch_off(&call.task);
             Vec::new()
         }
         Served::Enter(view) => {

@@ -73,6 +73,7 @@ fn held(call: &Call<'_>) -> Option<Arc<Identity>> {
 fn change(call: &Call<'_>, rules: Option<&dyn Identities>, change: &IdentityChange) -> Result<Outcome, Errno> {
     let Some(rules) = rules else { return Ok(Outcome::Host) };
     call.task.change_identity(rules, change)?;
+    call.core.agents.switch_off(&call.task);
     Ok(Outcome::Done(0))
 }
 
@@ -134,6 +135,7 @@ pub fn set_fs_id(call: &mut Call<'_>) -> Result<Outcome, Errno> {
         && id != former
     {
         call.task.change_identity(rules, &IdentityChange::Fs(kind(call), id))?;
+        call.core.agents.switch_off(&call.task);
     }
     Ok(Outcome::Done(former.into()))
 }
@@ -261,6 +263,7 @@ pub fn prctl(call: &mut Call<'_>) -> Result<Outcome, Errno> {
         }
         libc::PR_SET_NO_NEW_PRIVS if argument == 1 && call.arg(2) | call.arg(3) | call.arg(4) == 0 => {
             call.task.change_identity(rules, &IdentityChange::NoNewPrivileges)?;
+            call.core.agents.switch_off(&call.task);
             return Ok(Outcome::Host);
         }
         _ => return Ok(Outcome::Host),

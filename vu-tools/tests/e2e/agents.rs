@@ -43,7 +43,11 @@ fn programs_have_one_unless_somebody_looks_at_them() {
     assert_eq!(has("vumount -t vufs -o ro /usr $W/m"), "has an agent\n", "read-only");
     assert_eq!(has("vumount -t vufs -o except=/bin /usr $W/m"), "has an agent\n", "with a hole");
     assert_eq!(has("vumount -t vufs -o list /usr $W/m"), "has none\n", "listed in what is the host's otherwise");
-    assert_eq!(has("vumount -t vufs /usr $W/m; vu_insmod unrealuidgid"), "has none\n", "virtual identities");
+    assert_eq!(
+        has("vumount -t vufs /usr $W/m; vu_insmod unrealuidgid"),
+        "has an agent\n",
+        "somebody may become another"
+    );
     assert_eq!(has("vumount -t vufs /usr $W/m; vudebug +m"), "has none\n", "somebody looks");
 }
 
@@ -229,6 +233,41 @@ fn it_opens_untouched_directories() {
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines[..2], ["*$W/e/many/d3 is answered here: 200", "$W/e/many/d4 is answered here"], "{text}");
     assert!(lines[2].contains(":100644:2 ") && lines[3].contains(":100644:3 "), "{text}");
+}
+
+/// A module for identities costs those nothing who are who they were; who becomes somebody else has no agent from then on.
+#[test]
+fn it_answers_who_has_the_identity_of_the_host() {
+    for (mount, e) in [
+        ("vumount -t vufs e m", "$W/m"),
+        ("vumount -t vufs -o cow up e", "$W/e"),
+        ("vumount -t vufs -o cow,except=/proc up /", "$W/e"),
+    ] {
+        let (file, below) = (format!("?{e}/sub/f"), format!("@{e}"));
+        let asked = ["has", &file, "?$W/d/sub/f", &below, "?sub/f", "root", &file, "?$W/d/sub/f", "?sub/f", "sub/f"];
+        let before = format!("mkdir up; {mount}; vu_insmod unrealuidgid");
+        let text = steps(&before, &asked);
+        let answered =
+            |who: &str, files: [&str; 3]| files.map(|file| format!("{} is answered {who}\n", &file[1..])).concat();
+        let expected = [
+            answered("here", [&file, "?$W/d/sub/f", "?sub/f"]),
+            answered("elsewhere", [&file, "?$W/d/sub/f", "?sub/f"]),
+        ]
+        .concat();
+        assert!(text.starts_with(&format!("has an agent\n{expected}sub/f 0:")), "{mount}: {text}");
+    }
+    // What /proc tells of who has become another one, by all ways there.
+    for mount in ["cow up e", "bind e m"] {
+        let text = Site::new()
+            .session(&format!(
+                "mkdir -p up e; vumount -t vufs -o {mount}; vu_insmod unrealuidgid; vusu -c 'exec sleep 60' & p=$!
+                 for i in $(seq 100); do [ $(stat -c %u /proc/$p) = 0 ] && break; sleep 0.1; done
+                 cd /proc/$p; for i in $(seq 20); do find /proc/$p -maxdepth 1 -name status -printf %U; find . -maxdepth 1 -name status -printf %U; stat -c %u . status /proc/$p/status; done | tr -d '\\n'
+                 kill $p"
+            ))
+            .ok();
+        assert_eq!(text, "0".repeat(100), "{mount}");
+    }
 }
 
 /// A copy of what has several names does not take a union out of their reach; nor is it missed.
