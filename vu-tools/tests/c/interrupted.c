@@ -264,8 +264,8 @@ static int wait_all(const char *file)
             int error = errno;
             clock_gettime(CLOCK_MONOTONIC, &end);
             long ms = (end.tv_sec - begin.tv_sec) * 1000 + (end.tv_nsec - begin.tv_nsec) / 1000000;
-            int n = snprintf(text, sizeof text, "%s%s", result < 0 ? strerror(error) : "done",
-                             ms < WAIT_MS - 600 ? ", too early" : ms > WAIT_MS + 1500 ? ", too late" : "");
+            /* How late they end is the affair of the machine. The kernel counts some in ticks. */
+            int n = snprintf(text, sizeof text, "%s%s", result < 0 ? strerror(error) : "done", ms < WAIT_MS - 50 ? ", too early" : "");
             _exit(write(results[i][1], text, (size_t)n) != n);
         }
     }
