@@ -38,6 +38,9 @@ impl<H: Hypervisor> Tracer<H> {
         }
         let debuggee = self.inherit(parent, event, flags);
         self.birth(parent, child, flags, debuggee);
+        if flags & u64::from(libc::CLONE_THREAD.unsigned_abs()) == 0 {
+            self.has_child(parent);
+        }
         self.seen(parent);
         if self.debuggee(parent).is_some_and(|debuggee| debuggee.has_option(event_option(event))) {
             self.hold(stopped, Kind::Event(event));

@@ -538,6 +538,8 @@ impl<H: Hypervisor> Tracer<H> {
             }
             return Ok(());
         }
+        // Its handler may have children before the thread waits the next time.
+        thread.childless = false;
         if matches!(thread.phase, Phase::Free | Phase::Reissuing(_)) {
             let mut regs = stopped.registers()?;
             if [libc::SIGSEGV, libc::SIGBUS].contains(&signal)

@@ -43,6 +43,17 @@ fn strace_attaches() {
     );
 }
 
+/// A debugger without children sleeps in another call than its wait, and a signal that comes as that begins ends it all the same, and so does a child
+/// that another thread has.
+#[test]
+fn signals_end_waits_as_they_begin() {
+    let program = helper("wait_signalled", Flavour::Dynamic);
+    let site = Site::new();
+    let native = site.native(program.to_str().unwrap()).ok();
+    assert_eq!(native, "slept on: none, ended otherwise: 0\nchild: told, 7\ndebugger 0\n");
+    assert_eq!(site.session(program.to_str().unwrap()).ok(), native);
+}
+
 /// Who is attached to in the middle of an exec is met behind it, at the stop that was asked for. (The kernel tells of the exec, and then of its exit, whose entry
 /// nobody saw: strace complains. So it does here when an exec falls between its two calls, to attach and to ask for a stop, which is rare.)
 #[test]

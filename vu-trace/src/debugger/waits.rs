@@ -10,7 +10,7 @@ use crate::{
     inject::RESTARTS,
     memory::{Memory, ProcessMemory},
     proc::{Status, Usage},
-    ptrace::{Boundary, Entry, Gone, Stopped, Tid},
+    ptrace::{Boundary, Entry, Gone, Stopped, Tid, interrupt},
     tracer::{ERESTARTSYS, Phase, Tracer},
     verdict::{Hypervisor, Verdict},
     x86_64::{Abi, Registers},
@@ -205,12 +205,7 @@ impl<H: Hypervisor> Tracer<H> {
             if request.has(libc::WNOHANG) {
                 own.set_result(self.nothing(tid, &request));
             } else {
-                if let Some(thread) = self.threads.get_mut(&tid) {
-                    thread.childless = true;
-                }
-                own.reissue();
-                stopped.set_registers(&own)?;
-                return self.again(stopped);
+                return self.sleep_childless(stopped, own);
             }
         } else if !idle && self.is_double(tid, &request, result) {
             own.reissue();
@@ -232,6 +227,33 @@ impl<H: Hypervisor> Tracer<H> {
         }
         stopped.set_registers(&own)?;
         self.left(stopped)
+    }
+
+    /// At the exit of a wait that found no child: it is made once more, to sleep.
+    ///
+    /// A signal that came with the wait, or comes now, is one that interrupts it, and its handler must not run behind it: so it is the kernel that makes the call
+    /// again, which it does if it finds no signal to deliver (`arch_do_signal_or_restart`). It looks for one since a stop is asked for.
+    fn sleep_childless(&mut self, stopped: Stopped<Boundary>, mut own: Registers) -> Result<(), Gone> {
+        let tid = stopped.tid();
+        if let Some(thread) = self.threads.get_mut(&tid) {
+            thread.childless = true;
+        }
+        own.set_result(-ERESTARTSYS);
+        stopped.set_registers(&own)?;
+        interrupt(tid)?;
+        self.again(stopped)
+    }
+
+    /// A thread made a child: those of its process that wait without having any wait for it, too.
+    pub(crate) fn has_child(&mut self, parent: Tid) {
+        if self.debuggers.debuggees.is_empty() {
+            return;
+        }
+        let Some(process) = self.process_of(parent) else { return };
+        for thread in self.threads.values_mut().filter(|thread| thread.process == process) {
+            thread.childless = false;
+        }
+        self.wake(process);
     }
 
     /// The call is made once more, which a debugger of the debugger does not see.
