@@ -5,17 +5,19 @@ mod archive;
 
 use super::Program;
 use crate::failure::{Failure, Outcome};
+use crate::view;
 use clap::Parser;
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
-use vu_api::FileType;
+use vu_api::control::Request;
+use vu_api::{Errno, FileType};
 use vu_mod_vufs::{Change, Difference, changes};
 
 /// Tell what the directory of a cow mount holds
 ///
 /// Each line is a letter and a path: A for what was added, C for what was changed, M where only owner, mode or other attributes were, D for
-/// what was deleted. It works outside of views, too; the directory must not be mounted meanwhile.
+/// what was deleted. The directory must not be mounted meanwhile: use it outside of the view ('umvu vufsdiff DIR LOWER'), or after vuumount(1).
 #[derive(Debug, Parser)]
 pub struct Options {
     /// Write the changes to LOWER
@@ -38,8 +40,13 @@ impl Program for Options {
                 return Err(Failure::new(format!("{} is no directory", directory.display())));
             }
         }
-        let changes = changes(&self.upper, self.lower.as_deref())
-            .map_err(|error| Failure::new(format!("{}: {error}", self.upper.display())))?;
+        if let Some(target) = mounted_on(&self.upper) {
+            let upper = self.upper.display();
+            return Err(Failure::new(format!(
+                "{upper} is mounted on {target} here, where nothing differs from itself: leave the view, and say 'umvu vufsdiff {upper} …'"
+            )));
+        }
+        let changes = changes(&self.upper, self.lower.as_deref()).map_err(|error| failed(&self.upper, error))?;
         match (&self.tar, &self.lower) {
             (Some(file), _) => write_archive(file, &changes),
             (None, Some(lower)) if self.apply => apply::apply(&changes, lower),
@@ -49,6 +56,22 @@ impl Program for Options {
             }
         }
     }
+}
+
+/// People are told the sentence only, not its number.
+fn failed(what: &Path, error: io::Error) -> Failure {
+    Failure::new(format!("{}: {}", what.display(), Errno::from(error)))
+}
+
+/// Where the view of this process shows a directory as a part of a union: LOWER would be compared with itself there, and written into DIR.
+fn mounted_on(upper: &Path) -> Option<String> {
+    let mounts = view::ask(&Request::Mounts).ok()?;
+    let upper = upper.canonicalize().ok()?;
+    mounts.into_iter().find_map(|row| {
+        let [source, target, fs_type, options, _epoch] = <[String; 5]>::try_from(row).ok()?;
+        let union = options.split(',').any(|word| matches!(word, "cow" | "mincow"));
+        (fs_type == "vufs" && union && Path::new(&source) == upper).then_some(target)
+    })
 }
 
 fn line(change: &Change) -> String {
@@ -66,11 +89,9 @@ fn write_archive(file: &Path, changes: &[Change]) -> Outcome {
     let to: Box<dyn Write> = if file == Path::new("-") {
         Box::new(std::io::stdout().lock())
     } else {
-        Box::new(File::create(file).map_err(|error| Failure::new(format!("{}: {error}", file.display())))?)
+        Box::new(File::create(file).map_err(|error| failed(file, error))?)
     };
     let mut to = BufWriter::new(to);
-    archive::write(&mut to, changes)
-        .and_then(|()| to.flush())
-        .map_err(|error| Failure::new(format!("{}: {error}", file.display())))?;
+    archive::write(&mut to, changes).and_then(|()| to.flush()).map_err(|error| failed(file, error))?;
     Ok(0)
 }

@@ -181,6 +181,14 @@ fn explain(source: &Path, target: &Path, fs_type: Option<&str>, error: Errno) ->
             format!("{what}: the directory of the mount point, {}, does not exist", parent.display())
         }
         Errno::ENOENT if source.symlink_metadata().is_err() => format!("{what}: {} does not exist", source.display()),
+        // A bind makes names that were not there; a union has two directories.
+        Errno::ENOENT if target.metadata().is_err() => {
+            format!("{what}: {} does not exist, and in this mode it must be a directory", target.display())
+        }
+        Errno::ENOTDIR => match [source, target].into_iter().find(|path| path.metadata().is_ok_and(|m| !m.is_dir())) {
+            Some(path) => format!("{what}: {} is no directory, and in this mode both must be", path.display()),
+            None => format!("{what}: {error}"),
+        },
         Errno::EINVAL => format!("{what}: type {name} refuses the options; umvu's log names the word it does not know"),
         error => format!("{what}: {error}"),
     }

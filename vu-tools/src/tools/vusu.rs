@@ -19,7 +19,8 @@ const MODULE: &str = "unrealuidgid";
 /// Become another user of the view, without a password
 ///
 /// Runs a shell, or a command, as USER (root, if none is named), as su(1) does. The view must have the module unrealuidgid: then users are virtual, and everybody
-/// may become whoever they like by this program. On the host's own files, nothing changes.
+/// may become whoever they like by this program. On the host's own files, nothing changes. Root's PATH gets the directories of root's own programs (/usr/sbin, …) that are missing
+/// from it, behind the others.
 #[derive(Debug, Parser)]
 pub struct Options {
     /// Run this by the shell
@@ -100,6 +101,9 @@ impl Options {
                 command.env("USER", &user.name).env("LOGNAME", &user.name);
             }
         }
+        if !keeps && !plan.login && user.uid.is_root() {
+            command.env("PATH", with_roots_own(&std::env::var_os("PATH").unwrap_or_default()));
+        }
         let error = Errno::from(command.exec());
         let status = if error == Errno::ENOENT { 127 } else { 126 };
         Failure { message: format!("{}: {error}", shell.display()), status }
@@ -113,6 +117,19 @@ fn login_path(uid: Uid) -> &'static OsStr {
     } else {
         "/usr/local/bin:/usr/bin:/bin:/usr/local/games:/usr/games"
     })
+}
+
+/// The PATH of an ordinary user has no place for what only root has a use for (chroot, mke2fs, debootstrap), and there is no sudo here that would
+/// add it: it comes behind what is there.
+fn with_roots_own(path: &OsStr) -> OsString {
+    let mut list = path.to_owned();
+    for directory in ["/usr/local/sbin", "/usr/sbin", "/sbin"] {
+        if !path.as_bytes().split(|&byte| byte == b':').any(|entry| entry == directory.as_bytes()) {
+            list.push(if list.is_empty() { "" } else { ":" });
+            list.push(directory);
+        }
+    }
+    list
 }
 
 /// The account of a name or number.
@@ -162,6 +179,14 @@ mod tests {
         check(&["-c", "id -u"], false, "root", &["-c", "id -u"]);
         check(&["daemon", "-c", "id", "a", "b"], false, "daemon", &["-c", "id", "a", "b"]);
         check(&["-m", "daemon", "--", "-x", "-"], false, "daemon", &["-x", "-"]);
+    }
+
+    #[test]
+    fn root_finds_its_own_programs() {
+        let check = |path: &str, expected: &str| assert_eq!(with_roots_own(path.as_ref()), expected);
+        check("/usr/bin:/bin", "/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin");
+        check("/usr/sbin:/usr/bin", "/usr/sbin:/usr/bin:/usr/local/sbin:/sbin");
+        check("", "/usr/local/sbin:/usr/sbin:/sbin");
     }
 
     #[test]

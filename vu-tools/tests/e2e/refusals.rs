@@ -37,7 +37,9 @@ fn mounts() {
     refused("vumount -t vufs -o 'except=relative' $W/dir $W/empty", 1, &["relative"]);
     refused("vumount -t vufs -o 'bind,\"open' $W/dir $W/empty", 1, &["$W/empty"]);
     refused("vumount -t vufs -o =x $W/dir $W/empty", 1, &["$W/empty"]);
-    refused("vumount -t vufs -o cow $W/file $W/empty", 1, &["Not a directory"]);
+    refused("vumount -t vufs -o cow $W/file $W/empty", 1, &["Not a directory", "$W/file is no directory"]);
+    refused("vumount -t vufs -o cow $W/empty $W/file", 1, &["$W/file is no directory"]);
+    refused("vumount -t vufs -o cow $W/empty $W/missing", 1, &["$W/missing does not exist"]);
     refused("vuumount $W/empty", 1, &["$W/empty"]);
     refused("vuumount $W/missing", 1, &["$W/missing"]);
 }

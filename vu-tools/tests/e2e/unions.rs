@@ -340,6 +340,18 @@ fn vufsdiff_tells_what_was_changed() {
     );
 }
 
+/// In the view, LOWER is what it is compared with: it said that nothing had changed, or wrote the changes where they came from.
+#[test]
+fn vufsdiff_wants_to_be_outside_of_the_union() {
+    says(
+        "echo x >> file; cd $D; for o in '' '--tar -' --apply; do vufsdiff $o up $W; echo $?; done; vuumount $W; vufsdiff up $W",
+        &format!(
+            "{0}{0}{0}C file\nC hard\n",
+            "vufsdiff: up is mounted on $D/work here, where nothing differs from itself: leave the view, and say 'umvu vufsdiff up …'\n1\n"
+        ),
+    );
+}
+
 #[test]
 fn vufsdiff_knows_extended_attributes() {
     let changes = "setfattr -n user.k -v new zero; setfacl -m u:1:r dir/lines; setfacl -d -m u:2:rwx dir; setfattr -n user.gone -v 1 many/f1; setfattr -x user.gone many/f1; echo x >> file; setfattr -n user.k -v file file";

@@ -9,7 +9,7 @@ use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown, symlink};
 use std::path::{Path, PathBuf};
-use vu_api::{FileType, Stat};
+use vu_api::{Errno, FileType, Stat};
 use vu_mod_vufs::{Change, Difference, store_xattrs};
 
 /// Makes all changes. What cannot be done is said, and the rest goes on.
@@ -17,7 +17,7 @@ pub fn apply(changes: &[Change], lower: &Path) -> Outcome {
     let mut status = 0;
     let mut done = |name: &Path, result: io::Result<()>| {
         if let Err(error) = result {
-            failure::report("vufsdiff", &format!("{}: {error}", name.display()));
+            failure::report("vufsdiff", &format!("{}: {}", name.display(), Errno::from(error)));
             status = 1;
         }
     };
