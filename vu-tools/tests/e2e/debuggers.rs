@@ -17,7 +17,7 @@ fn debugs(script: &str) {
 fn strace_tells_the_calls_of_each_process() {
     debugs(
         r#"strace -ff -s 200 -o trace ./prog /bin/echo end; echo $?; ls trace.* | wc -l
-        for f in $(ls trace.* | sort -t. -k2n); do echo == ; normal < $f; done"#,
+        for f in trace.*; do normal < $f | tr '\n' '|'; echo; done | sort"#,
     );
 }
 
@@ -78,7 +78,7 @@ fn strace_attaches_to_what_executes() {
 fn strace_with_its_own_filter() {
     debugs(
         r#"strace -ff --seccomp-bpf -e trace=mkdir,execve -e signal=none -o trace ./prog /bin/echo end 2>&1
-        for f in $(ls trace.* | sort -t. -k2n); do echo == ; normal < $f; done"#,
+        for f in trace.*; do normal < $f | tr '\n' '|'; echo; done | sort"#,
     );
 }
 

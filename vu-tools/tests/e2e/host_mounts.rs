@@ -49,7 +49,7 @@ fn it_goes_with_the_view() {
         r#"mkdir low up
         $UMVU -N -m vufs -- sh -c "vumount -t vufs -o cow up low && mount -t tmpfs none low && echo x > low/x && cat low/x; grep -c umvu- /proc/self/mounts"
         while grep -q umvu- /proc/self/mounts; do sleep 0.1; done; ls low
-        $UMVU -N -m vufs -- sh -c 'vumount -t vufs -o cow up low && mount -t tmpfs none low && kill -9 $(vuname -U); sleep 60'
+        $UMVU -N -m vufs -- sh -c 'vumount -t vufs -o cow up low && mount -t tmpfs none low && kill -9 $(vuname -U); while :; do :; done'
         while grep -q umvu- /proc/self/mounts; do sleep 0.1; done; ls low; echo gone"#,
     );
     assert_eq!(
