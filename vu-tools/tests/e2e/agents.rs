@@ -90,7 +90,6 @@ fn it_answers_in_untouched_directories_of_unions() {
     for (mount, e) in [
         ("vumount -t vufs -o cow up e", "$W/e"),
         ("vumount -t vufs -o mincow up e", "$W/e"),
-        ("vumount -t vufs -o merge up e", "$W/e"),
         ("vumount -t vufs -o cow,except=/proc up /", "$W/e"),
         ("vumount -t vufs -o cow up e; vumount -t vufs -o cow up2 e", "$W/e"),
         ("vumount -t vufs -o cow up e; vumount -t vufs -o ro e e", "$W/e"),
@@ -205,7 +204,6 @@ fn it_opens_untouched_directories() {
     for (mount, e) in [
         ("vumount -t vufs e m", "$W/m"),
         ("vumount -t vufs -o cow up e", "$W/e"),
-        ("vumount -t vufs -o merge up e", "$W/e"),
         ("vumount -t vufs -o cow,except=/proc up /", "$W/e"),
         ("vumount -t vufs -o cow up e; vumount -t vufs -o cow up2 e", "$W/e"),
     ] {
