@@ -41,7 +41,8 @@ pub struct Lent {
     pub shows: Shows,
 }
 
-/// The names of what was lent on the host, by device and inode number, and the tag: that tells in which of the host's mounts it lies, for there it may have several names. They stay what they are: a directory that the lower tree has a part in is not renamed.
+/// The names of what was lent on the host, by device and inode number, and the tag: that tells in which of the host's mounts it lies, for there it may have several names. One is believed as long as it leads there: a merge renames directories of its lower
+/// tree, and what agents open is not noted, which may have the number of one that was.
 #[derive(Default)]
 pub struct Names(Mutex<AHashMap<(Object, i32), AbsPath>>);
 
@@ -108,7 +109,13 @@ impl Call<'_> {
             Ok(0) if untagged.is_empty() => return None,
             Ok(0) => (untagged.find(object).filter(|route| route.lent.is_some())?, told()?),
             Ok(tag) if self.core.routes.may_be_lent(tag) => {
-                let host = self.core.lent.find(object, tag).or_else(told)?;
+                let leads = |stat: libc::stat| (stat.st_dev, stat.st_ino) == object;
+                let still = |host: &AbsPath| sys::stat_at(Reach::Path(host.as_bytes())).is_ok_and(leads);
+                let host = match self.core.lent.find(object, tag) {
+                    Some(noted) if still(&noted) => noted,
+                    Some(noted) => told().filter(still).unwrap_or(noted),
+                    None => told()?,
+                };
                 (self.core.routes.find(tag, &host).filter(|route| route.lent.is_some())?, host)
             }
             Ok(_) | Err(_) => return None,

@@ -1,6 +1,6 @@
 //! Where the object of a path is.
 
-use super::{Kind, Trees, marks::Marked};
+use super::{Trees, marks::Marked};
 use parking_lot::Mutex;
 use std::{
     collections::BTreeMap,
@@ -154,8 +154,7 @@ impl Trees {
             return Ok(Shows::Nothing);
         }
         let shown = self.below.shows(&self.in_lower(path), directory)?;
-        // In a merge, directories were listed by agents at times as they had been: there the hypervisor is asked.
-        let untouched = self.kind != Kind::Merge && known.upper == Presence::Absent && !known.marks;
+        let untouched = known.upper == Presence::Absent && !known.marks;
         Ok(match shown {
             Shows::All | Shows::AllButLinked if !untouched => Shows::Part,
             // A name of an object that has several may show a copy that was made under another one.

@@ -90,6 +90,7 @@ fn it_answers_in_untouched_directories_of_unions() {
     for (mount, e) in [
         ("vumount -t vufs -o cow up e", "$W/e"),
         ("vumount -t vufs -o mincow up e", "$W/e"),
+        ("vumount -t vufs -o merge up e", "$W/e"),
         ("vumount -t vufs -o cow,except=/proc up /", "$W/e"),
         ("vumount -t vufs -o cow up e; vumount -t vufs -o cow up2 e", "$W/e"),
         ("vumount -t vufs -o cow up e; vumount -t vufs -o ro e e", "$W/e"),
@@ -204,6 +205,7 @@ fn it_opens_untouched_directories() {
     for (mount, e) in [
         ("vumount -t vufs e m", "$W/m"),
         ("vumount -t vufs -o cow up e", "$W/e"),
+        ("vumount -t vufs -o merge up e", "$W/e"),
         ("vumount -t vufs -o cow,except=/proc up /", "$W/e"),
         ("vumount -t vufs -o cow up e; vumount -t vufs -o cow up2 e", "$W/e"),
     ] {
@@ -342,6 +344,34 @@ fn it_sees_changes_below_open_directories() {
             assert_eq!(steps(&before, &all), told, "{mount}: {change}");
             assert!(told.lines().count() >= 6, "{told}");
         }
+    }
+}
+
+/// A merge renames the lower tree's directories where they are. What agents open there then is known by its new name, to those who change it, too.
+#[test]
+fn directories_of_a_merge_are_known_by_the_names_they_have_now() {
+    let site = Site::new();
+    let script = "import os, time
+known = os.open(os.environ['W'] + '/e/sub/x', os.O_RDONLY)
+parent = os.open('e/sub', os.O_RDONLY)
+os.rename('e/sub/x', 'e/sub/z')
+for i in range(20):
+    time.sleep(.01)
+    for _ in range(3):
+        os.stat('other', dir_fd=parent)
+    for fd in known, os.open('z', os.O_RDONLY, dir_fd=parent):
+        os.unlink(f'f{i}', dir_fd=fd)
+        open(f'e/sub/z/f{i}', 'w').close()
+    os.unlink(f'f{i}', dir_fd=fd)
+    os.close(fd)
+print(os.listdir('e/sub/z'), os.listdir(known))";
+    for mount in ["merge up e", "merge,except=/proc up /"] {
+        site.reset();
+        let said = site.session(&format!(
+            "export W; mkdir -p up e/sub/x; touch e/sub/other; for i in $(seq 0 19); do touch e/sub/x/f$i; done
+             vumount -t vufs -o {mount}; python3 -c \"{script}\""
+        ));
+        assert_eq!(said.ok(), "[] []\n", "{mount}");
     }
 }
 
