@@ -150,9 +150,13 @@ impl Trees {
         }
     }
 
-    /// Whether a directory is empty if, and only if, the host removes it: nothing but A's has a part in it.
+    /// Whether a directory is empty if, and only if, the host removes it: nothing but A's has a part in it, or in a merge, nothing but B's.
     fn host_knows_whether_empty(&self, path: &AbsPath) -> Result<bool, Errno> {
-        Ok(self.kind != Kind::Merge && self.stat_lower(path)?.is_none() && !self.has_container(path)?)
+        let of_one = match self.kind {
+            Kind::Merge => self.find(path)? == Place::Lower,
+            Kind::Cow | Kind::Mincow => self.stat_lower(path)?.is_none(),
+        };
+        Ok(of_one && !self.has_container(path)?)
     }
 
     /// Takes a name away: first what B has is hidden, then A's object goes. Where both have one, the second step is the one that counts.

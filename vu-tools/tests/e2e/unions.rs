@@ -586,6 +586,15 @@ END
     );
 }
 
+/// What may not be removed is judged before whether it is empty (`vfs_rmdir`, fs/namei.c).
+#[test]
+fn who_may_not_remove_a_directory_of_a_merge_is_told_so() {
+    let rmdir = "rmdir work/shut/full 2>&1 | sed 's/.*: //'";
+    let site = Site::new();
+    let said = site.session(&format!("cd $D; mkdir -p add work/shut/full/x; chmod 555 work/shut; vumount -t vufs -o merge add $W; {rmdir}; chmod 755 work/shut; {rmdir}; rmdir work/shut/full/x; {rmdir}; ls work/shut"));
+    assert_eq!(said.ok(), "Permission denied\nDirectory not empty\n");
+}
+
 #[test]
 fn a_merge_makes_unnamed_files_where_it_makes_names() {
     let site = Site::new();
