@@ -58,8 +58,6 @@ pub struct Agents {
     unrest_until: AtomicU64,
     modest: Arc<ModestPrograms>,
     views: Mutex<Vec<(Weak<View>, Arc<Agent>)>>,
-    /// Whether there was ever one of these.
-    made: AtomicBool,
     loaders: Mutex<Vec<Arc<Loader>>>,
     /// How many changes are under way of what directories show.
     changes: AtomicUsize,
@@ -114,7 +112,6 @@ impl Agents {
             unrest_until: AtomicU64::new(0),
             modest: Arc::default(),
             views: Mutex::default(),
-            made: AtomicBool::new(false),
             loaders: Mutex::default(),
             changes: AtomicUsize::new(0),
             era: AtomicU64::new(1),
@@ -137,9 +134,9 @@ impl Agents {
         mixed(self.seeds.fetch_add(1, Ordering::Relaxed)) | 1
     }
 
-    /// Whether there are, or have been, any.
+    /// Whether there are any.
     fn exist(&self) -> bool {
-        self.made.load(Ordering::Acquire)
+        !self.views.lock().is_empty()
     }
 
     /// Those of the views that have one.
@@ -305,9 +302,10 @@ impl Agents {
         Some(page + code::recover(usize::try_from(offset).ok()?)? as u64)
     }
 
-    /// The agent of a view, made with the first question for it.
+    /// The agent of a view, made with the first question for it, and told of the mounts.
     fn of(&self, core: &Core, view: &Arc<View>) -> Arc<Agent> {
         if let Some(agent) = view.agent() {
+            agent.renew(core, view, self);
             return agent.clone();
         }
         let agent = view.set_agent(Agent {
@@ -316,7 +314,6 @@ impl Agents {
             outdated: AtomicBool::new(false),
             state: Mutex::default(),
         });
-        self.made.store(true, Ordering::Release);
         let mut views = self.views.lock();
         if !views.iter().any(|(_, known)| Arc::ptr_eq(known, agent)) {
             views.push((Arc::downgrade(view), agent.clone()));

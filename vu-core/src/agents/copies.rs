@@ -87,7 +87,6 @@ impl Call<'_> {
             return None;
         }
         let agent = self.core.agents.of(self.core, &self.view);
-        agent.renew(self.core, &self.view, &self.core.agents);
         if agent.seed() == 0 {
             return None;
         }

@@ -16,8 +16,7 @@ use vu_trace::Abi;
 impl Call<'_> {
     /// Publishes what was found out about a path that was only looked at: that the kernel finds the same, in the directory of this text.
     pub(crate) fn prove(&self, arg: &PathArg, meaning: &Meaning) {
-        let Some(agent) = self.view.agent() else { return };
-        agent.renew(self.core, &self.view, &self.core.agents);
+        let Some(agent) = self.told_agent() else { return };
         if self.proofs == 0 || self.abi != Abi::X86_64 || !arg.resolve.is_empty() || !self.is_plain() {
             return;
         }
@@ -30,8 +29,11 @@ impl Call<'_> {
         };
         // What is there is another thing for each who looks.
         let in_proc = |name: &[u8]| name.split(|&byte| byte == b'/').any(|name| name == b"proc");
-        let is_host = |meaning: &Meaning| matches!(meaning, Meaning::Place(place) if place.host().is_some_and(|host| in_proc(host.as_bytes())));
-        if in_proc(directory) || is_host(meaning) {
+        let host = match meaning {
+            Meaning::Place(place) => place.host(),
+            Meaning::Kernel => None,
+        };
+        if in_proc(directory) || host.is_some_and(|host| in_proc(host.as_bytes())) {
             return;
         }
         let Some(start) = self.proved_from(agent, arg, directory, meaning) else { return };
@@ -46,12 +48,18 @@ impl Call<'_> {
         }
     }
 
+    /// That of the view, if there is one, told of the mounts.
+    fn told_agent(&self) -> Option<&Agent> {
+        let agent = self.view.agent()?;
+        agent.renew(self.core, &self.view, &self.core.agents);
+        Some(agent)
+    }
+
     /// Publishes that a descriptor with a tag is of a directory that the kernel lists and searches as the view has it, and whose attributes it tells. (Of those without a tag, the agent
     /// knows by itself.)
     pub(crate) fn prove_descriptor(&self, number: i32) {
         let asks = self.task.process.agent.load(Ordering::Acquire) && self.abi == Abi::X86_64;
-        let Some(agent) = self.view.agent().filter(|_| asks) else { return };
-        agent.renew(self.core, &self.view, &self.core.agents);
+        let Some(agent) = asks.then(|| self.told_agent()).flatten() else { return };
         let published = self.proofs != 0 && number >= 0 && self.core.has_virtual_files();
         if !published || !self.is_plain() {
             return;
