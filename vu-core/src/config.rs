@@ -1,7 +1,13 @@
 //! What `umvu` hands over to the hypervisor: everything about a view that is decided before it starts.
 
-use crate::debug::Changes;
-use std::ffi::{OsStr, OsString};
+use crate::{
+    debug::Changes,
+    program::{Header, Interpreter},
+};
+use std::{
+    ffi::{OsStr, OsString},
+    fs::{self, File},
+};
 use vu_api::Errno;
 
 /// A view that is to be started, and the command in it.
@@ -47,19 +53,36 @@ impl ExecFailure {
     /// Explains the error that execve(2), or the search on `PATH`, ended with.
     #[must_use]
     pub fn new(program: &OsStr, error: Errno) -> ExecFailure {
-        let name = program.to_string_lossy();
-        let named_by_path = name.contains('/');
-        let reason = match error {
+        let message = format!("{}: {}", program.to_string_lossy(), ExecFailure::reason(program, error));
+        let status = if matches!(error, Errno::ENOENT | Errno::ENOTDIR) { 127 } else { 126 };
+        ExecFailure { message, status }
+    }
+
+    /// The reason alone, without the name of the program.
+    #[must_use]
+    pub fn reason(program: &OsStr, error: Errno) -> String {
+        let named_by_path = program.as_encoded_bytes().contains(&b'/');
+        match error {
             Errno::ENOENT if !named_by_path => "command not found on PATH".to_owned(),
             // The file is there, so it is the program named in its first line, or its ELF interpreter, that is not.
-            Errno::ENOENT if std::fs::metadata(program).is_ok() => "its interpreter does not exist".to_owned(),
-            Errno::EACCES if std::fs::metadata(program).is_ok_and(|m| m.is_dir()) => Errno::EISDIR.to_string(),
+            Errno::ENOENT if fs::metadata(program).is_ok() => match interpreter(program) {
+                Some(name) => format!("its interpreter {name} does not exist"),
+                None => "its interpreter does not exist".to_owned(),
+            },
+            Errno::EACCES if fs::metadata(program).is_ok_and(|m| m.is_dir()) => Errno::EISDIR.to_string(),
             Errno::EACCES if named_by_path => format!("{error} (is it executable? chmod +x makes it so)"),
             Errno::ENOEXEC => "not a program this machine can execute".to_owned(),
             _ => error.to_string(),
-        };
-        let status = if matches!(error, Errno::ENOENT | Errno::ENOTDIR) { 127 } else { 126 };
-        ExecFailure { message: format!("{name}: {reason}"), status }
+        }
+    }
+}
+
+/// The interpreter that a program file names, if it can be read.
+fn interpreter(program: &OsStr) -> Option<String> {
+    match Header::read(File::open(program).ok()?.into()).ok()?.interpreter()? {
+        Interpreter::Script { path, .. } | Interpreter::Loader(path) => {
+            Some(String::from_utf8_lossy(&path).into_owned())
+        }
     }
 }
 
@@ -84,5 +107,14 @@ mod tests {
         check("/etc/passwd", Errno::EACCES, 126, "Permission denied (is it executable? chmod +x makes it so)");
         check("/etc/passwd", Errno::ENOEXEC, 126, "not a program this machine can execute");
         check("x", Errno::ENOMEM, 126, "Cannot allocate memory");
+    }
+
+    #[test]
+    fn a_missing_interpreter_is_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let script = directory.path().join("script");
+        fs::write(&script, "#! /no/such/shell -e\n").unwrap();
+        let reason = ExecFailure::reason(script.as_os_str(), Errno::ENOENT);
+        assert_eq!(reason, "its interpreter /no/such/shell does not exist");
     }
 }

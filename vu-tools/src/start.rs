@@ -96,12 +96,12 @@ fn run_file(file: &Path) -> Option<String> {
         Err(error) if error.raw_os_error() == Some(libc::ENOEXEC) => Command::new("/bin/sh").arg(file).status(),
         status => status,
     };
-    describe(status)
+    describe(file, status)
 }
 
-fn describe(status: io::Result<ExitStatus>) -> Option<String> {
+fn describe(file: &Path, status: io::Result<ExitStatus>) -> Option<String> {
     match status {
-        Err(error) => Some(Errno::from(error).to_string()),
+        Err(error) => Some(ExecFailure::reason(file.as_os_str(), Errno::from(error))),
         Ok(status) if status.success() => None,
         Ok(status) => Some(match status.signal() {
             Some(signal) => format!("killed by signal {signal}"),
@@ -140,7 +140,8 @@ mod tests {
 
     #[test]
     fn failing_files_are_described() {
-        let run = |script: &str| describe(Command::new("/bin/sh").args(["-c", script]).status());
+        let shell = Path::new("/bin/sh");
+        let run = |script: &str| describe(shell, Command::new(shell).args(["-c", script]).status());
         assert_eq!(run("exit 0"), None);
         assert_eq!(run("exit 3"), Some("exit status 3".into()));
         assert_eq!(run("kill -9 $$"), Some("killed by signal 9".into()));
@@ -156,5 +157,7 @@ mod tests {
         std::fs::set_permissions(&file, PermissionsExt::from_mode(0o755)).unwrap();
         assert_eq!(given_file(&file).unwrap(), file);
         assert_eq!(run_file(&file), Some("exit status 4".into()));
+        std::fs::write(&file, "#!/no/such/shell\n").unwrap();
+        assert_eq!(run_file(&file), Some("its interpreter /no/such/shell does not exist".into()));
     }
 }

@@ -145,7 +145,7 @@ fn commands_that_cannot_be_executed() {
     for (command, status, reason) in [
         ("umvu-no-such-command", 127, "command not found on PATH"),
         ("/nonexistent/command", 127, "No such file or directory"),
-        (no_interpreter, 127, "its interpreter does not exist"),
+        (no_interpreter, 127, "its interpreter /nonexistent/interpreter does not exist"),
         ("/etc/passwd", 126, "Permission denied (is it executable? chmod +x makes it so)"),
         ("/etc", 126, "Is a directory"),
     ] {
