@@ -12,13 +12,11 @@ use std::{
     ffi::OsStr,
     fs::{self, File, Metadata},
     io::{self, Read},
-    os::unix::{
-        ffi::{OsStrExt, OsStringExt},
-        fs::MetadataExt,
-    },
+    os::unix::{ffi::OsStrExt, fs::MetadataExt},
     path::{Path, PathBuf},
 };
-use vu_api::{FileType, Stat};
+use thiserror::Error;
+use vu_api::{Errno, FileType, Stat};
 
 /// How an object differs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,7 +25,7 @@ pub enum Difference {
     Added,
     /// Its content, or its type, is another.
     Changed,
-    /// Its attributes alone are others: owner, mode, extended attributes.
+    /// Its attributes alone are others: owner, mode, time of change, extended attributes.
     Attributes,
     /// It was removed.
     Deleted,
@@ -40,7 +38,7 @@ pub struct Change {
     pub path: PathBuf,
     /// How it differs.
     pub difference: Difference,
-    /// The object of the upper tree; `None` if it was removed, or only attributes of the lower one are kept.
+    /// The object that has its content: that of the upper tree, or of the lower one if only attributes of that are kept; `None` if it was removed.
     pub object: Option<PathBuf>,
     /// The attributes as the union shows them; meaningless for what was removed.
     pub stat: Stat,
@@ -50,12 +48,29 @@ pub struct Change {
     pub opaque: bool,
 }
 
+/// An object of one of the trees that cannot be looked at.
+#[derive(Debug, Error)]
+#[error("{}: {errno}", object.display())]
+pub struct Unreadable {
+    /// Which one.
+    pub object: PathBuf,
+    /// Why.
+    pub errno: Errno,
+}
+
+/// Says which object could not be looked at.
+fn at(object: &Path) -> impl FnOnce(io::Error) -> Unreadable {
+    move |error| Unreadable { object: object.to_owned(), errno: error.into() }
+}
+
+type Result<T> = std::result::Result<T, Unreadable>;
+
 /// All that differs, directories before what is in them. Without a `lower` tree all that is in the upper one counts as added, and all whiteouts as
 /// removed.
 ///
 /// # Errors
-/// Those of reading the trees.
-pub fn changes(upper: &Path, lower: Option<&Path>) -> io::Result<Vec<Change>> {
+/// The first object that cannot be looked at.
+pub fn changes(upper: &Path, lower: Option<&Path>) -> Result<Vec<Change>> {
     let mut found = Vec::new();
     let comparison = Comparison { upper, lower };
     comparison.directory(Path::new(""), lower.is_some(), &mut found)?;
@@ -75,7 +90,7 @@ impl Comparison<'_> {
     }
 
     /// What differs in a directory; `merged`: the lower tree has a part in it.
-    fn directory(&self, path: &Path, merged: bool, found: &mut Vec<Change>) -> io::Result<()> {
+    fn directory(&self, path: &Path, merged: bool, found: &mut Vec<Change>) -> Result<()> {
         for name in names(&self.upper.join(path))? {
             let child = path.join(&name);
             if child == Path::new(".-") {
@@ -93,9 +108,9 @@ impl Comparison<'_> {
         Ok(())
     }
 
-    fn object(&self, path: PathBuf, merged: bool, found: &mut Vec<Change>) -> io::Result<()> {
+    fn object(&self, path: PathBuf, merged: bool, found: &mut Vec<Change>) -> Result<()> {
         let name = self.upper.join(&path);
-        let meta = name.symlink_metadata()?;
+        let meta = metadata(&name)?;
         let record = self.record(&path, Some(meta.ino()))?.unwrap_or_default();
         let mut stat = Stat::from(&meta);
         record.apply(&mut stat);
@@ -135,7 +150,7 @@ impl Comparison<'_> {
     }
 
     /// What an opaque directory hides.
-    fn hidden(&self, path: &Path, found: &mut Vec<Change>) -> io::Result<()> {
+    fn hidden(&self, path: &Path, found: &mut Vec<Change>) -> Result<()> {
         let Some(lower) = self.lower else { return Ok(()) };
         for name in names(&lower.join(path))? {
             let child = path.join(name);
@@ -147,14 +162,14 @@ impl Comparison<'_> {
     }
 
     /// A mark without an object of the upper tree.
-    fn marked(&self, path: &Path, name: &OsStr, merged: bool, found: &mut Vec<Change>) -> io::Result<()> {
+    fn marked(&self, path: &Path, name: &OsStr, merged: bool, found: &mut Vec<Change>) -> Result<()> {
         let child = path.join(name);
         let mark = self.mark(&child);
         let in_lower = |child: &Path| match self.lower {
             Some(lower) => merged && lower.join(child).symlink_metadata().is_ok(),
             None => true,
         };
-        if mark.symlink_metadata()?.is_dir() {
+        if metadata(&mark)?.is_dir() {
             return if in_lower(&child) { self.directory(&child, merged, found) } else { Ok(()) };
         }
         if is_whiteout(&mark) {
@@ -176,14 +191,15 @@ impl Comparison<'_> {
                 let difference = Difference::Attributes;
                 let mut xattrs = stored_xattrs(&lower.join(&child));
                 xattrs.extend(record.xattrs);
-                found.push(Change { path: child, difference, object: None, stat, xattrs, opaque: false });
+                let object = Some(lower.join(&child));
+                found.push(Change { path: child, difference, object, stat, xattrs, opaque: false });
             }
         }
         Ok(())
     }
 
     /// Names in the lower tree of objects that were copied under another of their names.
-    fn further_names(&self, found: &mut Vec<Change>) -> io::Result<()> {
+    fn further_names(&self, found: &mut Vec<Change>) -> Result<()> {
         let Some(lower) = self.lower else { return Ok(()) };
         let mut copies = BTreeMap::new();
         for name in names(&self.mark(Path::new("")))? {
@@ -221,10 +237,10 @@ impl Comparison<'_> {
         path: PathBuf,
         meta: &Metadata,
         copies: &BTreeMap<(u64, u64), PathBuf>,
-    ) -> io::Result<Option<Change>> {
+    ) -> Result<Option<Change>> {
         let Some(copy) = copies.get(&(meta.dev(), meta.ino())) else { return Ok(None) };
         let record = self.record(Path::new(copy.file_name().unwrap_or_default()), None)?.unwrap_or_default();
-        let mut stat = Stat::from(&copy.symlink_metadata()?);
+        let mut stat = Stat::from(&metadata(copy)?);
         record.apply(&mut stat);
         let mut xattrs = shown_xattrs(copy);
         xattrs.extend(record.xattrs);
@@ -232,12 +248,12 @@ impl Comparison<'_> {
         Ok(Some(Change { path, difference, object, stat, xattrs, opaque: false }))
     }
 
-    fn is_opaque(&self, path: &Path) -> io::Result<bool> {
+    fn is_opaque(&self, path: &Path) -> Result<bool> {
         let Ok(meta) = self.upper.join(path).symlink_metadata() else { return Ok(false) };
         Ok(self.record(path, Some(meta.ino()))?.is_some_and(|record| record.opaque))
     }
 
-    fn record(&self, path: &Path, ino: Option<u64>) -> io::Result<Option<Record>> {
+    fn record(&self, path: &Path, ino: Option<u64>) -> Result<Option<Record>> {
         if let Some(ino) = ino {
             let shared = self.mark(Path::new(&format!("{}{ino}", crate::union::SHARED)));
             if let Some(record) = read_records(shared)?.into_iter().find(|record| record.object == Some(ino)) {
@@ -248,16 +264,16 @@ impl Comparison<'_> {
         Ok(filed.or_else(|| carried(&self.upper.join(path), ino?)))
     }
 
-    fn content_differs(&self, path: &Path, meta: &Metadata, below: &Metadata) -> io::Result<bool> {
+    fn content_differs(&self, path: &Path, meta: &Metadata, below: &Metadata) -> Result<bool> {
         let Some(lower) = self.lower else { return Ok(true) };
         let (one, other) = (self.upper.join(path), lower.join(path));
         if meta.is_symlink() {
-            return Ok(fs::read_link(one)? != fs::read_link(other)?);
+            return Ok(target(&one)? != target(&other)?);
         }
         if !meta.is_file() {
             return Ok(meta.rdev() != below.rdev());
         }
-        Ok(meta.len() != below.len() || !same_content(File::open(one)?, File::open(other)?)?)
+        Ok(meta.len() != below.len() || !same_content(&one, &other)?)
     }
 }
 
@@ -296,49 +312,71 @@ fn is_whiteout(mark: &Path) -> bool {
 }
 
 fn attributes_differ(stat: &Stat, below: &Metadata) -> bool {
-    let links = stat.file_type() == FileType::Symlink;
-    (stat.uid, stat.gid) != (below.uid(), below.gid()) || !links && stat.permissions() != below.mode() & 0o7777
+    let kind = stat.file_type();
+    (stat.uid, stat.gid) != (below.uid(), below.gid())
+        || kind != FileType::Symlink && stat.permissions() != below.mode() & 0o7777
+        // A directory's time is another with every change in it.
+        || kind != FileType::Directory && stat.mtime != Stat::from(below).mtime
 }
 
 /// The names in a directory, sorted; none if there is no such directory.
-fn names(directory: &Path) -> io::Result<Vec<std::ffi::OsString>> {
+fn names(directory: &Path) -> Result<Vec<std::ffi::OsString>> {
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             return Ok(Vec::new());
         }
-        Err(error) => return Err(error),
+        Err(error) => return Err(at(directory)(error)),
     };
-    let mut names = entries.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<_>>>()?;
+    let names = entries.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<_>>>();
+    let mut names = names.map_err(at(directory))?;
     names.sort();
     Ok(names)
 }
 
-fn same_content(mut one: File, mut other: File) -> io::Result<bool> {
+fn metadata(object: &Path) -> Result<Metadata> {
+    object.symlink_metadata().map_err(at(object))
+}
+
+fn target(link: &Path) -> Result<PathBuf> {
+    fs::read_link(link).map_err(at(link))
+}
+
+/// Whether two files are the same, which are equally long. Who may not read the lower one has not copied it, but put another in its place.
+fn same_content(upper: &Path, lower: &Path) -> Result<bool> {
+    let mut one = File::open(upper).map_err(at(upper))?;
+    let mut other = match File::open(lower) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(false),
+        opened => opened.map_err(at(lower))?,
+    };
     let (mut a, mut b) = (vec![0; 1 << 16], vec![0; 1 << 16]);
     loop {
-        let length = one.read(&mut a)?;
+        let length = one.read(&mut a).map_err(at(upper))?;
         if length == 0 {
             return Ok(true);
         }
-        if other.read_exact(&mut b[..length]).is_err() || a[..length] != b[..length] {
-            return Ok(false);
+        match other.read_exact(&mut b[..length]) {
+            Ok(()) if a[..length] == b[..length] => {}
+            Ok(()) => return Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
+            Err(error) => return Err(at(lower)(error)),
         }
     }
 }
 
 /// The records under a mark, whose name is without the ending.
-fn read_records(mark: PathBuf) -> io::Result<Vec<Record>> {
-    let mut name = mark.into_os_string().into_vec();
-    name.push(0x7f);
+fn read_records(mark: PathBuf) -> Result<Vec<Record>> {
+    let mut name = mark.into_os_string();
+    name.push(OsStr::from_bytes(b"\x7f"));
+    let name = PathBuf::from(name);
     let mut text = Vec::new();
-    match File::open(OsStr::from_bytes(&name)) {
-        Ok(file) => file.take(record::LONGEST).read_to_end(&mut text)?,
+    match File::open(&name) {
+        Ok(file) => file.take(record::LONGEST).read_to_end(&mut text).map_err(at(&name))?,
         // A whiteout stands where a directory of records would be.
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             return Ok(Vec::new());
         }
-        Err(error) => return Err(error),
+        Err(error) => return Err(at(&name)(error)),
     };
     Ok(record::parse(&text))
 }

@@ -13,7 +13,7 @@ mod stored;
 mod union;
 
 pub use bind::Bind;
-pub use changes::{Change, Difference, changes};
+pub use changes::{Change, Difference, Unreadable, changes};
 pub use options::{Mode, Options};
 pub use stored::{Xattrs, store_xattrs, stored_xattrs};
 pub use union::{Attributes, Kind, Union};

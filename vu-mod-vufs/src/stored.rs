@@ -34,7 +34,8 @@ pub fn stored_xattrs(object: &Path) -> Xattrs {
 /// The first that the host refuses, named.
 pub fn store_xattrs(object: &Path, wanted: &Xattrs) -> io::Result<()> {
     let named = |name: &[u8], errno: Errno| {
-        io::Error::other(format!("{}: {}", String::from_utf8_lossy(name), io::Error::from(errno)))
+        let errno = vu_api::Errno::new(errno.raw_os_error());
+        io::Error::other(format!("{}: {errno}", String::from_utf8_lossy(name)))
     };
     let present = stored_xattrs(object);
     for name in present.keys().filter(|name| !wanted.contains_key(*name)) {

@@ -16,8 +16,8 @@ use vu_mod_vufs::{Change, Difference, changes};
 
 /// Tell what the directory of a cow mount holds
 ///
-/// Each line is a letter and a path: A for what was added, C for what was changed, M where only owner, mode or other attributes were, D for
-/// what was deleted. The directory must not be mounted meanwhile: use it outside of the view ('umvu vufsdiff DIR LOWER'), or after vuumount(1).
+/// Each line is a letter and a path: A for what was added, C for what was changed, M where only owner, mode, time or other attributes were,
+/// D for what was deleted. The directory must not be mounted meanwhile: use it outside of the view ('umvu vufsdiff DIR LOWER'), or after vuumount(1).
 #[derive(Debug, Parser)]
 pub struct Options {
     /// Write the changes to LOWER
@@ -46,7 +46,7 @@ impl Program for Options {
                 "{upper} is mounted on {target} here, where nothing differs from itself: leave the view, and say 'umvu vufsdiff {upper} …'"
             )));
         }
-        let changes = changes(&self.upper, self.lower.as_deref()).map_err(|error| failed(&self.upper, error))?;
+        let changes = changes(&self.upper, self.lower.as_deref()).map_err(|error| Failure::new(error.to_string()))?;
         match (&self.tar, &self.lower) {
             (Some(file), _) => write_archive(file, &changes),
             (None, Some(lower)) if self.apply => apply::apply(&changes, lower),
@@ -58,9 +58,17 @@ impl Program for Options {
     }
 }
 
-/// People are told the sentence only, not its number.
-fn failed(what: &Path, error: io::Error) -> Failure {
-    Failure::new(format!("{}: {}", what.display(), Errno::from(error)))
+/// An object, and why nothing could be done with it.
+fn complaint(object: &Path, error: &io::Error) -> String {
+    match error.raw_os_error() {
+        // People are told the sentence only, not its number.
+        Some(number) => format!("{}: {}", object.display(), Errno::new(number)),
+        None => format!("{}: {error}", object.display()),
+    }
+}
+
+fn failed(object: &Path, error: io::Error) -> Failure {
+    Failure::new(complaint(object, &error))
 }
 
 /// Where the view of this process shows a directory as a part of a union: LOWER would be compared with itself there, and written into DIR.
@@ -92,6 +100,8 @@ fn write_archive(file: &Path, changes: &[Change]) -> Outcome {
         Box::new(File::create(file).map_err(|error| failed(file, error))?)
     };
     let mut to = BufWriter::new(to);
-    archive::write(&mut to, changes).and_then(|()| to.flush()).map_err(|error| failed(file, error))?;
+    archive::write(&mut to, changes)
+        .map_err(|(path, error)| Failure::new(format!("{}: {}", file.display(), complaint(path, &error))))?;
+    to.flush().map_err(|error| failed(file, error))?;
     Ok(0)
 }

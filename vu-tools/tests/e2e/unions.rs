@@ -328,7 +328,7 @@ fn files_of_others_are_changed_as_ones_own() {
 }
 
 /// Changes of every kind, made in a cow mount.
-const CHANGES: &str = "echo x >> file; rm -r dir; mkdir dir; echo new > dir/lines; rm many/f1; mkdir n; ln -s target n/link; echo long > n/$(printf %0150d 7); chmod 600 zero; chown 4:5 script; mknod n/null c 1 3; mv 'a b' c; ln n/link n/hardlink\n";
+const CHANGES: &str = "echo x >> file; rm -r dir; mkdir dir; echo new > dir/lines; rm many/f1; mkdir n; ln -s target n/link; echo long > n/$(printf %0150d 7); chmod 600 zero; chown 4:5 script; mknod n/null c 1 3; mv 'a b' c; ln n/link n/hardlink; touch -d @5 many/f2\n";
 
 #[test]
 fn vufsdiff_tells_what_was_changed() {
@@ -336,7 +336,7 @@ fn vufsdiff_tells_what_was_changed() {
         &format!(
             "{CHANGES}cd $D; vuumount $W; vufsdiff $D/up $W | sed s/0000*7/long/; vufsdiff $D/up | wc -l; vufsdiff $D/none; echo $?"
         ),
-        "D a b\nA c/\nA c/c d\nM dir/\nC dir/lines\nD dir/sub\nD dir/up\nC file\nC hard\nD many/f1\nA n/\nA n/long\nA n/hardlink\nA n/link\nA n/null\nM script\nM zero\n15\nvufsdiff: $D/none is no directory\n1\n",
+        "D a b\nA c/\nA c/c d\nM dir/\nC dir/lines\nD dir/sub\nD dir/up\nC file\nC hard\nD many/f1\nM many/f2\nA n/\nA n/long\nA n/hardlink\nA n/link\nA n/null\nM script\nM zero\n16\nvufsdiff: $D/none is no directory\n1\n",
     );
 }
 
@@ -349,6 +349,23 @@ fn vufsdiff_wants_to_be_outside_of_the_union() {
             "{0}{0}{0}C file\nC hard\n",
             "vufsdiff: up is mounted on $D/work here, where nothing differs from itself: leave the view, and say 'umvu vufsdiff up …'\n1\n"
         ),
+    );
+}
+
+#[test]
+fn vufsdiff_names_what_it_cannot_look_at() {
+    says(
+        "mkdir n; echo x > n/f; cd $D; vuumount $W; chmod 0 up/n; vufsdiff up $W; chmod 700 up/n; chmod 0 up/n/f; vufsdiff up $W; vufsdiff --tar layer up $W; echo $?",
+        "vufsdiff: up/n: Permission denied\nA n/\nA n/f\nvufsdiff: layer: n/f: Permission denied\n1\n",
+    );
+}
+
+/// With `nochcopy`, the file itself is only in the lower tree; a layer has all of it.
+#[test]
+fn vufsdiff_archives_files_of_which_only_attributes_are_kept() {
+    says(
+        "cd $D; vuumount $W; vumount -t vufs -o cow,nochcopy up $W; chmod 600 work/dir/lines; vuumount $W; vufsdiff up $W; vufsdiff --tar - up $W | tar xOf - dir/lines; vufsdiff --apply up $W; stat -c %a work/dir/lines",
+        "M dir/lines\none\ntwo\nthree\n600\n",
     );
 }
 

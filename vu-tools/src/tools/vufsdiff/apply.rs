@@ -1,5 +1,6 @@
 //! Writing changes down to a real tree.
 
+use super::complaint;
 use crate::failure::{self, Outcome};
 use nix::fcntl::AT_FDCWD;
 use nix::sys::stat::{Mode, SFlag, UtimensatFlags, mknod, utimensat};
@@ -9,7 +10,7 @@ use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown, symlink};
 use std::path::{Path, PathBuf};
-use vu_api::{Errno, FileType, Stat};
+use vu_api::{FileType, Stat};
 use vu_mod_vufs::{Change, Difference, store_xattrs};
 
 /// Makes all changes. What cannot be done is said, and the rest goes on.
@@ -17,7 +18,7 @@ pub fn apply(changes: &[Change], lower: &Path) -> Outcome {
     let mut status = 0;
     let mut done = |name: &Path, result: io::Result<()>| {
         if let Err(error) = result {
-            failure::report("vufsdiff", &format!("{}: {}", name.display(), Errno::from(error)));
+            failure::report("vufsdiff", &complaint(name, &error));
             status = 1;
         }
     };

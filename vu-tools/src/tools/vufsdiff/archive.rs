@@ -8,56 +8,64 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use vu_api::{FileType, Stat};
-use vu_mod_vufs::{Change, Difference};
+use vu_mod_vufs::Change;
 
 const BLOCK: usize = 512;
 
 /// Writes an archive.
-pub fn write(to: &mut impl Write, changes: &[Change]) -> io::Result<()> {
-    let mut links: HashMap<(u64, u64), Vec<u8>> = HashMap::new();
+///
+/// # Errors
+/// The first change that cannot be written, by its path in the union.
+pub fn write<'a>(to: &mut impl Write, changes: &'a [Change]) -> Result<(), (&'a Path, io::Error)> {
+    let mut links = Links::new();
     for change in changes {
-        let name = change.path.as_os_str().as_bytes();
-        if change.difference == Difference::Deleted {
-            whiteout(to, &change.path)?;
-            continue;
-        }
-        let Some(object) = &change.object else { continue };
-        let meta = object.symlink_metadata()?;
-        let mut entry = Entry { name: name.to_vec(), stat: change.stat, target: Vec::new(), size: 0, kind: b'0' };
-        let first = links.get(&(meta.dev(), meta.ino())).filter(|_| meta.nlink() > 1 && !meta.is_dir());
-        match change.stat.file_type() {
-            _ if first.is_some() => {
-                entry.kind = b'1';
-                entry.target = first.cloned().unwrap_or_default();
-            }
-            FileType::Regular => entry.size = meta.len(),
-            FileType::Directory => {
-                entry.kind = b'5';
-                entry.name.push(b'/');
-            }
-            FileType::Symlink => {
-                entry.kind = b'2';
-                entry.target = fs::read_link(object)?.into_os_string().into_vec();
-            }
-            FileType::CharDevice => entry.kind = b'3',
-            FileType::BlockDevice => entry.kind = b'4',
-            FileType::Fifo => entry.kind = b'6',
-            // An archive has none.
-            FileType::Socket => continue,
-        }
-        entry.write(to, &change.xattrs)?;
-        if entry.kind == b'0' {
-            let mut file = File::open(object)?.take(entry.size);
-            let copied = io::copy(&mut file, to)?;
-            // It has become shorter meanwhile.
-            io::copy(&mut io::repeat(0).take(entry.size - copied + padding(entry.size)), to)?;
-        }
-        links.entry((meta.dev(), meta.ino())).or_insert_with(|| name.to_vec());
-        if change.opaque {
-            empty(to, [name, b"/.wh..wh..opq"].concat())?;
-        }
+        put(to, change, &mut links).map_err(|error| (&*change.path, error))?;
     }
-    to.write_all(&[0; 2 * BLOCK])
+    to.write_all(&[0; 2 * BLOCK]).map_err(|error| (Path::new("its end"), error))
+}
+
+/// The names in the archive of objects of several names, by device and inode number.
+type Links = HashMap<(u64, u64), Vec<u8>>;
+
+/// Writes the entry of a change.
+fn put(to: &mut impl Write, change: &Change, links: &mut Links) -> io::Result<()> {
+    let Some(object) = &change.object else { return whiteout(to, &change.path) };
+    let name = change.path.as_os_str().as_bytes();
+    let meta = object.symlink_metadata()?;
+    let mut entry = Entry { name: name.to_vec(), stat: change.stat, target: Vec::new(), size: 0, kind: b'0' };
+    let first = links.get(&(meta.dev(), meta.ino())).filter(|_| meta.nlink() > 1 && !meta.is_dir());
+    match change.stat.file_type() {
+        _ if first.is_some() => {
+            entry.kind = b'1';
+            entry.target = first.cloned().unwrap_or_default();
+        }
+        FileType::Regular => entry.size = meta.len(),
+        FileType::Directory => {
+            entry.kind = b'5';
+            entry.name.push(b'/');
+        }
+        FileType::Symlink => {
+            entry.kind = b'2';
+            entry.target = fs::read_link(object)?.into_os_string().into_vec();
+        }
+        FileType::CharDevice => entry.kind = b'3',
+        FileType::BlockDevice => entry.kind = b'4',
+        FileType::Fifo => entry.kind = b'6',
+        // An archive has none.
+        FileType::Socket => return Ok(()),
+    }
+    entry.write(to, &change.xattrs)?;
+    if entry.kind == b'0' {
+        let mut file = File::open(object)?.take(entry.size);
+        let copied = io::copy(&mut file, to)?;
+        // It has become shorter meanwhile.
+        io::copy(&mut io::repeat(0).take(entry.size - copied + padding(entry.size)), to)?;
+    }
+    links.entry((meta.dev(), meta.ino())).or_insert_with(|| name.to_vec());
+    if change.opaque {
+        empty(to, [name, b"/.wh..wh..opq"].concat())?;
+    }
+    Ok(())
 }
 
 fn whiteout(to: &mut impl Write, path: &Path) -> io::Result<()> {
