@@ -85,7 +85,7 @@ pub fn serve(view: &View, message: &[u8]) -> Result<Served, Errno> {
         }
         Request::SetDebug { pid, changes } => {
             let changes = Changes::parse(changes).map_err(|error| {
-                tracing::warn!("{error}");
+                tracing::info!("{error}");
                 Errno::EINVAL
             })?;
             if pid != 0 {
@@ -107,7 +107,7 @@ pub fn serve(view: &View, message: &[u8]) -> Result<Served, Errno> {
 
 fn checked_name(name: &str) -> Result<&str, Errno> {
     if name.len() > MAX_VIEW_NAME || name.contains(char::is_control) {
-        tracing::warn!(
+        tracing::info!(
             "{:?} is no name for a view: it must have {MAX_VIEW_NAME} bytes at most, and no control characters",
             name
         );

@@ -3,6 +3,8 @@
 //!
 //! A line is written by one write(2), so that lines of the hypervisor and of the programs in the view do not mix. Control
 //! characters are escaped: names of files and arguments of system calls are not trusted with somebody's terminal.
+//!
+//! Of a call that fails, a warning says only what no errno can: the rest its caller says, often on the same terminal.
 
 use anstyle::Style;
 use std::fmt::{self, Write as _};

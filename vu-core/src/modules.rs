@@ -24,7 +24,7 @@ impl ActiveModules {
         }
         let Some(module) = modules().into_iter().find(|module| module.name() == name) else {
             let names: Vec<_> = modules().iter().map(|module| module.name()).collect();
-            tracing::warn!("there is no module {:?}; there are: {}", name, names.join(", "));
+            tracing::info!("there is no module {:?}; there are: {}", name, names.join(", "));
             return Err(Errno::ENOENT);
         };
         self.0.push(Active { module, permanent });
@@ -37,15 +37,15 @@ impl ActiveModules {
     /// `ENOENT` if it is not active, `EPERM` if it is permanent, `EBUSY` if it has mounts.
     pub fn remove(&mut self, name: &str, mounts: usize) -> Result<(), Errno> {
         let Some(at) = self.position(name) else {
-            tracing::warn!("module {name:?} is not active; vu_lsmod lists those that are");
+            tracing::info!("module {name:?} is not active; vu_lsmod lists those that are");
             return Err(Errno::ENOENT);
         };
         if self.0[at].permanent {
-            tracing::warn!("module {name} was made permanent when it was activated: it stays as long as the view");
+            tracing::info!("module {name} was made permanent when it was activated: it stays as long as the view");
             return Err(Errno::EPERM);
         }
         if mounts > 0 {
-            tracing::warn!("module {name} has {mounts} mounts; vuumount them first (vumount lists them)");
+            tracing::info!("module {name} has {mounts} mounts; vuumount them first (vumount lists them)");
             return Err(Errno::EBUSY);
         }
         self.0.remove(at);

@@ -282,15 +282,12 @@ impl View {
     pub(crate) fn prepare(self: &Arc<View>, call: &MountCall<'_>) -> Result<Arc<Mount>, Refusal> {
         let fs_type = std::str::from_utf8(call.fs_type).map_err(|_| Refusal::NotOurs)?;
         let module = self.claims(call.fs_type).ok_or(Refusal::NotOurs)?;
-        let refuse = |errno: Errno, why: &dyn fmt::Display| {
-            let source = call.source.escape_ascii();
-            tracing::warn!("mount {source} on {} as {fs_type}: {why}", call.target);
-            Refusal::Errno(errno)
-        };
-        let words = MountWords::parse(call.data).map_err(|error| refuse(Errno::EINVAL, &error))?;
+        let words = MountWords::parse(call.data).map_err(|error| {
+            tracing::warn!("mount {} on {} as {fs_type}: {error}", call.source.escape_ascii(), call.target);
+            Errno::EINVAL
+        })?;
         let Words { flags, words, permanent, list } = Words::new(call.flags, words);
-        self.check_parent(call.target)
-            .map_err(|errno| refuse(errno, &format_args!("{}: {errno}", call.target.parent())))?;
+        self.check_parent(call.target)?;
 
         let scratch = call.shown.as_ref().and_then(|shown| shown.scratch.clone());
         let source_mount = if scratch.is_some() { None } else { self.hold_source(call.source_path.as_ref()) };
@@ -402,7 +399,7 @@ impl View {
         let mut table = Table::clone(&self.table());
         let mount = newest_at(&table, point).ok_or(Refusal::NotOurs)?;
         let refuse = |errno: Errno, why: &dyn fmt::Display| {
-            tracing::warn!("umount {mount}: {why}");
+            tracing::info!("umount {mount}: {why}");
             Refusal::Errno(errno)
         };
         if flags & !(LAZY | libc::UMOUNT_NOFOLLOW) != 0 {
@@ -439,7 +436,7 @@ impl View {
         let (changes, table) = (self.changes.lock(), self.table());
         let mount = newest_at(&table, point).ok_or(Refusal::NotOurs)?;
         self.in_use(&changes, &table, &mount).map_err(|why| {
-            tracing::warn!("umount {mount}: {why}");
+            tracing::info!("umount {mount}: {why}");
             Refusal::Errno(Errno::EBUSY)
         })
     }

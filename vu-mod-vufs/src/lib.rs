@@ -46,7 +46,7 @@ impl Module for Vufs {
             Errno::EINVAL
         })?;
         let Some(source) = request.source_path.clone() else {
-            tracing::warn!("vufs on {}: the source {} does not exist", request.target, request.source.escape_ascii());
+            tracing::info!("vufs on {}: the source {} does not exist", request.target, request.source.escape_ascii());
             return Err(Errno::ENOENT);
         };
         let below = request.below.clone();
@@ -55,7 +55,7 @@ impl Module for Vufs {
             Some(kind) => {
                 let target = request.target.clone();
                 let union = Union::new(below, source, target, kind, except, attributes).inspect_err(|errno| {
-                    tracing::warn!(
+                    tracing::info!(
                         "vufs on {}: both the source and the mount point must be directories: {errno}",
                         request.target
                     );

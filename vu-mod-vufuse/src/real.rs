@@ -35,7 +35,7 @@ impl Submodule for VufuseReal {
         no_words(request)?;
         let source = request.source_path.clone().ok_or(Errno::ENOENT)?;
         if request.below.stat(&source)?.file_type() != FileType::Directory {
-            tracing::warn!("vufusereal on {}: the source {source} is not a directory", request.target);
+            tracing::info!("vufusereal on {}: the source {source} is not a directory", request.target);
             return Err(Errno::ENOTDIR);
         }
         Ok(Mounted::Filesystem(Arc::new(Real { below: request.below.clone(), source })))
