@@ -56,6 +56,7 @@ pub struct Core {
     cookie: u64,
     installed: Mutex<Installed>,
     messages: OnceLock<Option<vu_trace::Filter>>,
+    stats: OnceLock<Option<vu_trace::Filter>>,
     sites: OnceLock<Sites>,
     /// Whether the filter with paths lets the dynamic linker look for its files by itself.
     linker_passes: AtomicBool,
@@ -109,6 +110,7 @@ impl Core {
             cookie,
             installed: Mutex::default(),
             messages: OnceLock::new(),
+            stats: OnceLock::new(),
             sites: OnceLock::new(),
             linker_passes: AtomicBool::new(false),
             virtual_files: AtomicBool::new(false),
@@ -256,6 +258,16 @@ impl Core {
     pub fn message_filter(&self) -> Option<vu_trace::Filter> {
         let compile = || self.compiled(Filter::Message);
         self.messages.get_or_init(compile).clone()
+    }
+
+    /// What a process is given that looks by name at what umvu tells in `/proc`; `None` if all of the view have it.
+    #[must_use]
+    pub fn stat_filter(&self) -> Option<vu_trace::Filter> {
+        if self.installed.lock().descriptor {
+            return None;
+        }
+        let compile = || self.compiled(Filter::Stat);
+        self.stats.get_or_init(compile).clone()
     }
 
     /// A module makes identities virtual: who asks for one is to be looked at from now on, and so are paths, since programs are executed by them and

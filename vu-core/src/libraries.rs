@@ -48,7 +48,7 @@ impl Sites {
             // As fstat(2) is treated.
             Filter::Path => [all(&self.of_descriptors, AtSite::Allow), linker].concat(),
             Filter::PathAndDescriptor => linker,
-            Filter::Descriptor => all(&self.of_descriptors, AtSite::Trace),
+            Filter::Descriptor | Filter::Stat => all(&self.of_descriptors, AtSite::Trace),
             Filter::Linker => all(&self.of_linker, AtSite::Unmask),
             _ => Vec::new(),
         }

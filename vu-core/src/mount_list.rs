@@ -34,7 +34,7 @@ pub fn open(call: &Call<'_>, owner: &Task, path: &AbsPath, name: &[u8]) -> Resul
     let host = std::fs::read(std::ffi::OsStr::from_bytes(path.as_bytes()))?;
     let mut text = below(&owner.fs().root.read(), &hidden(&owner.view()), kind, &host);
     text.extend_from_slice(lines(call, owner, kind, &host).as_bytes());
-    with_content(&text).map(Some)
+    with_content(path, &text).map(Some)
 }
 
 /// Where the host has mounted something for mounts of a view, which are told in its place.

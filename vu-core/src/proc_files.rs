@@ -2,24 +2,37 @@
 //!
 //! What is told is the content of a file of umvu's, as it was when the file was opened: it can be read in pieces, sought in and read again. Where nothing differs from
 //! what the kernel tells, its own file is opened.
+//!
+//! The name of such a file of umvu's is the path of the one that it stands for, so whoever asks about it is told the attributes of that ([`attributes`]). Who looks at one by its name, and then
+//! opens it, compares them: `cp` says else that it was replaced. So a process that does is looked at from then on when it asks about what is open ([`look`]).
 
-use crate::{call::Call, mount_list, proc_maps, proc_status, sys};
+use crate::{
+    call::{Call, Outcome},
+    handlers::rewrite,
+    host, identity, mount_list, proc_maps, proc_status,
+    resolve::PathArg,
+    sys,
+    task::{REMOVED, Task, host_name},
+};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use std::{
+    ffi::CString,
     fs::{File, Permissions},
     io::Write,
     os::{
-        fd::{AsRawFd, OwnedFd},
-        unix::fs::PermissionsExt,
+        fd::{AsRawFd, BorrowedFd, OwnedFd},
+        unix::fs::{MetadataExt, PermissionsExt},
     },
+    sync::OnceLock,
 };
-use vu_api::{AbsPath, Errno};
+use vu_api::{AbsPath, Errno, Stat};
 use vu_trace::Tid;
 
 /// Whether a path may be that of such a file, by its last name, where the kernel finds one by itself: a relative path below a directory of `/proc`.
 #[must_use]
 pub fn may_be(call: &Call<'_>, path: &[u8]) -> bool {
-    proc_status::may_be(call, path) || path.ends_with(b"maps")
+    let last = last_name(path);
+    TOLD.contains(&last) && (last != b"stat" || call.core.has_stopped_tasks())
 }
 
 /// An open file with what the view has for `path` on the host, if that is such a file of a task of some view, and differs.
@@ -37,6 +50,85 @@ pub fn open(call: &Call<'_>, path: &AbsPath) -> Result<Option<OwnedFd>, Errno> {
     }
 }
 
+/// Before a file is looked at by its name: if it may be one of these, what is asked about it once it is open is to be seen, too. Returns what becomes of the call where that
+/// takes a filter.
+///
+/// # Errors
+/// Those of the look.
+pub(crate) fn look(call: &mut Call<'_>, arg: &PathArg) -> Result<Option<Outcome>, Errno> {
+    let in_proc = || arg.path.windows(4).any(|window| window == b"proc") || call.may_be_magic(arg);
+    if !TOLD.contains(&last_name(&arg.path)) || !in_proc() {
+        return Ok(None);
+    }
+    // It asks about what is open without being seen.
+    call.core.agents.switch_off(&call.task);
+    if call.task.process.watches_stat() || call.task.identity().is_some() {
+        return Ok(None);
+    }
+    let Some(filter) = call.core.stat_filter() else { return Ok(None) };
+    let mut outcome = rewrite::paths(call)?;
+    if matches!(outcome, Outcome::Host | Outcome::HostMaySleep) {
+        outcome = call.rewrite(Default::default());
+    }
+    if let Outcome::Rewrite(rewrite) = &mut outcome {
+        rewrite.filter = Some(filter);
+        call.task.process.watch_stat();
+    }
+    Ok(Some(outcome))
+}
+
+/// The last names of these files.
+const TOLD: [&[u8]; 8] = [b"status", b"stat", b"mounts", b"mountinfo", b"mountstats", b"maps", b"smaps", b"numa_maps"];
+
+fn last_name(path: &[u8]) -> &[u8] {
+    path.rsplit(|&byte| byte == b'/').next().unwrap_or_default()
+}
+
+/// The attributes of an open file of `/proc` where the kernel's are not those of the view: of one that umvu tells, and of those of a task whose owner is another one.
+///
+/// # Errors
+/// `ESRCH` if the caller is gone.
+pub(crate) fn attributes(call: &Call<'_>, number: i32, fd: BorrowedFd<'_>) -> Result<Option<Stat>, Errno> {
+    let told = DEVICE.get().is_some_and(|&device| sys::fstat(fd).is_ok_and(|stat| stat.st_dev == device));
+    let others_owner = || call.view.identities().is_some() && sys::is_procfs(fd);
+    if !told && !others_owner() {
+        return Ok(None);
+    }
+    let link = sys::read_link(call.task.proc()?, &format!("fd/{number}"))?;
+    let name = if told { stands_for(&link) } else { host_name(link).ok() };
+    let Some(name) = name else { return Ok(None) };
+    let owner = identity::owner_in_proc(call, &name);
+    let stat = match told {
+        // Of a task that is gone, the file is left.
+        true => sys::open(name.as_bytes(), libc::O_PATH).and_then(host::stat_of).ok(),
+        false if owner.is_some() => Some(host::stat_of(fd)?),
+        false => None,
+    };
+    Ok(stat.map(|stat| match owner {
+        Some((uid, gid)) if stat.uid == sys::effective_uid() => Stat { uid, gid, ..stat },
+        _ => stat,
+    }))
+}
+
+/// What the link of a descriptor in `/proc` reads as, if one of these files is open there.
+pub(crate) fn told_name(task: &Task, number: i32) -> Option<AbsPath> {
+    DEVICE.get()?;
+    stands_for(&sys::read_link(task.proc().ok()?, &format!("fd/{number}")).ok()?)
+}
+
+/// What a file of umvu's stands for that has this name.
+fn stands_for(link: &[u8]) -> Option<AbsPath> {
+    let name = AbsPath::new(link.strip_prefix(MEMORY)?.strip_suffix(REMOVED)?).ok()?;
+    let (_, last) = file_of_task(&name)?;
+    TOLD.contains(&last).then_some(name)
+}
+
+/// How the name of a file in memory begins in `/proc` (memfd_create(2)).
+const MEMORY: &[u8] = b"/memfd:";
+
+/// The device of all files in memory, once there is one of these. There is one hypervisor in a process.
+static DEVICE: OnceLock<u64> = OnceLock::new();
+
 /// The task and the last name of `/proc/PID/NAME` and `/proc/PID/task/TID/NAME`.
 fn file_of_task(path: &AbsPath) -> Option<(Tid, &[u8])> {
     let rest = path.as_bytes().strip_prefix(b"/proc/")?;
@@ -52,8 +144,9 @@ fn file_of_task(path: &AbsPath) -> Option<(Tid, &[u8])> {
 }
 
 /// What will be the content of such a file.
-#[derive(Default)]
 pub(crate) struct Content {
+    /// What it stands for.
+    path: AbsPath,
     /// Made with the first piece.
     file: Option<File>,
     /// Written in large pieces.
@@ -64,6 +157,11 @@ pub(crate) struct Content {
 impl Content {
     /// How much is written at once.
     const PIECE: usize = 1 << 16;
+
+    /// Nothing yet, for the file of `/proc` of this path.
+    pub fn of(path: &AbsPath) -> Content {
+        Content { path: path.clone(), file: None, pending: Vec::new(), length: 0 }
+    }
 
     /// Adds to it.
     ///
@@ -80,10 +178,19 @@ impl Content {
         self.length
     }
 
+    fn make(&self) -> Result<File, Errno> {
+        let name = CString::new(self.path.as_bytes()).map_err(|_| Errno::EINVAL)?;
+        let fd = memfd_create(&*name, MFdFlags::MFD_CLOEXEC).map_err(|error| Errno::new(error as i32))?;
+        let file = File::from(fd);
+        let device = file.metadata()?.dev();
+        DEVICE.get_or_init(|| device);
+        Ok(file)
+    }
+
     fn flush(&mut self) -> Result<&File, Errno> {
         let file = match self.file.take() {
             Some(file) => file,
-            None => File::from(memfd_create(c"proc", MFdFlags::MFD_CLOEXEC).map_err(|error| Errno::new(error as i32))?),
+            None => self.make()?,
         };
         let file = self.file.insert(file);
         file.write_all(&self.pending)?;
@@ -104,12 +211,12 @@ impl Content {
     }
 }
 
-/// An open file, for reading only, with this content.
+/// An open file, for reading only, with this content, that stands for the file of `/proc` of this path.
 ///
 /// # Errors
 /// `EMFILE`, `ENOMEM`.
-pub(crate) fn with_content(text: &[u8]) -> Result<OwnedFd, Errno> {
-    let mut content = Content::default();
+pub(crate) fn with_content(path: &AbsPath, text: &[u8]) -> Result<OwnedFd, Errno> {
+    let mut content = Content::of(path);
     content.add(text)?;
     content.finish()
 }
@@ -136,7 +243,7 @@ mod tests {
 
     #[test]
     fn content_is_read_from_its_beginning_and_not_written_to() {
-        let mut content = Content::default();
+        let mut content = Content::of(&AbsPath::new("/proc/1/maps").unwrap());
         let line = [b'x'; 1000];
         for _ in 0..100 {
             content.add(&line).unwrap();
@@ -149,5 +256,8 @@ mod tests {
         file.seek(SeekFrom::Start(99_999)).unwrap();
         assert_eq!(file.read(&mut [0; 10]).unwrap(), 1);
         assert!(file.write(b"y").is_err());
+        let link = std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).unwrap();
+        assert_eq!(stands_for(link.as_os_str().as_encoded_bytes()), AbsPath::new("/proc/1/maps").ok());
+        assert_eq!(stands_for(b"/memfd:/proc/1/exe (deleted)"), None);
     }
 }

@@ -72,17 +72,18 @@ pub fn open(call: &Call<'_>, owner: &Task, path: &AbsPath, name: &[u8]) -> Resul
         looks.set(looks.get() + 1);
         if looks.get() > MOST_LOOKS { None } else { call.core.scratch_in(owner, range) }
     };
-    translated(BufReader::with_capacity(1 << 16, host), kind, shown, scratch)?.map(Content::finish).transpose()
+    let content = Content::of(path);
+    translated(BufReader::with_capacity(1 << 16, host), kind, content, shown, scratch)?.map(Content::finish).transpose()
 }
 
 /// The text with other names, and without scratch memory; `None` if it is the same one, or cannot be told.
 fn translated(
     mut host: impl BufRead,
     kind: Kind,
+    mut content: Content,
     mut shown: impl FnMut(MappedFile) -> Shown,
     scratch: impl Fn(Range<u64>) -> Option<Range<u64>>,
 ) -> Result<Option<Content>, Errno> {
-    let mut content = Content::default();
     let (mut differs, mut hidden) = (false, false);
     let mut line = Vec::new();
     loop {
@@ -360,7 +361,7 @@ mod tests {
             text: file.text.strip_prefix(b"/s/").map_or(file.text.clone(), |rest| [b"/view/", rest].concat()),
             end: if file.text == b"/memfd:copy (deleted)" { 0x2000 } else { u64::MAX },
         };
-        let content = translated(Cursor::new(text), kind, shown, scratch).unwrap()?;
+        let content = translated(Cursor::new(text), kind, Content::of(&AbsPath::root()), shown, scratch).unwrap()?;
         let mut told = String::new();
         File::from(content.finish().unwrap()).read_to_string(&mut told).unwrap();
         Some(told)
@@ -457,6 +458,6 @@ mod tests {
         let endless = std::io::repeat(b'x').take(MOST as u64 + 1);
         let text = BufReader::new(Cursor::new(line.to_owned()).chain(endless));
         let shown = |file: MappedFile| Shown { object: file.object, text: b"/other".to_vec(), end: u64::MAX };
-        assert!(translated(text, Kind::Maps, shown, |_| None).unwrap().is_none());
+        assert!(translated(text, Kind::Maps, Content::of(&AbsPath::root()), shown, |_| None).unwrap().is_none());
     }
 }

@@ -22,34 +22,25 @@ struct Shown<'a> {
     debugger: i32,
 }
 
-/// Whether a path may be that of such a file, by its last name.
-#[must_use]
-pub fn may_be(call: &Call<'_>, path: &[u8]) -> bool {
-    path.ends_with(b"status") || path.ends_with(b"stat") && call.core.has_stopped_tasks()
-}
-
 /// An open file with what the view has for such a file of a task.
 ///
 /// # Errors
 /// Those of reading the host's file.
 pub fn open(call: &Call<'_>, owner: &Task, path: &AbsPath, name: &[u8]) -> Result<Option<OwnedFd>, Errno> {
-    if !may_be(call, name) {
-        return Ok(None);
-    }
     let appearance = owner.appearance();
     if name == b"stat" {
         if !appearance.stopped {
             return Ok(None);
         }
         let stat = std::fs::read(OsStr::from_bytes(path.as_bytes()))?;
-        return with_content(&stat_stopped(stat)).map(Some);
+        return with_content(path, &stat_stopped(stat)).map(Some);
     }
     let debugger = appearance.debugger.and_then(|tid| call.core.tasks.get(tid)).map_or(0, |task| task.process.id.0);
     let identity = if call.view.has(owner) { owner.identity() } else { None };
     // Who looks at itself runs: to the hypervisor it seems to wait.
     let itself = owner.tid == call.task.tid;
     let shown = Shown { itself, identity: identity.as_deref(), appearance, debugger };
-    with_content(status_with(&owner.status()?, &shown).as_bytes()).map(Some)
+    with_content(path, status_with(&owner.status()?, &shown).as_bytes()).map(Some)
 }
 
 /// In the kernel's form (`task_state`, `render_cap_t`, `task_seccomp`, `fs/proc/array.c`).

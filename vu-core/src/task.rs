@@ -75,6 +75,8 @@ pub struct Process {
     pub listings: Listings,
     /// Whether the calls that carry message headers are intercepted in it.
     watches_messages: AtomicBool,
+    /// Whether the calls that tell attributes of what is open are intercepted in it, though they are not in others.
+    watches_stat: AtomicBool,
     /// Whether its program was given a C library with an agent (`agents.rs`), which has not been switched off.
     pub(crate) agent: AtomicBool,
     /// What its program has asked for.
@@ -482,6 +484,7 @@ impl Process {
             opened: Mutex::default(),
             listings: Listings::default(),
             watches_messages: AtomicBool::new(false),
+            watches_stat: AtomicBool::new(false),
             agent: AtomicBool::new(false),
             asked: Asked::default(),
             next_program: AtomicU64::new(0),
@@ -497,6 +500,17 @@ impl Process {
     /// Notes that the calls that carry message headers are intercepted from now on; whether they were not before.
     pub fn watch_messages(&self) -> bool {
         !self.watches_messages.swap(true, Ordering::Relaxed)
+    }
+
+    /// Whether the calls that tell attributes of what is open are intercepted, though they are not in other processes.
+    #[must_use]
+    pub fn watches_stat(&self) -> bool {
+        self.watches_stat.load(Ordering::Relaxed)
+    }
+
+    /// Notes that they are from now on.
+    pub fn watch_stat(&self) {
+        self.watches_stat.store(true, Ordering::Relaxed);
     }
 
     /// The name in the view of its program, if it differs from the host's.
@@ -673,6 +687,7 @@ impl Tasks {
             *process.opened.lock() = parent.process.opened();
             process.listings.copy(&parent.process.listings);
             process.watches_messages.store(parent.process.watches_messages.load(Ordering::Relaxed), Ordering::Relaxed);
+            process.watches_stat.store(parent.process.watches_stat(), Ordering::Relaxed);
             process.agent.store(parent.process.agent.load(Ordering::Acquire), Ordering::Release);
             process.asked.inherit(&parent.process.asked);
             Arc::new(process)

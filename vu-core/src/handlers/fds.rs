@@ -9,6 +9,7 @@ use crate::{
     },
     host::stat_of as stat_of_host,
     lent::Lent,
+    proc_files,
     sys::{self, Plain, Reach},
     table,
     task::host_name,
@@ -147,7 +148,14 @@ fn attributes(call: &Call<'_>, number: i32) -> Result<Option<Stat>, Errno> {
         }
         // The oldest form for 32 bits has no room for all of them; the kernel tells its own.
         Behind::Host(_) if table::name(call.abi, call.syscall.nr) == Some("oldfstat") => Ok(None),
-        Behind::Host(fd) if number >= 0 => call.kept_attributes(number, fd.as_fd()),
+        Behind::Host(fd) if number >= 0 => match call.kept_attributes(number, fd.as_fd())? {
+            None => proc_files::attributes(call, number, fd.as_fd()),
+            kept => Ok(kept),
+        },
+        Behind::Unknown if number >= 0 => match call.task.descriptor(number) {
+            Ok(fd) => proc_files::attributes(call, number, fd.as_fd()),
+            Err(_) => Ok(None),
+        },
         Behind::Host(_) | Behind::Unknown => Ok(None),
     }
 }

@@ -3,7 +3,7 @@
 use crate::{
     call::{Call, Outcome},
     handlers::{mount_queries, rewrite, xattrs},
-    identity, mapped, mount_list,
+    identity, mapped, mount_list, proc_files,
     resolve::{Meaning, Need, PathArg, Place},
     sys,
     task::{Task, host_name},
@@ -31,6 +31,9 @@ fn look(
 ) -> Result<Outcome, Errno> {
     let path = call.read_path(path_index)?;
     let arg = PathArg::at(dirfd, path, follow);
+    if let Some(outcome) = proc_files::look(call, &arg)? {
+        return Ok(outcome);
+    }
     let meaning = call.meaning(&arg, Need::Path)?;
     call.prove(&arg, &meaning);
     let place = match meaning {
@@ -165,8 +168,11 @@ pub fn statx(call: &mut Call<'_>) -> Result<Outcome, Errno> {
     };
     if asks_for_mount(call.uint(3)) && call.abi == Abi::X86_64 && call.task.same_credentials() {
         // The kernel finds the object, but not the mount that it is in.
-        let path = call.read_path(1)?;
-        if let Meaning::Place(place) = call.meaning(&PathArg::at(call.int(0), path, follow), Need::Name)?
+        let arg = PathArg::at(call.int(0), call.read_path(1)?, follow);
+        if let Some(outcome) = proc_files::look(call, &arg)? {
+            return Ok(outcome);
+        }
+        if let Meaning::Place(place) = call.meaning(&arg, Need::Name)?
             && place.found
             && !place.opaque
             && call.layer.mount_for(&place.name).is_some()
@@ -337,7 +343,9 @@ fn read_link_at(call: &Call<'_>, dirfd: i32, path_index: usize) -> Result<Outcom
         Meaning::Kernel => return Ok(Outcome::Host),
         Meaning::Place(place) => place,
     };
-    let target = match place.host().map(|host| removed_name(call, host).or_else(|| magic_name(call, host))) {
+    let named =
+        |host: &AbsPath| told_name(call, host).or_else(|| removed_name(call, host)).or_else(|| magic_name(call, host));
+    let target = match place.host().map(named) {
         Some(Some(name)) => {
             // As seen from the reader's root (`d_path`, `fs/d_path.c`).
             let root = call.task.fs().root.read().clone();
@@ -386,6 +394,12 @@ pub(super) fn magic_descriptor(call: &Call<'_>, link: &AbsPath) -> Option<(Arc<T
 
 fn number(text: &[u8]) -> Option<i32> {
     std::str::from_utf8(text).ok()?.parse().ok()
+}
+
+/// What the magic link of a file reads as that umvu tells in the place of one of `/proc`.
+fn told_name(call: &Call<'_>, link: &AbsPath) -> Option<AbsPath> {
+    let (task, number) = magic_descriptor(call, link)?;
+    proc_files::told_name(&task, number)
 }
 
 /// What the magic link of a file that was removed reads as in the view. It is no name of anything.

@@ -71,6 +71,7 @@ fn from(tier: Tier) -> &'static str {
         Tier::Base => "start",
         Tier::Path => "first mount",
         Tier::Descriptor => "first virtual file",
+        Tier::Stat => "first virtual file, or look at what umvu tells in `/proc`",
         Tier::Identity => "module for identities",
         Tier::Attribute => "first virtual file or read-only mount",
         Tier::Message => "in processes with datagram sockets of AF_UNIX",

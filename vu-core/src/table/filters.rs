@@ -13,11 +13,13 @@ pub enum Filter {
     Base,
     /// [`Tier::Path`], by notification: from the first mount on.
     Path,
-    /// [`Tier::Path`], [`Tier::Descriptor`] and [`Tier::Attribute`], by notification: where the first mount has files of its own. A task can have only one filter that
+    /// [`Tier::Path`], [`Tier::Descriptor`], [`Tier::Stat`] and [`Tier::Attribute`], by notification: where the first mount has files of its own. A task can have only one filter that
     /// notifies.
     PathAndDescriptor,
-    /// [`Tier::Descriptor`] and [`Tier::Attribute`], by stops: where such a mount comes later.
+    /// [`Tier::Descriptor`], [`Tier::Stat`] and [`Tier::Attribute`], by stops: where such a mount comes later.
     Descriptor,
+    /// [`Tier::Stat`], by stops: for a process that looks by name at what umvu tells in `/proc`.
+    Stat,
     /// [`Tier::Attribute`], by stops: from the first read-only mount on.
     Attribute,
     /// [`Tier::SocketName`], by stops: from the first AF_UNIX socket on that the host knows by another name.
@@ -41,8 +43,9 @@ impl Filter {
         match self {
             Filter::Base => tier == Tier::Base,
             Filter::Path => tier == Tier::Path,
-            Filter::PathAndDescriptor => matches!(tier, Tier::Path | Tier::Descriptor | Tier::Attribute),
-            Filter::Descriptor => matches!(tier, Tier::Descriptor | Tier::Attribute),
+            Filter::PathAndDescriptor => matches!(tier, Tier::Path | Tier::Descriptor | Tier::Stat | Tier::Attribute),
+            Filter::Descriptor => matches!(tier, Tier::Descriptor | Tier::Stat | Tier::Attribute),
+            Filter::Stat => tier == Tier::Stat,
             Filter::Attribute => tier == Tier::Attribute,
             Filter::SocketName => tier == Tier::SocketName,
             Filter::Message => tier == Tier::Message,

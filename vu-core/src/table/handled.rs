@@ -6,7 +6,7 @@
 use super::{
     Arg::{self, *},
     Row,
-    Tier::{Attribute, Base, Descriptor, Message, SocketName},
+    Tier::{Attribute, Base, Descriptor, Message, SocketName, Stat},
 };
 use crate::handlers::{
     control, dirs, exec, fds, handles, ioctls, landlock, messages, mount_queries, mounts, open, process, quota,
@@ -181,7 +181,7 @@ pub(super) const CONTROLS: &[Row] = &[
 const XATTR_OF_FD: &[Arg] = &[Fd, Text, Bytes, Size, Hex];
 
 pub(super) const DESCRIPTORS: &[Row] = &[
-    Row::each(Descriptor, 5, "fstat", &[Fd, Pointer], fds::fstat).when(When::WithoutCookie),
+    Row::each(Stat, 5, "fstat", &[Fd, Pointer], fds::fstat).when(When::WithoutCookie),
     Row::each(Descriptor, 78, "getdents", &[Fd, Pointer, Size], fds::getdents),
     Row::each(Descriptor, 217, "getdents64", &[Fd, Pointer, Size], fds::getdents64).i386(220).when(When::WithoutCookie),
     Row::each(Descriptor, 16, "ioctl", &[Fd, Hex, Hex], ioctls::ioctl).i386(54).may_sleep(),

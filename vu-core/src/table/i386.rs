@@ -7,7 +7,7 @@
 use super::{
     Arg::*,
     Row,
-    Tier::{Attribute, Base, Descriptor, Message},
+    Tier::{Attribute, Base, Descriptor, Message, Stat},
 };
 use crate::handlers::{fds, messages, mounts, rewrite, sockets};
 
@@ -33,9 +33,9 @@ pub(super) const ROWS: &[Row] = &[
     Row::each(Message, 417, "recvmmsg_time64", &[Fd, Pointer, Size, Hex, Pointer], messages::recvmmsg)
         .only_i386()
         .may_sleep(),
-    Row::each(Descriptor, 28, "oldfstat", &[Fd, Pointer], fds::fstat).only_i386().partial(OTHER_LAYOUT),
-    Row::each(Descriptor, 108, "fstat", &[Fd, Pointer], fds::fstat).only_i386(),
-    Row::each(Descriptor, 197, "fstat64", &[Fd, Pointer], fds::fstat).only_i386(),
+    Row::each(Stat, 28, "oldfstat", &[Fd, Pointer], fds::fstat).only_i386().partial(OTHER_LAYOUT),
+    Row::each(Stat, 108, "fstat", &[Fd, Pointer], fds::fstat).only_i386(),
+    Row::each(Stat, 197, "fstat64", &[Fd, Pointer], fds::fstat).only_i386(),
     Row::each(Descriptor, 89, "readdir", &[Fd, Pointer, Size], fds::getdents)
         .only_i386()
         .partial("EINVAL for a virtual directory"),

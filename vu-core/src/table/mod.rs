@@ -83,6 +83,8 @@ pub enum Tier {
     Path,
     /// From the first mount on that has files of its own, which no kernel object can be in every respect.
     Descriptor,
+    /// With the former, and in processes that look by name at files of `/proc` that umvu tells, and their children: calls that tell attributes of what is open.
+    Stat,
     /// From the first read-only mount on, too: calls that change attributes by a descriptor that need not be open for writing.
     Attribute,
     /// From the first AF_UNIX socket on that is bound to a name which is another one on the host: calls that tell names of sockets.
@@ -372,7 +374,10 @@ impl Row {
         if let Support::Handled { tier, when, .. } = self.support {
             match when {
                 When::WithoutCookie => {
-                    assert!(matches!(tier, Tier::Path | Tier::Descriptor), "others never carry the cookie");
+                    assert!(
+                        matches!(tier, Tier::Path | Tier::Descriptor | Tier::Stat),
+                        "others never carry the cookie"
+                    );
                     assert!(self.args.len() < 6, "the cookie has no place in a call of six arguments");
                 }
                 When::ArgumentNotZero(index) | When::ArgumentIn(index, _) => {

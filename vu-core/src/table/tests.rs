@@ -111,6 +111,7 @@ fn every_filter_compiles() {
         Filter::Path,
         Filter::PathAndDescriptor,
         Filter::Descriptor,
+        Filter::Stat,
         Filter::Attribute,
         Filter::SocketName,
         Filter::Message,

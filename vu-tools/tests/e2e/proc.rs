@@ -162,3 +162,45 @@ fn mounts_of_another_root() {
     // The host's mounts are outside: the root is one of the view's.
     assert_eq!(said.stdout(), format!("/: / 0\n{w}/dir/sub: {w}/dir 1\n"));
 }
+
+/// `cp` and `tail -F` compare what they have looked at with what they have opened.
+#[test]
+fn files_of_tasks_are_the_same_by_name_and_open() {
+    differential(
+        r#"cat > same.py <<'end'
+import os
+for name in "status", "mounts", "mountinfo", "mountstats", "maps", "smaps", "numa_maps", "stat", "cmdline", "fd":
+    looked = os.stat("/proc/self/" + name)
+    fd = os.open("/proc/self/" + name, os.O_RDONLY)
+    opened = os.fstat(fd)
+    print(name, os.path.samestat(looked, opened), oct(opened.st_mode), opened.st_size == looked.st_size, opened.st_uid == os.getuid(), os.readlink("/proc/self/fd/%d" % fd) == "/proc/%d/%s" % (os.getpid(), name))
+def lines(name): return len(open(name).readlines())
+there = lines("/proc/self/mounts")
+os.chdir("/proc")
+print(lines("self/mounts") == there)
+os.chdir("self")
+print(lines("mounts") == there, lines("./mountinfo") == there)
+end
+python3 same.py; rm same.py
+for f in status mounts maps; do cp /proc/self/$f copy && grep -c -m 1 . copy; cp /proc/$$/$f copy && rm -f copy; done; install -m 600 /proc/self/mounts copy && stat -c %a copy; rm copy"#,
+    );
+}
+
+/// All that belongs to a process is its virtual user's, by name and open.
+#[test]
+fn files_of_tasks_belong_to_virtual_users() {
+    let site = Site::new();
+    let said = site.session(
+        r#"vu_insmod unrealuidgid; mkdir $D/up; vumount -t vufs -o cow $D/up $W; cat > owner.py <<'end'
+import os
+for name in "status", "mounts", "cmdline", ".", "fd":
+    looked, opened = os.stat("/proc/self/" + name), os.fstat(os.open("/proc/self/" + name, os.O_RDONLY))
+    print(name, looked.st_uid, opened.st_uid, opened.st_gid, os.path.samestat(looked, opened))
+end
+vusu -c 'python3 owner.py; cp -a /proc/self/status copy; stat -c %u:%g copy'"#,
+    );
+    assert_eq!(
+        said.ok(),
+        "status 0 0 0 True\nmounts 0 0 0 True\ncmdline 0 0 0 True\n. 0 0 0 True\nfd 0 0 0 True\n0:0\n"
+    );
+}

@@ -81,9 +81,8 @@ fn is_known(inside: bool, flavour: Flavour, call: &str, host: &str, view: &str) 
     if is(&["openat2"]) && (host.starts_with("EAGAIN") || view.starts_with("EAGAIN")) {
         return true;
     }
-    // What is told of the process there is the view's, so the file is umvu's, of the moment it was opened (README.md).
-    if call.starts_with("open /proc/self/status") && view.starts_with("fd ") && view.contains("at (deleted) read byte")
-    {
+    // What is told of the process there is the view's, so the file is umvu's (README.md), which was opened by a link.
+    if call.starts_with("open /proc/self/status NOFOLLOW") && host.replace("fl 404000", "fl 4000") == view {
         return true;
     }
     if !inside {
