@@ -1,8 +1,8 @@
 //! The operations of a file system, and of an open file of it.
 
 use crate::{
-    AbsPath, AccessMode, Caller, DirEntry, Errno, FileType, OpenHow, RenameFlags, Stat, StatFs, TimeChange, XattrFlags,
-    permitted,
+    AbsPath, AccessMode, Caller, DirEntry, Errno, FileType, OpenHow, Removed, RenameFlags, Stat, StatFs, TimeChange,
+    XattrFlags, permitted,
 };
 use std::{fmt, os::fd::OwnedFd, sync::Arc};
 
@@ -179,6 +179,11 @@ pub trait Filesystem: Send + Sync {
     /// asked for). Where it has not, whoever has the object decides.
     fn keeps_owners(&self, _path: &AbsPath) -> bool {
         false
+    }
+
+    /// What an object shows that was removed, `path` being the name it had, of which the host tells `object`.
+    fn removed(&self, _path: &AbsPath, object: Removed) -> Removed {
+        object
     }
 
     /// The directories of the host whose entries a directory shows: what is ruled for it (landlock(7)) is ruled for those.

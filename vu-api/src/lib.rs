@@ -46,5 +46,5 @@ pub use permission::{
     may_chown, may_follow, may_set_times, may_set_xattr, may_take, mode_to_set, owns, permitted, permitted_with,
 };
 pub use stack::{Family, Stack};
-pub use types::{DirEntry, FileType, OpenHow, Stat, StatFs, Time, TimeChange};
+pub use types::{DirEntry, FileType, OpenHow, Removed, Stat, StatFs, Time, TimeChange};
 pub use words::{MountWords, WordError};

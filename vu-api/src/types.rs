@@ -1,7 +1,7 @@
 //! The typed arguments and results of file system operations.
 
 use crate::OpenFlags;
-use std::{fs::Metadata, os::unix::fs::MetadataExt, time::UNIX_EPOCH};
+use std::{collections::BTreeMap, fs::Metadata, os::unix::fs::MetadataExt, time::UNIX_EPOCH};
 
 /// What open asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,6 +88,15 @@ pub enum TimeChange {
     Omit,
     /// This time.
     Set(Time),
+}
+
+/// What is told of an object that has lost its name, and is still open.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Removed {
+    /// Its attributes.
+    pub stat: Stat,
+    /// Its extended attributes, by their names.
+    pub xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
 /// The attributes of a file: what stat(2) and statx(2) tell.

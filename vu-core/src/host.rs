@@ -16,9 +16,10 @@ use crate::{
 };
 use smallvec::SmallVec;
 use std::{
+    collections::BTreeMap,
     marker::PhantomData,
     mem,
-    os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
     sync::Arc,
 };
 use vu_api::{
@@ -301,7 +302,7 @@ impl Filesystem for HostFs {
                 })
             }
         }?;
-        Ok(names.split(|&byte| byte == 0).filter(|name| !name.is_empty()).map(<[u8]>::to_vec).collect())
+        Ok(each_name(&names).map(<[u8]>::to_vec).collect())
     }
 
     fn set_xattr(
@@ -515,6 +516,32 @@ fn xattr_bytes(mut fill: impl FnMut(&mut [u8]) -> isize) -> Result<Vec<u8>, Errn
             Err(errno) => return Err(errno),
         }
     }
+}
+
+/// The names of a list, in which each has a NUL behind it.
+fn each_name(list: &[u8]) -> impl Iterator<Item = &[u8]> {
+    list.split(|&byte| byte == 0).filter(|name| !name.is_empty())
+}
+
+/// The extended attributes of an open file, by their names; none where the file system has none.
+///
+/// # Errors
+/// Those of flistxattr(2).
+pub fn xattrs_of(object: BorrowedFd<'_>) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, Errno> {
+    let fd = object.as_raw_fd();
+    // SAFETY: the buffer has the length that is passed.
+    let list = xattr_bytes(|buffer| unsafe { libc::flistxattr(fd, buffer.as_mut_ptr().cast(), buffer.len()) });
+    let list = match list {
+        Err(Errno::EOPNOTSUPP) => Vec::new(),
+        list => list?,
+    };
+    let value = |name: &[u8]| {
+        let name = CBytes::new(name)?;
+        // SAFETY: the name is a C string; the buffer has the length that is passed.
+        xattr_bytes(|buffer| unsafe { libc::fgetxattr(fd, name.as_ptr(), buffer.as_mut_ptr().cast(), buffer.len()) })
+    };
+    // One that cannot be read is not told.
+    Ok(each_name(&list).filter_map(|name| Some((name.to_vec(), value(name).ok()?))).collect())
 }
 
 fn length_of(result: isize) -> Result<usize, Errno> {

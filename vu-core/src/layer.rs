@@ -9,7 +9,7 @@ use crate::{
 use std::{cell::Cell, fmt::Display, sync::Arc};
 use vu_api::{
     AbsPath, AccessMode, Caller, Errno, FileType, Filesystem, Location, MountFlags, OpenFlags, OpenHow, Opened, Probe,
-    Purpose, RenameFlags, Shows, Stat, StatFs, TimeChange, Withdrawal, Withdrawn, XattrFlags,
+    Purpose, Removed, RenameFlags, Shows, Stat, StatFs, TimeChange, Withdrawal, Withdrawn, XattrFlags,
 };
 use vu_path::Epoch;
 
@@ -373,6 +373,16 @@ impl Filesystem for Layer {
         self.route(&table, path)
             .mount
             .is_some_and(|(mount, rest)| mount.shielded("keeps_owners", |fs| Ok(fs.keeps_owners(&rest))) == Ok(true))
+    }
+
+    fn removed(&self, path: &AbsPath, object: Removed) -> Removed {
+        let table = self.view.table();
+        match self.route(&table, path).mount {
+            None => object,
+            Some((mount, rest)) => {
+                mount.shielded("removed", |fs| Ok(fs.removed(&rest, object.clone()))).unwrap_or(object)
+            }
+        }
     }
 
     fn host_directories(&self, path: &AbsPath) -> Vec<AbsPath> {

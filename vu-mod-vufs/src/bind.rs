@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 use vu_api::{
-    AbsPath, AccessMode, Caller, Errno, Filesystem, Location, OpenHow, Opened, Probe, Purpose, RenameFlags, Shows,
-    Stat, StatFs, TimeChange, Withdrawal, Withdrawn, XattrFlags,
+    AbsPath, AccessMode, Caller, Errno, Filesystem, Location, OpenHow, Opened, Probe, Purpose, Removed, RenameFlags,
+    Shows, Stat, StatFs, TimeChange, Withdrawal, Withdrawn, XattrFlags,
 };
 
 /// A file or directory of the layer below under another name.
@@ -66,6 +66,10 @@ impl Filesystem for Bind {
 
     fn keeps_owners(&self, path: &AbsPath) -> bool {
         self.below.keeps_owners(&self.name_below(path))
+    }
+
+    fn removed(&self, path: &AbsPath, object: Removed) -> Removed {
+        self.below.removed(&self.name_below(path), object)
     }
 
     fn host_directories(&self, path: &AbsPath) -> Vec<AbsPath> {

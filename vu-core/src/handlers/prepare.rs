@@ -6,12 +6,13 @@
 use crate::{
     call::Call,
     handlers::stat::magic_name,
+    host,
     resolve::Place,
     sys::{self, At, Final, Reach},
-    task::host_name,
+    task::{REMOVED, host_name},
 };
 use std::os::fd::{AsFd, BorrowedFd};
-use vu_api::{AbsPath, Caller, Errno, FileType, Filesystem, Location, OpenFlags, Purpose, Shows, Stat};
+use vu_api::{AbsPath, Caller, Errno, FileType, Filesystem, Location, OpenFlags, Purpose, Removed, Shows, Stat};
 
 impl Call<'_> {
     /// The place where an object is to be written to, or made.
@@ -159,7 +160,26 @@ impl Call<'_> {
     /// # Errors
     /// Those of [`Filesystem::stat`].
     pub(super) fn kept_attributes(&self, number: i32, fd: BorrowedFd<'_>) -> Result<Option<Stat>, Errno> {
-        self.kept_name(number, fd)?.map(|name| self.layer.stat(&name)).transpose()
+        match self.kept_name(number, fd)? {
+            Some(name) => self.layer.stat(&name).map(Some),
+            None => Ok(self.removed(number, fd)?.map(|removed| removed.stat)),
+        }
+    }
+
+    /// What is told of an open file of the host that was removed, if its mount may have kept something of it.
+    ///
+    /// # Errors
+    /// Those of looking at it.
+    pub(super) fn removed(&self, number: i32, fd: BorrowedFd<'_>) -> Result<Option<Removed>, Errno> {
+        if sys::fstat(fd)?.st_nlink != 0 || self.opened_natively(fd) {
+            return Ok(None);
+        }
+        let named = self.removed_name(&self.task, number);
+        let Some(name) = named.and_then(|name| AbsPath::new(name.as_bytes().strip_suffix(REMOVED)?).ok()) else {
+            return Ok(None);
+        };
+        let object = Removed { stat: host::stat_of(fd)?, xattrs: host::xattrs_of(fd)? };
+        Ok(Some(self.layer.removed(&name, object)))
     }
 
     /// The name in the view of an open file of the host, if its mount keeps attributes of it.

@@ -12,7 +12,7 @@ use crate::{
 };
 use std::{os::fd::AsFd, sync::Arc};
 use vu_api::{
-    AbsPath, AccessMode, Caller, Errno, FileType, Filesystem, Location, MountFlags, Stat, StatFs, capability,
+    AbsPath, AccessMode, Caller, Errno, FileType, Filesystem, Location, MountFlags, Removed, Stat, StatFs, capability,
 };
 use vu_path::Follow;
 use vu_trace::{Abi, Tid};
@@ -517,12 +517,22 @@ pub(super) fn get_xattr(call: &Call<'_>, path: &AbsPath, name: &[u8]) -> Result<
 
 /// The names of those that the caller sees, each with a NUL behind it.
 pub(super) fn list_xattr(call: &Call<'_>, path: &AbsPath) -> Result<Vec<u8>, Errno> {
-    let mut list = Vec::new();
-    for name in call.layer.list_xattr(path)?.into_iter().filter(|name| is_shown(call, name)) {
-        list.extend(name);
-        list.push(0);
-    }
-    Ok(list)
+    Ok(shown_list(call, call.layer.list_xattr(path)?))
+}
+
+/// The same of an object that was removed.
+pub(super) fn get_xattr_of(call: &Call<'_>, removed: &Removed, name: &[u8]) -> Result<Vec<u8>, Errno> {
+    removed.xattrs.get(name).filter(|_| is_shown(call, name)).cloned().ok_or(Errno::ENODATA)
+}
+
+/// The same.
+pub(super) fn list_xattr_of(call: &Call<'_>, removed: Removed) -> Vec<u8> {
+    shown_list(call, removed.xattrs.into_keys())
+}
+
+fn shown_list(call: &Call<'_>, names: impl IntoIterator<Item = Vec<u8>>) -> Vec<u8> {
+    let shown = names.into_iter().filter(|name| is_shown(call, name));
+    shown.flat_map(|name| name.into_iter().chain([0])).collect()
 }
 
 /// Trusted attributes are there for the capable only (`xattr_permission`, `simple_xattr_list`, `fs/xattr.c`).

@@ -4,7 +4,7 @@ use super::{Content, Kind, Trees, marks::Mounter, places::Place};
 use std::sync::{Arc, atomic::Ordering};
 use vu_api::{
     AbsPath, AccessMode, Caller, Errno, FileType, Filesystem, Location, OpenFlags, OpenHow, Opened, Probe, Purpose,
-    RenameFlags, Shows, Stat, StatFs, TimeChange, Withdrawal, Withdrawn, XattrFlags,
+    Removed, RenameFlags, Shows, Stat, StatFs, TimeChange, Withdrawal, Withdrawn, XattrFlags,
 };
 
 /// What becomes of an object of B whose attributes are changed.
@@ -95,6 +95,10 @@ impl Filesystem for Union {
             (Kind::Merge, _) => self.trees.in_lower(path),
         };
         self.trees.below.keeps_owners(&name)
+    }
+
+    fn removed(&self, path: &AbsPath, object: Removed) -> Removed {
+        self.trees.removed(path, object)
     }
 
     fn host_directories(&self, path: &AbsPath) -> Vec<AbsPath> {

@@ -4,11 +4,11 @@
 //! another one in A.
 
 use super::{
-    Side, Trees,
-    carried::{shown_name, stored_name},
+    Kind, Side, Trees,
+    carried::{self, RECORD, shown_name, stored_name},
     copy::refused,
 };
-use vu_api::{AbsPath, Caller, Errno, FileType, XattrFlags};
+use vu_api::{AbsPath, Caller, Errno, FileType, Removed, XattrFlags};
 
 impl Trees {
     pub(crate) fn get_xattr(&self, path: &AbsPath, name: &[u8]) -> Result<Vec<u8>, Errno> {
@@ -82,6 +82,20 @@ impl Trees {
             if kept { Ok(()) } else { self.below.remove_xattr(file, &name_on(side, name), caller) }
         })?;
         if kept { self.change_record(path, |record, _| drop(record.xattrs.remove(name))) } else { Ok(()) }
+    }
+}
+
+impl Trees {
+    /// See [`Filesystem::removed`](vu_api::Filesystem::removed). What was kept of an object of A is known as far as it carries that.
+    pub(crate) fn removed(&self, path: &AbsPath, object: Removed) -> Removed {
+        if self.kind == Kind::Merge {
+            return self.below.removed(&self.in_lower(path), object);
+        }
+        let Removed { mut stat, xattrs } = self.below.removed(&self.in_upper(path), object);
+        let record = xattrs.get(RECORD).and_then(|value| carried::read(value, stat.ino)).unwrap_or_default();
+        record.apply(&mut stat);
+        let shown = xattrs.into_iter().filter_map(|(name, value)| Some((shown_name(name)?, value)));
+        Removed { stat, xattrs: shown.chain(record.xattrs).collect() }
     }
 }
 

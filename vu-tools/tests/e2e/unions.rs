@@ -340,6 +340,25 @@ fn vufsdiff_tells_what_was_changed() {
     );
 }
 
+/// What is kept of a file is kept as long as it is open.
+#[test]
+fn removed_files_show_what_was_kept_of_them() {
+    says(
+        "echo x >> dir/lines; chown 5:6 dir/lines; chmod 4640 dir/lines; setfattr -n user.k -v 1 dir/lines; setfattr -n user.vufs.record -v mine dir/lines; cat > seen.py <<'end'
+import os, sys
+fd = os.open('dir/lines', os.O_RDWR)
+def seen():
+    stat = os.fstat(fd)
+    return oct(stat.st_mode), stat.st_uid, stat.st_gid, stat.st_ino, sorted((name, os.getxattr(fd, name)) for name in os.listxattr(fd))
+before = seen()
+os.unlink('dir/lines')
+print(seen() == before, os.fstat(fd).st_nlink, before[:3], before[4])
+end
+python3 seen.py",
+        "True 0 ('0o104640', 5, 6) [('user.k', b'1'), ('user.vufs.record', b'mine')]\n",
+    );
+}
+
 /// In the view, LOWER is what it is compared with: it said that nothing had changed, or wrote the changes where they came from.
 #[test]
 fn vufsdiff_wants_to_be_outside_of_the_union() {
