@@ -29,6 +29,7 @@ pub mod mount;
 pub mod mount_list;
 pub mod object_request;
 pub mod permission;
+mod proc_fdinfo;
 mod proc_files;
 mod proc_maps;
 mod proc_status;

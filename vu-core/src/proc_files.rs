@@ -9,7 +9,7 @@
 use crate::{
     call::{Call, Outcome},
     handlers::rewrite,
-    host, identity, mount_list, proc_maps, proc_status,
+    host, identity, mount_list, proc_fdinfo, proc_maps, proc_status,
     resolve::PathArg,
     sys,
     task::{REMOVED, Task, host_name},
@@ -32,7 +32,7 @@ use vu_trace::Tid;
 #[must_use]
 pub fn may_be(call: &Call<'_>, path: &[u8]) -> bool {
     let last = last_name(path);
-    TOLD.contains(&last) && (last != b"stat" || call.core.has_stopped_tasks())
+    names_one(path) && (last != b"stat" || call.core.has_stopped_tasks()) || number(last).is_some()
 }
 
 /// An open file with what the view has for `path` on the host, if that is such a file of a task of some view, and differs.
@@ -46,7 +46,10 @@ pub fn open(call: &Call<'_>, path: &AbsPath) -> Result<Option<OwnedFd>, Errno> {
         b"status" | b"stat" => proc_status::open(call, &owner, path, name),
         b"mounts" | b"mountinfo" | b"mountstats" => mount_list::open(call, &owner, path, name),
         b"maps" | b"smaps" | b"numa_maps" => proc_maps::open(call, &owner, path, name),
-        _ => Ok(None),
+        name => match descriptor(name) {
+            Some(number) => proc_fdinfo::open(call, &owner, path, number),
+            None => Ok(None),
+        },
     }
 }
 
@@ -57,7 +60,7 @@ pub fn open(call: &Call<'_>, path: &AbsPath) -> Result<Option<OwnedFd>, Errno> {
 /// Those of the look.
 pub(crate) fn look(call: &mut Call<'_>, arg: &PathArg) -> Result<Option<Outcome>, Errno> {
     let in_proc = || arg.path.windows(4).any(|window| window == b"proc") || call.may_be_magic(arg);
-    if !TOLD.contains(&last_name(&arg.path)) || !in_proc() {
+    if !names_one(&arg.path) || !in_proc() {
         return Ok(None);
     }
     // It asks about what is open without being seen.
@@ -79,6 +82,11 @@ pub(crate) fn look(call: &mut Call<'_>, arg: &PathArg) -> Result<Option<Outcome>
 
 /// The last names of these files.
 const TOLD: [&[u8]; 8] = [b"status", b"stat", b"mounts", b"mountinfo", b"mountstats", b"maps", b"smaps", b"numa_maps"];
+
+/// Whether a path is that of such a file, if it leads to `/proc` at all.
+fn names_one(path: &[u8]) -> bool {
+    TOLD.contains(&last_name(path)) || path.windows(7).any(|window| window == b"fdinfo/")
+}
 
 fn last_name(path: &[u8]) -> &[u8] {
     path.rsplit(|&byte| byte == b'/').next().unwrap_or_default()
@@ -120,7 +128,7 @@ pub(crate) fn told_name(task: &Task, number: i32) -> Option<AbsPath> {
 fn stands_for(link: &[u8]) -> Option<AbsPath> {
     let name = AbsPath::new(link.strip_prefix(MEMORY)?.strip_suffix(REMOVED)?).ok()?;
     let (_, last) = file_of_task(&name)?;
-    TOLD.contains(&last).then_some(name)
+    (TOLD.contains(&last) || descriptor(last).is_some()).then_some(name)
 }
 
 /// How the name of a file in memory begins in `/proc` (memfd_create(2)).
@@ -129,18 +137,31 @@ const MEMORY: &[u8] = b"/memfd:";
 /// The device of all files in memory, once there is one of these. There is one hypervisor in a process.
 static DEVICE: OnceLock<u64> = OnceLock::new();
 
-/// The task and the last name of `/proc/PID/NAME` and `/proc/PID/task/TID/NAME`.
+/// The number of the descriptor that such a file is about.
+fn descriptor(name: &[u8]) -> Option<i32> {
+    number(name.strip_prefix(b"fdinfo/")?)
+}
+
+fn number(text: &[u8]) -> Option<i32> {
+    std::str::from_utf8(text).ok()?.parse().ok()
+}
+
+/// The task of `/proc/PID/NAME` and `/proc/PID/task/TID/NAME`, and the name: the last one, or `fdinfo/N`.
 fn file_of_task(path: &AbsPath) -> Option<(Tid, &[u8])> {
-    let rest = path.as_bytes().strip_prefix(b"/proc/")?;
-    let mut names = rest.split(|&b| b == b'/');
-    let number = |text: &[u8]| std::str::from_utf8(text).ok()?.parse().ok().map(Tid);
-    let mut tid = number(names.next()?)?;
-    let mut last = names.next()?;
-    if last == b"task" {
-        tid = number(names.next()?)?;
-        last = names.next()?;
+    let (mut task, mut name) = first_name(path.as_bytes().strip_prefix(b"/proc/")?)?;
+    number(task)?;
+    if let Some(of_thread) = name.strip_prefix(b"task/") {
+        (task, name) = first_name(of_thread)?;
     }
-    if names.next().is_some() { None } else { Some((tid, last)) }
+    let tid = number(task)?;
+    let is_one = !name.contains(&b'/') || descriptor(name).is_some();
+    is_one.then_some((Tid(tid), name))
+}
+
+/// The first name of a path, and what is behind its slash.
+fn first_name(path: &[u8]) -> Option<(&[u8], &[u8])> {
+    let slash = path.iter().position(|&byte| byte == b'/')?;
+    Some((&path[..slash], &path[slash + 1..]))
 }
 
 /// What will be the content of such a file.
@@ -234,8 +255,10 @@ mod tests {
         };
         assert_eq!(file("/proc/12/mounts"), Some((12, "mounts".into())));
         assert_eq!(file("/proc/12/task/13/mountinfo"), Some((13, "mountinfo".into())));
+        assert_eq!(file("/proc/12/task/13/fdinfo/4"), Some((13, "fdinfo/4".into())));
+        assert_eq!(file("/proc/12/task/13"), None);
         for other in
-            ["/proc/mounts", "/proc/x/mounts", "/proc/12/mounts/x", "/etc/mounts", "/proc/12", "/proc/12/task/13"]
+            ["/proc/mounts", "/proc/x/mounts", "/proc/12/mounts/x", "/etc/mounts", "/proc/12", "/proc/12/fdinfo/x"]
         {
             assert_eq!(file(other), None, "{other}");
         }

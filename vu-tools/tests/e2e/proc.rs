@@ -174,6 +174,17 @@ for name in "status", "mounts", "mountinfo", "mountstats", "maps", "smaps", "num
     fd = os.open("/proc/self/" + name, os.O_RDONLY)
     opened = os.fstat(fd)
     print(name, os.path.samestat(looked, opened), oct(opened.st_mode), opened.st_size == looked.st_size, opened.st_uid == os.getuid(), os.readlink("/proc/self/fd/%d" % fd) == "/proc/%d/%s" % (os.getpid(), name))
+def told(name):
+    words = dict(line.split(":\t") for line in open(name).read().splitlines() if ":\t" in line)
+    return words["mnt_id"].strip(), int(words["ino"])
+mounts = [line.split()[0] for line in open("/proc/self/mountinfo")]
+for name in "file", "dir", "dir/lines":
+    fd = os.open(name, os.O_RDONLY)
+    there = told("/proc/self/fdinfo/%d" % fd)
+    print(name, there[0] in mounts, there[1] == os.fstat(fd).st_ino, told("/proc/self/task/%d/fdinfo/%d" % (os.getpid(), fd)) == there)
+    if os.fork() == 0: print(told("/proc/%d/fdinfo/%d" % (os.getppid(), fd)) == there, flush=True); os._exit(0)
+    os.wait()
+fd = os.open("dir", os.O_RDONLY); there = told("/proc/self/fdinfo/%d" % fd); os.chdir("/proc/self/fdinfo"); print(told(str(fd)) == there)
 def lines(name): return len(open(name).readlines())
 there = lines("/proc/self/mounts")
 os.chdir("/proc")
@@ -182,7 +193,7 @@ os.chdir("self")
 print(lines("mounts") == there, lines("./mountinfo") == there)
 end
 python3 same.py; rm same.py
-for f in status mounts maps; do cp /proc/self/$f copy && grep -c -m 1 . copy; cp /proc/$$/$f copy && rm -f copy; done; install -m 600 /proc/self/mounts copy && stat -c %a copy; rm copy"#,
+cp /proc/self/fdinfo/0 copy && grep -c pos copy; rm -f copy; for f in status mounts maps; do cp /proc/self/$f copy && grep -c -m 1 . copy; cp /proc/$$/$f copy && rm -f copy; done; install -m 600 /proc/self/mounts copy && stat -c %a copy; rm copy"#,
     );
 }
 
