@@ -20,6 +20,8 @@ use vu_trace::Memory;
 /// `_IOW(0x94, 9, int)`, and `_IOW(0x94, 13, struct file_clone_range)`, which begins with the descriptor as 64 bits (ioctl_ficlone(2)).
 const FICLONE: u32 = 0x4004_9409;
 const FICLONERANGE: u32 = 0x4020_940d;
+/// `_IOWR('f', 11, struct fiemap)` (`Documentation/filesystems/fiemap.rst`).
+const FS_IOC_FIEMAP: u32 = 0xc020_660b;
 
 /// ioctl(2).
 pub fn ioctl(call: &mut Call<'_>) -> Result<Outcome, Errno> {
@@ -65,8 +67,16 @@ fn of_lent(
             Effect::Tells | Effect::Changes => of_file(call, number, known),
             Effect::TellsOfAll | Effect::ChangesAll => ask(call, &lent.name, &lent.host, known),
         },
-        None if matches!(request, FICLONE | FICLONERANGE) => Err(Errno::EISDIR),
-        _ => Err(Errno::ENOTTY),
+        _ => Err(refusal(request).unwrap_or(Errno::ENOTTY)),
+    }
+}
+
+/// What the kernel itself says of a request, on a directory that its file system knows nothing of: of overlayfs' they are (`do_vfs_ioctl`, `ioctl_fiemap`, `fs/ioctl.c`).
+fn refusal(request: u32) -> Option<Errno> {
+    match request {
+        FICLONE | FICLONERANGE => Some(Errno::EISDIR),
+        FS_IOC_FIEMAP => Some(Errno::EOPNOTSUPP),
+        _ => None,
     }
 }
 
@@ -83,8 +93,10 @@ fn of_virtual(call: &Call<'_>, node: &Node, request: u32, known: Option<ObjectRe
                 None => node.file.ioctl(request, call.arg(2)).map(Outcome::Done),
             }
         }
-        None if matches!(request, FICLONE | FICLONERANGE) => Err(Errno::EISDIR),
-        _ => node.file.ioctl(request, call.arg(2)).map(Outcome::Done),
+        _ => match refusal(request) {
+            Some(errno) => Err(errno),
+            None => node.file.ioctl(request, call.arg(2)).map(Outcome::Done),
+        },
     }
 }
 

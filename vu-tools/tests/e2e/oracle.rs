@@ -273,3 +273,18 @@ fn what_root_gives_up_in_part() {
     // Nothing differs.
     assert!(!said.contains("\n> ") && !said.contains("\n< "), "{said}");
 }
+
+/// What a directory says to a request that its file system knows nothing of.
+#[test]
+fn directories_are_asked_where_their_files_lie() {
+    let script = r#"cat > ask.py <<'end'
+import fcntl, os, sys
+for name in sys.argv[1:]:
+    try: print(fcntl.ioctl(os.open(name, os.O_RDONLY), 0xC020660B, bytes(32)))
+    except OSError as error: print(error)
+end
+mkdir l l/untouched l/changed u w m u2; touch l/changed/x
+mount -t overlay overlay -o lowerdir=l,upperdir=u,workdir=w,userxattr m; rm m/changed/x; python3 ask.py m/untouched m/changed; umount m
+$UMVU -N -m vufs -- sh -c 'vumount -t vufs -o cow u2 l && rm l/changed/x && python3 ask.py l/untouched l/changed'"#;
+    assert_eq!(as_root(script), "[Errno 95] Operation not supported\n".repeat(4));
+}
