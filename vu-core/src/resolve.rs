@@ -69,6 +69,11 @@ impl Need {
     fn changes(self) -> bool {
         matches!(self, Need::Change | Need::OpenToWrite)
     }
+
+    /// Whether what is done next is done to the name, and not to what was found.
+    fn is_of_the_name(self) -> bool {
+        self.changes() || self == Need::Name
+    }
 }
 
 /// The meaning of a path.
@@ -185,9 +190,30 @@ impl Place {
     /// The object must exist.
     ///
     /// # Errors
-    /// `ENOENT` if it does not.
-    pub fn existing(self) -> Result<Place, Errno> {
-        if self.found { Ok(self) } else { Err(Errno::ENOENT) }
+    /// If it does not, as [`must_exist`](Self::must_exist).
+    pub fn existing(self, call: &Call<'_>) -> Result<Place, Errno> {
+        self.must_exist(call).map(|()| self)
+    }
+
+    /// What a slash follows must be a directory.
+    ///
+    /// # Errors
+    /// `ENOTDIR`; those of stat(2).
+    pub fn must_suit_slash(&self, call: &Call<'_>) -> Result<(), Errno> {
+        if self.must_be_dir && self.file_type(call)? != FileType::Directory { Err(Errno::ENOTDIR) } else { Ok(()) }
+    }
+
+    /// The object must exist.
+    ///
+    /// # Errors
+    /// If it does not, what is wrong with the way there, or `ENOENT`.
+    pub fn must_exist(&self, call: &Call<'_>) -> Result<(), Errno> {
+        match &self.location {
+            _ if self.found => Ok(()),
+            // The look-up would have failed by anything else.
+            Location::Host(_) if !self.native => Err(Errno::ENOENT),
+            _ => Err(call.layer.stat(&self.name).err().unwrap_or(Errno::ENOENT)),
+        }
     }
 }
 
@@ -366,8 +392,7 @@ impl Call<'_> {
     /// # Errors
     /// The same; what is wrong with the way there, or `ENOENT`.
     pub fn object(&self, arg: &PathArg) -> Result<Place, Errno> {
-        let place = self.place(arg)?;
-        if place.found { Ok(place) } else { Err(self.layer.stat(&place.name).err().unwrap_or(Errno::ENOENT)) }
+        self.place(arg)?.existing(self)
     }
 
     /// Whether a relative path may lead to a magic link of `/proc`, whose text is another one in the view.

@@ -45,11 +45,11 @@ pub fn chdir(call: &mut Call<'_>) -> Result<Outcome, Errno> {
             if place.native {
                 return Ok(natural_change(call, route));
             }
-            directory(call, &place.existing()?)?;
+            directory(call, &place.existing(call)?)?;
             Ok(changed(call, call.path_argument(host.as_bytes())?, route, None))
         }
         Location::Own => {
-            let place = place.existing()?;
+            let place = place.existing(call)?;
             directory(call, &place)?;
             let fd = held(call, &place.name)?;
             entered(call, fd)

@@ -347,7 +347,7 @@ fn other_loader(call: &Call<'_>, loader: &[u8]) -> Result<Option<Vec<u8>>, Errno
     if place.native {
         return Ok(None);
     }
-    let place = place.existing()?;
+    let place = place.existing(call)?;
     may_execute(call, &place)?;
     let host = host_of(&place)?;
     // Below a virtual root, or in a bind, it may well be the same file.

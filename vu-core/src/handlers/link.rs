@@ -81,6 +81,9 @@ pub(super) fn into_mount(call: &Call<'_>, from: &Meant, to: &mut Meant) -> Resul
     if place.location != Location::Own || place.found {
         return Ok(None);
     }
+    if place.must_be_dir {
+        return Err(Errno::ENOENT);
+    }
     if let Some(judge) = call.layer.judge(&place.name, &*call.task) {
         judge.may_make(&place.name)?;
     }

@@ -161,7 +161,7 @@ fn by_the_host(call: &Call<'_>) -> Result<Outcome, Errno> {
     match call.meaning(&at_cwd(call.read_path(1)?, Follow::Last), Need::Name)? {
         Meaning::Kernel => {}
         Meaning::Place(place) => {
-            let place = if place.native { place } else { place.existing()? };
+            let place = if place.native { place } else { place.existing(call)? };
             let own = host_mounts::is_own(call, &place);
             if own && flags.intersects(PROPAGATION) {
                 // The view's mounts have none; the host's that lie below it may.

@@ -137,8 +137,13 @@ fn open_at(call: &Call<'_>, request: &Request) -> Result<Outcome, Errno> {
         }
         Meaning::Place(place) => place,
     };
-    if creates && slash && !place.native {
-        return Err(Errno::EISDIR);
+    if creates && slash {
+        // Nothing may be prepared for it, least of all be emptied; and what is wrong with the way is said first.
+        if place.native {
+            return Ok(Outcome::Host);
+        }
+        let way = call.layer.stat(&place.name.parent())?;
+        return Err(if way.file_type() == FileType::Directory { Errno::EISDIR } else { Errno::ENOTDIR });
     }
     if place.opaque
         && creates_or_writes(flags)

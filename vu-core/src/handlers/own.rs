@@ -5,7 +5,7 @@ use crate::{
     handlers::{
         layouts,
         ownership::{adopt, made_with},
-        rewrite::{Meant, errno_of_kernels, type_of},
+        rewrite::{Meant, errno_of_kernels, type_of, wrong_with_ways},
         stat, xattrs,
     },
     resolve::{Meaning, Place},
@@ -32,14 +32,8 @@ pub(super) fn has_operation(name: &str) -> bool {
 /// Does what call `name` asks, at least one of whose paths means an object of a mount.
 pub(super) fn operate(call: &Call<'_>, name: &str, meant: &[Meant]) -> Result<Outcome, Errno> {
     call.still_waits()?;
-    // What unlinkat is told by its flags.
-    let kind = match name {
-        "unlinkat" if call.int(2) & libc::AT_REMOVEDIR != 0 => "rmdir",
-        "unlinkat" => "unlink",
-        name => name,
-    };
-    if let Some(errno) = meant.iter().filter(|m| m.entry).find_map(|m| dot_entry(kind, &m.text)) {
-        return Err(errno);
+    if let Some(errno) = meant.iter().enumerate().find_map(|(index, m)| dot_entry(call, name, index, m)) {
+        return Err(wrong_with_ways(call, name, meant).unwrap_or(errno));
     }
     let place = |index: usize| match meant.get(index) {
         Some(Meant { meaning: Meaning::Place(place), .. }) => Ok(place),
@@ -50,13 +44,16 @@ pub(super) fn operate(call: &Call<'_>, name: &str, meant: &[Meant]) -> Result<Ou
     // A slash behind it says that it is a directory; of names that are made or taken away, each call judges that in its own way.
     for m in meant.iter().filter(|m| !m.entry) {
         if let Meaning::Place(place) = &m.meaning
-            && place.must_be_dir
             && place.found
-            && type_of(call, place).is_some_and(|file_type| file_type != FileType::Directory)
         {
-            return Err(Errno::ENOTDIR);
+            place.must_suit_slash(call)?;
         }
     }
+    // No directory is made by other calls than mkdir(2) (`filename_create`, `fs/namei.c`).
+    let slashless = |place: &Place| match place.must_be_dir {
+        true => Err(wrong_with_ways(call, name, meant).unwrap_or(Errno::ENOENT)),
+        false => Ok(()),
+    };
     let (fs, task) = (&call.layer, &*call.task);
     // The arguments behind the path: where they stand depends on whether a directory descriptor stands before it.
     let after = |offset: usize| meant.first().map_or(0, |m| m.index) + offset;
@@ -69,7 +66,7 @@ pub(super) fn operate(call: &Call<'_>, name: &str, meant: &[Meant]) -> Result<Ou
         }
         "mknod" | "mknodat" => {
             absent(first)?;
-            slashless(first, Errno::ENOENT)?;
+            slashless(first)?;
             let mode = call.uint(after(1));
             let mode = if mode & libc::S_IFMT == 0 { mode | libc::S_IFREG } else { mode };
             let kind = FileType::from_mode(mode).ok_or(Errno::EINVAL)?;
@@ -86,22 +83,31 @@ pub(super) fn operate(call: &Call<'_>, name: &str, meant: &[Meant]) -> Result<Ou
         },
         "rename" | "renameat" | "renameat2" => {
             let flags = if name == "renameat2" { call.uint(4) } else { 0 };
-            let (to, flags) = (&place(1)?.name, RenameFlags::from_bits_retain(flags));
-            present(first)?;
+            if !first.found {
+                return Err(wrong_with_ways(call, name, meant).unwrap_or(Errno::ENOENT));
+            }
+            let (to, flags) = (place(1)?, RenameFlags::from_bits_retain(flags));
+            if flags.contains(RenameFlags::NOREPLACE) {
+                absent(to)?;
+            }
+            if !suits_slashes(call, first, to, flags)? {
+                return Err(wrong_with_ways(call, name, meant).unwrap_or(Errno::ENOTDIR));
+            }
+            let to = &to.name;
             // Nor may what stands for a directory be told by its old name.
             let (_changes, begin) = (fs.withdraw(Withdrawn::Names), call.core.nodes.now());
             fs.rename(&first.name, to, flags, task)?;
             call.core.nodes.renamed(&first.name, to, flags.contains(RenameFlags::EXCHANGE), begin);
         }
         "link" | "linkat" => {
-            present(first)?;
+            first.must_exist(call)?;
             absent(place(1)?)?;
-            slashless(place(1)?, Errno::ENOENT)?;
+            slashless(place(1)?)?;
             fs.link(&first.name, &place(1)?.name, task)?;
         }
         "symlink" | "symlinkat" => {
             absent(first)?;
-            slashless(first, Errno::ENOENT)?;
+            slashless(first)?;
             let target = call.read_path(0)?;
             if target.is_empty() {
                 return Err(Errno::ENOENT);
@@ -110,21 +116,21 @@ pub(super) fn operate(call: &Call<'_>, name: &str, meant: &[Meant]) -> Result<Ou
             adopt(task, fs, &first.name, None);
         }
         "chmod" | "fchmodat" | "fchmodat2" => {
-            present(first)?;
+            first.must_exist(call)?;
             fs.chmod(&first.name, call.uint(after(1)) & 0o7777, task)?;
         }
         "chown" | "lchown" | "fchownat" => {
-            present(first)?;
+            first.must_exist(call)?;
             let id = |value: u32| (value != u32::MAX).then_some(value);
             fs.chown(&first.name, id(call.uint(after(1))), id(call.uint(after(2))), task)?;
         }
         "utime" | "utimes" | "futimesat" | "utimensat" | "utimensat_time64" => {
-            present(first)?;
+            first.must_exist(call)?;
             let (atime, mtime) = times(call, name, call.arg(after(1)))?;
             fs.utimens(&first.name, atime, mtime, task)?;
         }
         "truncate" => {
-            present(first)?;
+            first.must_exist(call)?;
             match type_of(call, first) {
                 Some(FileType::Directory) => return Err(Errno::EISDIR),
                 Some(FileType::Regular) => {}
@@ -134,28 +140,28 @@ pub(super) fn operate(call: &Call<'_>, name: &str, meant: &[Meant]) -> Result<Ou
             fs.truncate(&first.name, size, task)?;
         }
         "setxattr" | "lsetxattr" => {
-            present(first)?;
+            first.must_exist(call)?;
             let value = xattrs::value(call, call.arg(after(2)), call.size(after(3)))?;
             let flags = XattrFlags::from_bits_retain(call.int(after(4)));
             fs.set_xattr(&first.name, &xattrs::name(call, after(1))?, &value, flags, task)?;
         }
         "removexattr" | "lremovexattr" => {
-            present(first)?;
+            first.must_exist(call)?;
             fs.remove_xattr(&first.name, &xattrs::name(call, after(1))?, task)?;
         }
         "setxattrat" => {
-            present(first)?;
+            first.must_exist(call)?;
             let XattrArgs { value, size, flags } = xattr_args(call, after(3))?;
             let value = xattrs::value(call, value, size)?;
             let flags = XattrFlags::from_bits_retain(flags.cast_signed());
             fs.set_xattr(&first.name, &xattrs::name(call, after(2))?, &value, flags, task)?;
         }
         "removexattrat" => {
-            present(first)?;
+            first.must_exist(call)?;
             fs.remove_xattr(&first.name, &xattrs::name(call, after(2))?, task)?;
         }
         "getxattrat" => {
-            present(first)?;
+            first.must_exist(call)?;
             let XattrArgs { value, size, flags } = xattr_args(call, after(3))?;
             if flags != 0 {
                 return Err(Errno::EINVAL);
@@ -164,16 +170,16 @@ pub(super) fn operate(call: &Call<'_>, name: &str, meant: &[Meant]) -> Result<Ou
             return xattrs::give(call, &bytes, value, size);
         }
         "listxattrat" => {
-            present(first)?;
+            first.must_exist(call)?;
             let names = stat::list_xattr(call, &first.name)?;
             return xattrs::give(call, &names, call.arg(after(2)), call.size(after(3)));
         }
         "stat" | "lstat" | "stat64" | "lstat64" | "fstatat64" if call.abi == Abi::I386 => {
-            present(first)?;
+            first.must_exist(call)?;
             call.write(call.arg(after(1)), &layouts::encode_stat(name, &fs.stat(&first.name)?)?)?;
         }
         "statfs" | "statfs64" if call.abi == Abi::I386 => {
-            present(first)?;
+            first.must_exist(call)?;
             layouts::tell_statfs(call, name, &fs.statfs(&first.name)?)?;
         }
         // No kernel object stands for it: nothing can watch it, refer to it by a handle, or account to it.
@@ -184,33 +190,39 @@ pub(super) fn operate(call: &Call<'_>, name: &str, meant: &[Meant]) -> Result<Ou
     Ok(Outcome::Done(0))
 }
 
-/// What is said of a name that is `.` or `..` (`do_rmdir`, `do_unlinkat`, `do_renameat2`, `fs/namei.c`).
-fn dot_entry(name: &str, text: &[u8]) -> Option<Errno> {
-    let end = text.iter().rposition(|&b| b != b'/')?;
-    let last = text[..=end].rsplit(|&b| b == b'/').next()?;
+/// What is said of an entry that is `.` or `..` (`do_rmdir`, `do_unlinkat`, `do_renameat2`, `fs/namei.c`).
+fn dot_entry(call: &Call<'_>, name: &str, index: usize, m: &Meant) -> Option<Errno> {
+    let end = m.text.iter().rposition(|&b| b != b'/')?;
+    let last = m.text[..=end].rsplit(|&b| b == b'/').next()?;
     let (dot, dots) = (last == b".", last == b"..");
-    if !dot && !dots {
+    if !m.entry || !dot && !dots {
         return None;
     }
-    match name {
-        "rmdir" if dot => Some(Errno::EINVAL),
-        "rmdir" => Some(Errno::ENOTEMPTY),
-        "unlink" => Some(Errno::EISDIR),
-        _ if name.starts_with("rename") => Some(Errno::EBUSY),
-        _ => Some(Errno::EEXIST),
-    }
-}
-
-fn present(place: &Place) -> Result<(), Errno> {
-    if place.found { Ok(()) } else { Err(Errno::ENOENT) }
+    let flag = |index: usize, flag: i32| call.int(index) & flag != 0;
+    Some(match name {
+        "rmdir" if dot => Errno::EINVAL,
+        "unlinkat" if dot && flag(2, libc::AT_REMOVEDIR) => Errno::EINVAL,
+        "rmdir" => Errno::ENOTEMPTY,
+        "unlinkat" if flag(2, libc::AT_REMOVEDIR) => Errno::ENOTEMPTY,
+        "unlink" | "unlinkat" => Errno::EISDIR,
+        "renameat2" if index == 1 && flag(4, libc::RENAME_NOREPLACE.cast_signed()) => Errno::EEXIST,
+        "rename" | "renameat" | "renameat2" => Errno::EBUSY,
+        _ => Errno::EEXIST,
+    })
 }
 
 fn absent(place: &Place) -> Result<(), Errno> {
     if place.found { Err(Errno::EEXIST) } else { Ok(()) }
 }
 
-fn slashless(place: &Place, otherwise: Errno) -> Result<(), Errno> {
-    if place.must_be_dir { Err(otherwise) } else { Ok(()) }
+/// Whether what is renamed, and what it replaces, are directories if a slash follows their names (`do_renameat2`, `fs/namei.c`).
+fn suits_slashes(call: &Call<'_>, from: &Place, to: &Place, flags: RenameFlags) -> Result<bool, Errno> {
+    let is_no_directory = |place: &Place| place.file_type(call).map(|kind| kind != FileType::Directory);
+    Ok(match flags.contains(RenameFlags::EXCHANGE) {
+        true if to.must_be_dir && to.found && is_no_directory(to)? => false,
+        true => !(from.must_be_dir && is_no_directory(from)?),
+        false => !((from.must_be_dir || to.must_be_dir) && is_no_directory(from)?),
+    })
 }
 
 /// Whether the caller may take the name away is said before whether it can be taken away so (`may_delete`, `fs/namei.c`).
@@ -219,7 +231,7 @@ fn may_remove(call: &Call<'_>, place: &Place) -> Result<(), Errno> {
 }
 
 fn unlink(call: &Call<'_>, place: &Place) -> Result<(), Errno> {
-    present(place)?;
+    place.must_exist(call)?;
     may_remove(call, place)?;
     match type_of(call, place) {
         Some(FileType::Directory) => Err(Errno::EISDIR),
@@ -229,7 +241,7 @@ fn unlink(call: &Call<'_>, place: &Place) -> Result<(), Errno> {
 }
 
 fn rmdir(call: &Call<'_>, place: &Place) -> Result<(), Errno> {
-    present(place)?;
+    place.must_exist(call)?;
     may_remove(call, place)?;
     match type_of(call, place) {
         Some(FileType::Directory) => {

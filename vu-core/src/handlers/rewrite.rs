@@ -70,9 +70,11 @@ pub fn paths(call: &mut Call<'_>) -> Result<Outcome, Errno> {
             return Ok(Outcome::Host);
         }
         let dirfd = argument.dirfd.map_or(libc::AT_FDCWD, |at| call.int(at));
-        let need = if argument.purpose == Purpose::Change { Need::Change } else { Need::Object };
+        let changes = argument.purpose == Purpose::Change || is_link_or_rename(name);
+        let need = if changes { Need::Change } else { Need::Object };
         let arg = PathArg::at(dirfd, text.clone(), argument.follow);
-        let mut meaning = call.meaning(&arg, need).map_err(|errno| on_the_way(call, name, &meant).unwrap_or(errno))?;
+        let mut meaning =
+            call.meaning(&arg, need).map_err(|errno| wrong_with_ways(call, name, &meant).unwrap_or(errno))?;
         if changes_a_program(name) {
             call.program_changes(&arg, &meaning);
         }
@@ -130,17 +132,17 @@ pub fn paths(call: &mut Call<'_>) -> Result<Outcome, Errno> {
         && is_link_or_rename(name)
     {
         // Whether both names are right is said before whether they are of one file system (`do_linkat`, `fs/namei.c`).
-        let link = name.starts_with("link");
+        let taken = || name.starts_with("link") && is_taken(call, to);
+        let wrong = || wrong_with_ways(call, name, &meant);
         if !one_file_system(call, from, to) {
-            let taken = link && is_taken(call, to);
-            return match meant.iter().all(kernel_finds) {
-                true if taken => Ok(Outcome::Host),
-                false if taken => Err(Errno::EEXIST),
-                _ => Err(Errno::EXDEV),
+            return match taken() {
+                true if meant.iter().all(kernel_finds) => Ok(Outcome::Host),
+                true => Err(wrong().unwrap_or(Errno::EEXIST)),
+                false => Err(wrong().unwrap_or(Errno::EXDEV)),
             };
         }
-        if link && !kernel_finds(to) && is_taken(call, to) {
-            return Err(Errno::EEXIST);
+        if !kernel_finds(to) && taken() {
+            return Err(wrong().unwrap_or(Errno::EEXIST));
         }
     }
     if meant.iter().all(kernel_finds) {
@@ -263,13 +265,35 @@ fn makes_a_name(name: &str) -> bool {
     matches!(name, "mkdir" | "mkdirat" | "mknod" | "mknodat" | "symlink" | "symlinkat" | "link" | "linkat")
 }
 
-/// What is wrong with the way to the first of two names: that is said before anything about the second (`do_renameat2`, `fs/namei.c`).
-fn on_the_way(call: &Call<'_>, name: &str, meant: &[Meant]) -> Option<Errno> {
-    match &meant.first()?.meaning {
-        // What a link is made to is looked up whole before the second name is.
-        Meaning::Place(place) if !place.found && name.starts_with("link") => Some(Errno::ENOENT),
-        Meaning::Place(place) if !place.found => call.layer.stat(&place.name.parent()).err(),
-        _ => None,
+/// What is wrong with the ways to the names of a call: that is said of all of them before anything about what they lead to, but what a link is made to
+/// must be there before the other name is looked at (`do_linkat`, `do_renameat2`, `fs/namei.c`).
+pub(super) fn wrong_with_ways(call: &Call<'_>, name: &str, meant: &[Meant]) -> Option<Errno> {
+    let (first, others) = meant.split_first()?;
+    let wrong = match name.starts_with("link") && !link::is_unnamed(first) {
+        true => wrong_with_object(call, first),
+        false => wrong_with_way(call, first),
+    };
+    wrong.or_else(|| others.iter().find_map(|m| wrong_with_way(call, m)))
+}
+
+/// Why a name does not lead to an object.
+fn wrong_with_object(call: &Call<'_>, m: &Meant) -> Option<Errno> {
+    match name_of(call, m).and_then(|path| call.layer.stat(&path)) {
+        Ok(object) if m.text.ends_with(b"/") && object.file_type() != FileType::Directory => Some(Errno::ENOTDIR),
+        Ok(_) => None,
+        Err(errno) => Some(errno),
+    }
+}
+
+/// What is wrong with the directory of an entry.
+fn wrong_with_way(call: &Call<'_>, m: &Meant) -> Option<Errno> {
+    if link::is_unnamed(m) {
+        return None;
+    }
+    match name_of(call, m).and_then(|path| call.layer.stat(&path.parent())) {
+        Ok(parent) if parent.file_type() == FileType::Directory => None,
+        Ok(_) => Some(Errno::ENOTDIR),
+        Err(errno) => Some(errno),
     }
 }
 
@@ -399,18 +423,19 @@ fn one_file_system(call: &Call<'_>, from: &Meant, to: &Meant) -> bool {
     }
     let mount_of = |m| name_of(call, m).map(|name| call.layer.mount_for(&name).map(|(mount, _)| mount.epoch));
     match (mount_of(from), mount_of(to)) {
-        (Some(from), Some(to)) => from == to,
+        (Ok(from), Ok(to)) => from == to,
+        // The kernel says what is wrong with the path.
         _ => true,
     }
 }
 
-/// The name of an entry in the view; `None` if what is wrong with its path is the kernel's to say.
-fn name_of(call: &Call<'_>, m: &Meant) -> Option<AbsPath> {
+/// The name of an entry in the view, or what is wrong with its path.
+fn name_of(call: &Call<'_>, m: &Meant) -> Result<AbsPath, Errno> {
     match &m.meaning {
-        Meaning::Place(place) => Some(place.name.clone()),
+        Meaning::Place(place) => Ok(place.name.clone()),
         Meaning::Kernel => {
             let dirfd = m.dirfd.map_or(libc::AT_FDCWD, |at| call.int(at));
-            call.place(&PathArg::at(dirfd, m.text.clone(), Follow::Entry)).ok().map(|place| place.name)
+            Ok(call.place(&PathArg::at(dirfd, m.text.clone(), Follow::Entry))?.name)
         }
     }
 }
@@ -434,7 +459,7 @@ pub(super) fn errno_of_kernels(call: &Call<'_>, m: &Meant) -> Errno {
 /// Whether there is an entry of this name.
 fn is_taken(call: &Call<'_>, m: &Meant) -> bool {
     // That a place was found may only mean that the kernel may look itself.
-    name_of(call, m).is_some_and(|name| call.layer.stat(&name).is_ok())
+    name_of(call, m).is_ok_and(|name| call.layer.stat(&name).is_ok())
 }
 
 /// The type of what a path means, if it is there.

@@ -43,7 +43,8 @@ fn look(
     match place {
         place if place.native => Ok(Outcome::Host),
         place => {
-            let place = place.existing()?;
+            let place = place.existing(call)?;
+            place.must_suit_slash(call)?;
             let host = place.host().is_some();
             if host && (place.opaque || call.abi != Abi::X86_64 || !call.task.same_credentials()) {
                 return rewrite::paths(call);
@@ -116,8 +117,8 @@ fn is_empty(call: &Call<'_>, index: usize) -> bool {
 
 fn tell(call: &Call<'_>, place: &Place, owner: Option<(u32, u32)>, buffer: usize) -> Result<Outcome, Errno> {
     let mut stat = match place.reach() {
-        Some(object) => directory_check(place, sys::stat_at(object)?)?,
-        None => directory_check(place, encode_stat(&call.layer.stat(&place.name)?))?,
+        Some(object) => sys::stat_at(object)?,
+        None => encode_stat(&call.layer.stat(&place.name)?),
     };
     if let Some((uid, gid)) = owner
         && stat.st_uid == sys::effective_uid()
@@ -126,11 +127,6 @@ fn tell(call: &Call<'_>, place: &Place, owner: Option<(u32, u32)>, buffer: usize
     }
     call.write(call.arg(buffer), sys::bytes(&stat))?;
     Ok(Outcome::Done(0))
-}
-
-/// A slash behind the name of what is no directory.
-fn directory_check(place: &Place, stat: libc::stat) -> Result<libc::stat, Errno> {
-    if place.must_be_dir && stat.st_mode & libc::S_IFMT != libc::S_IFDIR { Err(Errno::ENOTDIR) } else { Ok(stat) }
 }
 
 /// statx(2).
@@ -146,13 +142,7 @@ pub fn statx(call: &mut Call<'_>) -> Result<Outcome, Errno> {
     let told = |call: &mut Call<'_>, place: &Place, owner: Option<(u32, u32)>| {
         let (flags, mask) = (call.int(2), call.uint(3));
         let mut stat = match place.reach() {
-            Some(object) => {
-                let stat = sys::statx(object, flags & libc::AT_STATX_SYNC_TYPE, mask)?;
-                if place.must_be_dir && u32::from(stat.stx_mode) & libc::S_IFMT != libc::S_IFDIR {
-                    return Err(Errno::ENOTDIR);
-                }
-                stat
-            }
+            Some(object) => sys::statx(object, flags & libc::AT_STATX_SYNC_TYPE, mask)?,
             None => encode_statx(&call.layer.stat(&place.name)?),
         };
         if let Some((uid, gid)) = owner
@@ -246,10 +236,8 @@ fn access_at(
             && !place.opaque
             && call.may_write(&place)? == Location::Own
         {
-            let place = place.existing()?;
-            if place.must_be_dir && place.file_type(call)? != vu_api::FileType::Directory {
-                return Err(Errno::ENOTDIR);
-            }
+            let place = place.existing(call)?;
+            place.must_suit_slash(call)?;
             call.layer.access(&place.name, AccessMode::from_bits_retain(mode), &*call.task)?;
             return Ok(Outcome::Done(0));
         }
@@ -304,9 +292,6 @@ fn accessible(call: &mut Call<'_>, place: &Place, mode: i32, flags: i32) -> Resu
     }
     match place.reach() {
         Some(object) => {
-            if place.must_be_dir {
-                directory_check(place, sys::stat_at(object)?)?;
-            }
             // What the mount keeps of a device has been looked at, and that of the host is another one.
             let device = call.task.is_virtual()
                 && matches!(place.file_type(call)?, FileType::CharDevice | FileType::BlockDevice);
@@ -355,13 +340,18 @@ fn read_link_at(call: &Call<'_>, dirfd: i32, path_index: usize) -> Result<Outcom
         Some(None) => match place.host().and_then(|host| of_another_proc(&call.task, host)) {
             Some(target) => target,
             None => {
-                let place = place.existing()?;
+                let place = place.existing(call)?;
+                place.must_suit_slash(call)?;
                 let handle = place.handle.as_ref().ok_or(Errno::EINVAL)?;
                 // Of what is no link, an O_PATH descriptor says ENOENT.
                 sys::read_link(handle.as_fd(), "").map_err(|e| if e == Errno::ENOENT { Errno::EINVAL } else { e })?
             }
         },
-        None => call.layer.read_link(&place.existing()?.name)?,
+        None => {
+            let place = place.existing(call)?;
+            place.must_suit_slash(call)?;
+            call.layer.read_link(&place.name)?
+        }
     };
     let length = target.len().min(size);
     call.write(call.arg(path_index + 1), &target[..length])?;
@@ -501,9 +491,7 @@ fn attribute(call: &Call<'_>, place: &Place, name: usize, wanted: &[u8]) -> Resu
         };
         return xattrs::give(call, &value, buffer, size);
     };
-    if place.must_be_dir && place.file_type(call)? != vu_api::FileType::Directory {
-        return Err(Errno::ENOTDIR);
-    }
+    place.must_suit_slash(call)?;
     let (length, value) = sys::xattr(host.as_bytes(), wanted, size.min(xattrs::SIZE_MAX))?;
     call.write(buffer, &value)?;
     Ok(Outcome::Done(i64::try_from(length).unwrap_or(i64::MAX)))

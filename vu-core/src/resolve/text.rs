@@ -109,6 +109,8 @@ impl Call<'_> {
                         Ok(ByText::Place(place(true, Some(handle))))
                     }
                     Err(Errno::ELOOP) if dots => Ok(ByText::Unclear),
+                    // The name says nothing of a component that a ".." takes back, and that may be what is missing.
+                    Err(_) if dots && (need.is_of_the_name() || self.core.has_virtual_files()) => Ok(ByText::Unclear),
                     Err(Errno::ELOOP) => Ok(ByText::Linked(name)),
                     Err(Errno::ENOENT) => {
                         if !dots {

@@ -1,6 +1,6 @@
 //! The agents in processes (`vu-agent`): who has one, and that nobody can tell.
 
-use crate::harness::{Flavour, Site, helper};
+use crate::harness::{Flavour, Site, difference, helper};
 
 /// What the helper's steps say in a view; `$W` is the place of the files. First some files, and `before`.
 fn steps(before: &str, steps: &[&str]) -> String {
@@ -536,4 +536,35 @@ fn the_library_is_itself_for_everybody_else() {
     );
     let text = site.session(&format!("cat {library} > c1; vumount -t vufs /usr $W/m; {read}")).ok();
     assert!(text.ends_with("libc.so.6 True\n"), "{text}");
+}
+
+/// Three processes, one of which changes what the others have looked at a moment ago, by whatever name and descriptor, are told what they would be told
+/// without a mount.
+#[test]
+fn processes_in_turn_are_told_what_the_kernel_tells() {
+    const STEPS: &str = "150";
+    let site = Site::new();
+    let program = site.path().join("in_turn.py");
+    std::fs::write(&program, include_str!("../python/in_turn.py")).unwrap();
+    let program = format!("/usr/bin/python3 {}", program.display());
+    let make = |seed| {
+        let clean = "chmod -R u+rwX $D/t $D/up 2> /dev/null; rm -rf $D/t $D/up; mkdir $D/t $D/up; cd $D/t";
+        site.native(&format!("{clean}; {program} make {seed}")).ok();
+    };
+    let one_name = "$D/t $D/t $D/t";
+    let mounts = [
+        ("vumount -t vufs / /", "-", one_name),
+        ("vumount -t vufs / $M", "-", "$M$D/t $D/t $M$D/t"),
+        ("vumount -t vufs -o merge,except=/proc $D/up /", "-", one_name),
+        ("vumount -t vufs -o cow,except=/proc $D/up /", "dr", one_name),
+        ("vumount -t vufs -o cow $D/up $D/t", "dr", one_name),
+    ];
+    for (seed, (mount, options, names)) in (1..=3).flat_map(|seed| mounts.iter().map(move |mount| (seed, mount))) {
+        make(seed);
+        let native = site.native(&format!("{program} run {seed} {STEPS} {options} {one_name}")).ok();
+        make(seed);
+        let seen = site.session(&format!("{mount} && cd $D/t && {program} run {seed} {STEPS} {options} {names}")).ok();
+        assert!(native.lines().count() > 150, "{native}");
+        assert!(native == seen, "seed {seed}, {mount}:\n{}", difference(&native, &seen));
+    }
 }
