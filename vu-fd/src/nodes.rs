@@ -25,7 +25,7 @@ use vu_api::{AbsPath, Errno, File, OpenFlags};
 #[derive(Default)]
 pub struct Nodes {
     /// Made at the first open: a view without virtual files needs no tmpfs and no inotify.
-    backend: OnceLock<Result<Backend, Errno>>,
+    backend: OnceLock<Backend>,
     /// How many were opened.
     opened: AtomicU64,
 }
@@ -111,7 +111,7 @@ impl Nodes {
         view_path: AbsPath,
         held_as: HeldAs,
     ) -> Result<OwnedFd, Errno> {
-        let backend = self.backend.get_or_init(Backend::new).as_ref().map_err(|&errno| errno)?;
+        let backend = self.made_backend()?;
         // Opening is when the map grows, so here it is kept from growing without end.
         backend.forget_the_dead_now_and_then();
         let (fd, ino) = backend.store.open(flags)?;
@@ -125,7 +125,7 @@ impl Nodes {
     #[must_use]
     pub fn find(&self, dev: u64, ino: u64) -> Option<Arc<Node>> {
         // Every fstat of a host file comes by here: it ends at the comparison of the device.
-        let backend = self.backend().filter(|backend| backend.store.dev() == dev)?;
+        let backend = self.backend.get().filter(|backend| backend.store.dev() == dev)?;
         backend.forget_the_dead_now_and_then();
         backend.live.lock().by_ino.get(&ino).map(|(_, node)| node.clone())
     }
@@ -133,7 +133,7 @@ impl Nodes {
     /// Whether a virtual file of this mount is open.
     #[must_use]
     pub fn busy(&self, mount_epoch: u64) -> bool {
-        self.backend().is_some_and(|backend| {
+        self.backend.get().is_some_and(|backend| {
             backend.forget_the_dead();
             let open = |node: &Node| node.mount_epoch == mount_epoch && node.held_as == HeldAs::Descriptor;
             backend.live.lock().by_ino.values().any(|(_, node)| open(node))
@@ -169,7 +169,7 @@ impl Nodes {
 
     /// Visits the names of those that were not removed.
     fn each(&self, change: impl Fn(u64, &mut Name)) {
-        let Some(backend) = self.backend() else { return };
+        let Some(backend) = self.backend.get() else { return };
         let nodes: Vec<Arc<Node>> = backend.live.lock().by_ino.values().map(|(_, node)| node.clone()).collect();
         for node in nodes {
             let mut name = node.name.lock();
@@ -179,8 +179,15 @@ impl Nodes {
         }
     }
 
-    fn backend(&self) -> Option<&Backend> {
-        self.backend.get()?.as_ref().ok()
+    /// What the user has too many of now, he may have less of the next time.
+    fn made_backend(&self) -> Result<&Backend, Errno> {
+        match self.backend.get() {
+            Some(backend) => Ok(backend),
+            None => {
+                let backend = Backend::new()?;
+                Ok(self.backend.get_or_init(|| backend))
+            }
+        }
     }
 }
 
@@ -429,7 +436,7 @@ mod tests {
         let nodes = Nodes::new();
         let (kept, gone) = (open(&nodes, 1, 1), open(&nodes, 2, 2));
         drop(gone);
-        let backend = nodes.backend().unwrap();
+        let backend = nodes.backend.get().unwrap();
         let watched = backend.watched();
         assert_eq!(watched, HashSet::from([fstat(&kept).unwrap().st_ino]));
         let removed = backend.live.lock().retain(&watched);

@@ -90,6 +90,9 @@ pub(super) fn operate(call: &Call<'_>, name: &str, meant: &[Meant]) -> Result<Ou
             if flags.contains(RenameFlags::NOREPLACE) {
                 absent(to)?;
             }
+            if flags.contains(RenameFlags::EXCHANGE) {
+                to.must_exist(call)?;
+            }
             if !suits_slashes(call, first, to, flags)? {
                 return Err(wrong_with_ways(call, name, meant).unwrap_or(Errno::ENOTDIR));
             }
@@ -219,7 +222,7 @@ fn absent(place: &Place) -> Result<(), Errno> {
 fn suits_slashes(call: &Call<'_>, from: &Place, to: &Place, flags: RenameFlags) -> Result<bool, Errno> {
     let is_no_directory = |place: &Place| place.file_type(call).map(|kind| kind != FileType::Directory);
     Ok(match flags.contains(RenameFlags::EXCHANGE) {
-        true if to.must_be_dir && to.found && is_no_directory(to)? => false,
+        true if to.must_be_dir && is_no_directory(to)? => false,
         true => !(from.must_be_dir && is_no_directory(from)?),
         false => !((from.must_be_dir || to.must_be_dir) && is_no_directory(from)?),
     })
