@@ -116,7 +116,7 @@ impl Call<'_> {
                     Some(noted) => told().filter(still).unwrap_or(noted),
                     None => told()?,
                 };
-                (self.core.routes.find(tag, &host).filter(|route| route.lent.is_some())?, host)
+                (self.tagged_route(tag, &host).filter(|route| route.lent.is_some())?, host)
             }
             Ok(_) | Err(_) => return None,
         };

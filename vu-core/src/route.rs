@@ -63,6 +63,11 @@ impl Route {
     pub fn view_path(&self, host: &AbsPath) -> Option<AbsPath> {
         host.rebase(&self.host, &self.view)
     }
+
+    /// Whether both may lead to one object of the host, so that its name there does not tell them apart.
+    fn is_like(&self, other: &Route) -> bool {
+        self.host.starts_with(&other.host) || other.host.starts_with(&self.host)
+    }
 }
 
 /// How many tags there are: the signal numbers. 0 is no tag.
@@ -70,8 +75,9 @@ const TAGS: usize = 64;
 
 /// The routes that were given a tag.
 ///
-/// If there are more than tags, a tag stands for several; the newest that fits the host's name is meant. A route whose mount is gone from all views says
-/// no more than none, and is forgotten when there are many.
+/// If there are more than tags, a tag stands for several, if possible for such as the host's names tell apart. Where that is not possible, it is the last tag: those that came first keep theirs to themselves, as that of a
+/// `cow` mount over `/` does in which others come and go. Of several that fit the host's name the one is meant whose mount is there, then the nearest, then the newest. A route whose mount is gone from all views says
+/// no more than none, and is forgotten when there are more than tags.
 #[derive(Default)]
 pub struct Routes {
     known: RwLock<Known>,
@@ -82,8 +88,6 @@ struct Known {
     tags: HashMap<Arc<Route>, usize>,
     /// Those of each tag, the newest last; made with the first one.
     routes: Vec<Vec<Arc<Route>>>,
-    /// Which tag the next one is given.
-    next: usize,
     /// How many there were when those of gone mounts had been forgotten.
     left: usize,
 }
@@ -91,8 +95,8 @@ struct Known {
 impl Routes {
     /// More are not remembered: what is opened by further ones goes by its name on the host.
     const MOST: usize = 1 << 16;
-    /// How many are no reason to look which are of gone mounts.
-    const FEW: usize = 256;
+    /// How many are no reason to look which are of gone mounts: each can have a tag of its own.
+    const FEW: usize = TAGS;
 
     /// The tag of a route; 0 for the host's own.
     pub fn tag(&self, route: &Route) -> i32 {
@@ -150,12 +154,13 @@ impl Routes {
         known.left = known.tags.len();
     }
 
-    /// The route of a description with this tag, whose name on the host is `host`; `None` is the host's own.
+    /// The route of a description with this tag, whose name on the host is `host`, for who has the mounts of which `is_there` says so; `None` is the host's own.
     #[must_use]
-    pub fn find(&self, tag: i32, host: &AbsPath) -> Option<Arc<Route>> {
+    pub fn find(&self, tag: i32, host: &AbsPath, is_there: impl Fn(u64) -> bool) -> Option<Arc<Route>> {
         let first = usize::try_from(tag).ok()?.checked_sub(1)?;
         let known = self.known.read();
-        known.routes.get(first)?.iter().rfind(|route| host.starts_with(&route.host)).cloned()
+        let fitting = known.routes.get(first)?.iter().filter(|route| host.starts_with(&route.host));
+        fitting.max_by_key(|route| (is_there(route.mount), route.host.as_bytes().len())).cloned()
     }
 }
 
@@ -168,13 +173,19 @@ impl Known {
         if self.tags.len() >= Routes::MOST {
             return None;
         }
-        let index = self.next;
-        self.next = (index + 1) % TAGS;
         self.routes.resize_with(TAGS, Vec::new);
+        let index = self.best_tag(route);
         let route = Arc::new(route.clone());
         self.routes.get_mut(index)?.push(route.clone());
         self.tags.insert(route.clone(), index);
         Some((index, route))
+    }
+
+    /// The tag of the fewest routes among those of which none is like this one.
+    fn best_tag(&self, route: &Route) -> usize {
+        let apart = |others: &[Arc<Route>]| !others.iter().any(|other| other.is_like(route));
+        let tags = self.routes.iter().enumerate().filter(|(_, others)| apart(others));
+        tags.min_by_key(|(_, others)| others.len()).map_or(TAGS - 1, |(index, _)| index)
     }
 }
 
@@ -201,6 +212,7 @@ mod tests {
     #[test]
     fn tags_lead_back() {
         let routes = Routes::default();
+        let there = |_| true;
         let all: Vec<Route> = (0..200)
             .map(|i| Route { view: p(&format!("/m{i}")), host: p(&format!("/s{i}")), mount: 1, lent: None })
             .collect();
@@ -208,7 +220,7 @@ mod tests {
         assert!(tags.iter().all(|tag| (1..=64).contains(tag)));
         for (route, tag) in all.iter().zip(&tags) {
             assert_eq!(routes.tag(route), *tag, "the same again");
-            assert_eq!(routes.find(*tag, &route.host.child(b"x")).as_deref(), Some(route));
+            assert_eq!(routes.find(*tag, &route.host.child(b"x"), there).as_deref(), Some(route));
             assert_eq!(routes.only(*tag), None, "there are more routes than tags");
         }
         assert!(routes.have_room_for(&all[0]) && !routes.have_room_for(&Route { mount: 2, ..all[0].clone() }));
@@ -217,10 +229,38 @@ mod tests {
         let tag = few.tag(&all[0]);
         assert_eq!(few.only(tag).as_deref(), Some(&all[0]));
         assert_eq!((few.only(0), few.only(-1), few.only(tag + 1)), (None, None, None));
-        assert_eq!(routes.find(0, &p("/s0")), None);
-        assert_eq!(routes.find(5, &p("/elsewhere")), None);
-        assert_eq!(routes.find(-3, &p("/")), None);
+        assert_eq!(routes.find(0, &p("/s0"), there), None);
+        assert_eq!(routes.find(5, &p("/elsewhere"), there), None);
+        assert_eq!(routes.find(-3, &p("/"), there), None);
         assert_eq!(routes.tag(&Route { view: p("/a"), host: p("/a"), mount: 1, lent: None }), 0);
+    }
+
+    /// What lies above everything does not make others be taken for it, however often it is mounted.
+    #[test]
+    fn those_that_came_first_keep_their_tags_to_themselves() {
+        let routes = Routes::default();
+        let first = Route { view: p("/"), host: p("/upper"), mount: 1, lent: None };
+        let tag = routes.tag(&first);
+        for mount in 2..1000 {
+            routes.tag(&Route { view: p("/m"), host: p("/"), mount, lent: None });
+        }
+        assert_eq!(routes.only(tag).as_deref(), Some(&first));
+    }
+
+    #[test]
+    fn of_several_that_fit_one_that_is_there_is_meant() {
+        let routes = Routes::default();
+        let to = |host: &str, mount: u64| Route { view: p("/m"), host: p(host), mount, lent: None };
+        for mount in 1..=64 {
+            routes.tag(&to("/", mount));
+        }
+        let tags = [("/a", 65), ("/", 66), ("/", 67)].map(|(host, mount)| routes.tag(&to(host, mount)));
+        assert_eq!(tags, [64; 3]);
+        let found = |there: &dyn Fn(u64) -> bool| routes.find(64, &p("/a/x"), there).map(|route| route.mount);
+        assert_eq!(found(&|_| true), Some(65), "the nearest");
+        assert_eq!(found(&|mount| mount != 65), Some(67), "the newest");
+        assert_eq!(found(&|mount| mount == 66), Some(66), "the one that is there");
+        assert_eq!(found(&|_| false), Some(65), "one that is gone, too, took the place of a signal number");
     }
 
     /// A view in which mounts come and go for days has no more routes than mounts.
@@ -239,7 +279,7 @@ mod tests {
         }
         assert!(most <= Routes::FEW + 1, "{most}");
         assert_eq!(routes.tag(&through(0)), kept, "what is there keeps its tag");
-        assert!(routes.find(kept, &p("/s/x")).is_some());
+        assert!(routes.find(kept, &p("/s/x"), |_| true).is_some());
         // None of those that are there is forgotten, however many they are.
         for mount in 0..1000 {
             routes.tag(&through(mount));

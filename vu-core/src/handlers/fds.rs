@@ -308,7 +308,7 @@ pub fn fcntl(call: &mut Call<'_>) -> Result<Outcome, Errno> {
         && let Ok(tag) = sys::tag(fd.as_fd())
         && tag != 0
         && let Ok(host) = host_name(sys::read_link(call.task.proc()?, &format!("fd/{number}"))?)
-        && let Some(route) = call.core.routes.find(tag, &host)
+        && let Some(route) = call.tagged_route(tag, &host)
     {
         if call.int(1) == sys::F_GETSIG {
             return Ok(Outcome::Done(0));

@@ -181,7 +181,7 @@ impl Call<'_> {
     pub fn name_of(&self, fd: BorrowedFd<'_>, host: &AbsPath) -> Option<AbsPath> {
         let route = match sys::tag(fd) {
             Ok(0) => self.untagged_route(fd).or_else(|| self.opened_from_cwd(fd, host)),
-            Ok(tag) => self.core.routes.find(tag, host),
+            Ok(tag) => self.tagged_route(tag, host),
             // O_PATH: the description has no room for a tag.
             Err(_) => sys::fstat(fd)
                 .ok()
@@ -202,6 +202,12 @@ impl Call<'_> {
     pub fn route(&self, name: &AbsPath, host: &AbsPath) -> Route {
         let mount = self.layer.mount_for(name).map_or(0, |(mount, _)| mount.epoch.0);
         Route::between(name, host, mount)
+    }
+
+    /// The route of what is open with this tag.
+    pub(crate) fn tagged_route(&self, tag: i32, host: &AbsPath) -> Option<Arc<Route>> {
+        let table = self.view.table();
+        self.core.routes.find(tag, host, |mount| table.contains(Epoch(mount)))
     }
 
     /// The route of what had its tag taken off.

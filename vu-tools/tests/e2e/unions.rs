@@ -742,3 +742,24 @@ END
         python3 end.py; sleep 60 & kill -ILL $!; wait $! 2> /dev/null; echo $?; ls; rm -f core core.*"#,
     );
 }
+
+/// Descriptors remember by a number of 64 through which mount they were opened (`route.rs` in vu-core).
+#[test]
+fn binds_of_everything_do_not_make_a_union_over_everything_forget_its_files() {
+    let site = Site::new();
+    let script = r#"mkdir $D/up && vumount -t vufs -o cow,except=/proc $D/up / || exit 99
+        changes() {
+            : > new$1; exec 3< new$1
+            python3 -c 'import os; os.fchmod(3, 0o604)'; touch -d 2001-02-03 new$1; stat -c "$1 %a %.10y" new$1
+        }
+        changes before
+        $UMVU --norc -m vufs bash -c 'for i in $(seq 70); do vumount -t vufs / $M; head -c 1 $M/etc/passwd > /dev/null; vuumount $M; done'
+        changes behind
+        for i in $(seq 70); do mkdir $D/m$i; vumount -t vufs / $D/m$i; head -c 1 $D/m$i/etc/passwd > /dev/null; done
+        changes below
+        for i in $(seq 70); do vuumount $D/m$i; done
+        changes after"#;
+    let ran = site.session(script);
+    let expected = "before 604 2001-02-03\nbehind 604 2001-02-03\nbelow 604 2001-02-03\nafter 604 2001-02-03\n";
+    assert_eq!(ran.stdout(), expected, "{}", ran.stderr());
+}
