@@ -4,6 +4,7 @@ use crate::{
     config::{Config, ExecFailure},
     core::Core,
     host::HostFs,
+    sys,
     table::{self, Filter},
     view::View,
 };
@@ -47,6 +48,7 @@ pub fn run(config: Config) -> Result<i32, StartError> {
     let cookie = random()?;
     let base_filter = vu_trace::filter::compile(&table::filter(Filter::Base, cookie))?;
     let hypervisor = |required: Arc<Required>| {
+        sys::give_back_large_memory();
         let nodes = Arc::new(Nodes::new());
         let view = View::new(host, nodes.clone(), config.nesting);
         view.set_name(&config.view_name);

@@ -736,6 +736,20 @@ pub fn everybodys_ids() -> Option<(u32, u32, &'static [u32])> {
     groups.as_ref().map(|(gid, groups)| (effective_uid(), *gid, groups.as_slice()))
 }
 
+/// Has large pieces of memory go back to the kernel whenever they are freed.
+///
+/// By itself, the C library's allocator takes the largest piece that was ever freed for the size of what comes again, and keeps as much for each thread (`M_MMAP_THRESHOLD`,
+/// mallopt(3)). Here that is a whole C library, read for a view's agents by whichever thread is at it: 4 MB for each of them.
+pub fn give_back_large_memory() {
+    #[cfg(target_env = "gnu")]
+    {
+        /// In bytes: what the allocator begins with, which stays when it is set.
+        const LARGE: libc::c_int = 128 << 10;
+        // SAFETY: sets an integer of the allocator's; no memory of ours is involved.
+        unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE) };
+    }
+}
+
 /// A kernel struct made of integers only, as the bytes a tracee receives.
 pub trait Plain: Copy {
     /// Whether programs of 32 bits know it by the same layout.

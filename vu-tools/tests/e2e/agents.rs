@@ -538,6 +538,19 @@ fn the_library_is_itself_for_everybody_else() {
     assert!(text.ends_with("libc.so.6 True\n"), "{text}");
 }
 
+/// Each of many views has a copy of the library made for it: of what was read for that, no thread keeps anything when the views are gone.
+#[test]
+fn what_was_read_for_copies_is_given_back() {
+    let site = Site::new();
+    let script = r#"hypervisor=$(for pid in $(cat /proc/$PPID/task/*/children); do [ $pid = $$ ] || echo $pid; done | head -n 1)
+        for one in 1 2 3 4; do
+            for other in 1 2 3 4; do $UMVU --norc -- sh -c 'vumount -t vufs / $M; ls $M > /dev/null' & done; wait
+        done
+        sed -n 's/^RssAnon:[[:space:]]*\([0-9]*\) kB/\1/p' /proc/$hypervisor/status"#;
+    let resident: u64 = site.session(script).ok().trim().parse().unwrap();
+    assert!(resident < 2500, "{resident} kB, of which a copy is some 2000");
+}
+
 /// Three processes, one of which changes what the others have looked at a moment ago, by whatever name and descriptor, are told what they would be told
 /// without a mount.
 #[test]
