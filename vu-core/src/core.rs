@@ -75,6 +75,8 @@ pub struct Core {
 /// Which filters the views have come to need.
 #[derive(Default)]
 struct Installed {
+    /// The one by which calls wait for a verdict.
+    notifying: Option<Filter>,
     path: bool,
     descriptor: bool,
     attribute: bool,
@@ -217,6 +219,7 @@ impl Core {
             installed.descriptor |= matches!(filter, Filter::PathAndDescriptor | Filter::Descriptor);
             installed.attribute |= *filter == Filter::Attribute;
             installed.linker |= *filter == Filter::Linker;
+            installed.notifying = installed.notifying.or(filter.notifies().then_some(*filter));
         }
         wanted
     }
@@ -288,6 +291,7 @@ impl Core {
             installed.path |= paths;
             installed.descriptor |= paths;
             installed.identity |= *filter == Filter::Identity;
+            installed.notifying = installed.notifying.or(filter.notifies().then_some(*filter));
         }
         drop(installed);
         self.agents.outdate();
@@ -455,10 +459,12 @@ impl Hypervisor for Core {
         table::lookup(abi, nr).is_none_or(table::Row::decides_at_once)
     }
 
-    fn never_interrupted(&self, tid: Tid, abi: Abi, nr: i64) -> bool {
+    fn never_interrupted(&self, tid: Tid, abi: Abi, nr: i64, args: &[u64; 6]) -> bool {
         let Some(row) = table::lookup(abi, nr) else { return false };
         let task = self.tasks.get(tid);
-        let again = row.handler().is_some() && !(row.sleeps() && task.as_ref().is_some_and(|task| task.may_sleep()));
+        let notifying = self.installed.lock().notifying;
+        let waits = notifying.is_some_and(|filter| filter.intercepts(row, abi, args, self.cookie));
+        let again = waits && !(row.sleeps() && task.as_ref().is_some_and(|task| task.may_sleep()));
         if let Some(task) = task {
             let what = if again { "is made again after the signal" } else { "was interrupted by the signal" };
             task.tell(Tag::Signals, format_args!("{} {what}", row.name));

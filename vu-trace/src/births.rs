@@ -304,7 +304,7 @@ mod tests {
         fn intercepted(&self, _call: &Intercepted<'_>) -> Verdict {
             Verdict::Continue
         }
-        fn never_interrupted(&self, _tid: Tid, _abi: Abi, _nr: i64) -> bool {
+        fn never_interrupted(&self, _tid: Tid, _abi: Abi, _nr: i64, _args: &[u64; 6]) -> bool {
             false
         }
         fn born(&self, birth: Birth) {

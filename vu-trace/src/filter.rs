@@ -32,6 +32,25 @@ pub enum When {
     ArgumentInWithoutCookie(u8, &'static [u32]),
 }
 
+impl When {
+    /// Whether a call with these arguments is intercepted; `cookie` is the view's.
+    #[must_use]
+    pub fn applies(self, args: &[u64; 6], cookie: u64) -> bool {
+        let argument = |index: u8| args.get(usize::from(index)).copied().unwrap_or(0);
+        // The filter compares the lower half.
+        let is_in = |index, values: &[u32]| {
+            values.iter().any(|&value| u64::from(value) == argument(index) & u64::from(u32::MAX))
+        };
+        match self {
+            When::Always => true,
+            When::WithoutCookie => argument(COOKIE_ARGUMENT) != cookie,
+            When::ArgumentNotZero(index) => argument(index) != 0,
+            When::ArgumentIn(index, values) => is_in(index, values),
+            When::ArgumentInWithoutCookie(index, values) => is_in(index, values) && argument(COOKIE_ARGUMENT) != cookie,
+        }
+    }
+}
+
 /// A call to intercept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Rule {

@@ -558,7 +558,7 @@ impl<H: Hypervisor> Tracer<H> {
                 repair::before_ignored(&stopped, thread, &regs, signal)?;
             } else if regs.result() == -ERESTARTSYS
                 && self.required.len() > 0
-                && self.hypervisor.never_interrupted(tid, stopped.abi(&regs), regs.syscall())
+                && self.waited_for_verdict(&stopped, &regs)
             {
                 // The wait for the verdict was interrupted, not the call: it is made again after the handler.
                 regs.reissue();
@@ -574,6 +574,12 @@ impl<H: Hypervisor> Tracer<H> {
         let how = self.how(tid);
         stopped.deliver(how, signal);
         Ok(())
+    }
+
+    /// Whether what a signal interrupted was the wait for the verdict about a call, and not the call.
+    fn waited_for_verdict(&self, stopped: &Stopped<Delivery>, regs: &Registers) -> bool {
+        let abi = stopped.abi(regs);
+        self.hypervisor.never_interrupted(stopped.tid(), abi, regs.syscall(), &regs.args(abi))
     }
 
     // ---- calls intercepted by a stop

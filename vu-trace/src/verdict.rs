@@ -195,9 +195,9 @@ pub trait Hypervisor: Send + Sync + 'static {
         false
     }
 
-    /// Whether a call that was interrupted by a signal is to be made again after the signal's handler, whatever the handler's flags: true for what
-    /// Linux never interrupts, when only the wait for the verdict was interrupted.
-    fn never_interrupted(&self, tid: Tid, abi: Abi, nr: i64) -> bool;
+    /// Whether a call that was interrupted by a signal is to be made again after the signal's handler, whatever the handler's flags: true if it was
+    /// the wait for the verdict that was interrupted, and so only for a call that waits for one.
+    fn never_interrupted(&self, tid: Tid, abi: Abi, nr: i64, args: &[u64; 6]) -> bool;
 
     /// A thread was made. It does not run before this returns, nor does its parent.
     fn born(&self, birth: Birth);
@@ -257,8 +257,8 @@ impl<T: Hypervisor> Hypervisor for Arc<T> {
     fn decides_at_once(&self, abi: Abi, nr: i64) -> bool {
         T::decides_at_once(self, abi, nr)
     }
-    fn never_interrupted(&self, tid: Tid, abi: Abi, nr: i64) -> bool {
-        T::never_interrupted(self, tid, abi, nr)
+    fn never_interrupted(&self, tid: Tid, abi: Abi, nr: i64, args: &[u64; 6]) -> bool {
+        T::never_interrupted(self, tid, abi, nr, args)
     }
     fn born(&self, birth: Birth) {
         T::born(self, birth);

@@ -1,6 +1,6 @@
 //! The seccomp filters that follow from the table.
 
-use super::{Support, Tier, rows};
+use super::{Row, Support, Tier, rows};
 use vu_trace::{
     Abi,
     filter::{Calls, FilterSpec, Rule, When, X32},
@@ -37,6 +37,12 @@ impl Filter {
     #[must_use]
     pub fn notifies(self) -> bool {
         matches!(self, Filter::Path | Filter::PathAndDescriptor)
+    }
+
+    /// Whether it intercepts this call; `cookie` is the view's secret.
+    #[must_use]
+    pub fn intercepts(self, row: &Row, abi: Abi, args: &[u64; 6], cookie: u64) -> bool {
+        matches!(row.support, Support::Handled { tier, when, .. } if self.covers(tier) && as_entered(when, abi).applies(args, cookie))
     }
 
     fn covers(self, tier: Tier) -> bool {

@@ -8,6 +8,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
 #include <semaphore.h>
@@ -16,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/file.h>
 #include <sys/inotify.h>
 #include <sys/ipc.h>
 #include <sys/msg.h>
@@ -86,6 +88,64 @@ static void soon(void)
     setitimer(ITIMER_REAL, &once, NULL);
 }
 
+/* Calls that are looked at for some of their arguments only, or not in every view. */
+static void in_sockets(void)
+{
+    static char many[1 << 16];
+    char byte;
+    int stream[2], datagrams[2];
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_storage from;
+    socklen_t length = sizeof from;
+    struct iovec part = {&byte, 1}, whole = {many, sizeof many};
+    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1}, full = {.msg_iov = &whole, .msg_iovlen = 1};
+    struct mmsghdr messages = {.msg_hdr = message};
+    socketpair(AF_UNIX, SOCK_STREAM, 0, stream);
+    socketpair(AF_UNIX, SOCK_DGRAM, 0, datagrams);
+    int receiver = socket(AF_INET, SOCK_DGRAM, 0), listener = socket(AF_INET, SOCK_STREAM, 0);
+    bind(receiver, (struct sockaddr *)&address, sizeof address);
+    listen(listener, 1);
+    soon(), said("recv", recv(stream[0], &byte, 1, 0));
+    soon(), said("recvfrom", recvfrom(receiver, &byte, 1, 0, (struct sockaddr *)&from, &length));
+    soon(), said("recvmsg", recvmsg(stream[0], &message, 0));
+    soon(), said("recvmsg of a datagram", recvmsg(datagrams[0], &message, 0));
+    soon(), said("recvmmsg", recvmmsg(datagrams[0], &messages, 1, 0, NULL));
+    soon(), said("accept", accept(listener, NULL, NULL));
+    soon(), said("accept with an address", accept(listener, (struct sockaddr *)&from, &length));
+    while (send(stream[1], many, sizeof many, MSG_DONTWAIT) > 0 || send(datagrams[1], many, 4096, MSG_DONTWAIT) > 0)
+        ;
+    soon(), said("sendmsg", sendmsg(stream[1], &full, 0));
+    soon(), said("sendto", sendto(datagrams[1], many, 4096, 0, NULL, 0));
+}
+
+static void in_locks(void)
+{
+    struct flock lock = {.l_type = F_WRLCK, .l_len = 1};
+    int mine = open("interrupted-lock", O_RDWR | O_CREAT, 0644), gate[2];
+    if (pipe(gate))
+        return;
+    pid_t holder = fork();
+    if (holder == 0) {
+        int his = open("interrupted-lock", O_RDWR);
+        fcntl(his, F_SETLK, &lock);
+        flock(his, LOCK_EX);
+        close(gate[1]);
+        pause();
+        _exit(0);
+    }
+    close(gate[1]);
+    char byte;
+    if (read(gate[0], &byte, 1) != 0)
+        return;
+    soon(), said("a lock of a record", fcntl(mine, F_SETLKW, &lock));
+    soon(), said("a lock of an open file's record", fcntl(mine, F_OFD_SETLKW, &lock));
+    soon(), said("flock", flock(mine, LOCK_EX));
+    kill(holder, SIGKILL);
+    waitpid(holder, NULL, 0);
+    unlink("interrupted-lock");
+    caught = 0;
+}
+
 static int blocking(void)
 {
     int ends[2];
@@ -101,6 +161,8 @@ static int blocking(void)
     soon(), said("nanosleep", nanosleep(&(struct timespec){5, 0}, NULL));
     soon(), said("poll", poll(NULL, 0, 5000));
     soon(), said("wait of nobody", wait(NULL));
+    in_sockets();
+    in_locks();
     caught = 0;
     /* With SA_RESTART the open goes on, until a writer comes. */
     catch_signals(SA_RESTART);

@@ -175,7 +175,7 @@ impl<H: Hypervisor> Tracer<H> {
         if interrupted && self.required.len() > 0 {
             let abi = stopped.abi(&regs);
             if regs.result() == -crate::tracer::ERESTARTSYS
-                && self.hypervisor.never_interrupted(tid, abi, regs.syscall())
+                && self.hypervisor.never_interrupted(tid, abi, regs.syscall(), &regs.args(abi))
             {
                 // The wait for the verdict was interrupted, not the call: it is made again, and then the signal comes.
                 let mask = stopped.signal_mask()?;

@@ -112,7 +112,7 @@ impl Hypervisor for Tiny {
             });
         }
         // A filter of a tracee's own stops it before anything is mounted, too.
-        if !self.mounted.load(Ordering::SeqCst) || !self.never_interrupted(call.tid, call.abi, call.nr) {
+        if !self.mounted.load(Ordering::SeqCst) || !self.never_interrupted(call.tid, call.abi, call.nr, &call.args) {
             return Verdict::Continue;
         }
         let openat = if call.abi == Abi::X86_64 { OPENAT.0 } else { OPENAT.1 };
@@ -145,7 +145,7 @@ impl Hypervisor for Tiny {
         }
     }
 
-    fn never_interrupted(&self, _tid: Tid, abi: Abi, nr: i64) -> bool {
+    fn never_interrupted(&self, _tid: Tid, abi: Abi, nr: i64, _args: &[u64; 6]) -> bool {
         let number = |pair: &(i64, i64)| if abi == Abi::X86_64 { pair.0 } else { pair.1 };
         PATH_CALLS.iter().chain([&OPENAT]).any(|pair| number(pair) == nr)
     }
