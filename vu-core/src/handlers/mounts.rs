@@ -222,7 +222,8 @@ pub fn umount2(call: &mut Call<'_>) -> Result<Outcome, Errno> {
     }
     let flags = if crate::table::name(call.abi, call.syscall.nr) == Some("umount2") { call.int(1) } else { 0 };
     let follow = if flags & libc::UMOUNT_NOFOLLOW != 0 { Follow::Never } else { Follow::Last };
-    let point = mount_point(call, call.read_path(0)?, follow)?;
+    // What was held of it would keep it in use.
+    let Place { name: point, native, opaque, .. } = call.place(&at_cwd(call.read_path(0)?, follow))?;
     call.still_waits()?;
     if let Some(scratch) = call.view.host_mount_at(&point) {
         return host_mounts::umount(call, &point, &scratch, flags);
@@ -234,12 +235,13 @@ pub fn umount2(call: &mut Call<'_>) -> Result<Outcome, Errno> {
             Ok(Outcome::Done(0))
         }
         Err(Refusal::NotOurs) => match call.layer.locate(&point, Purpose::Read)? {
-            Location::Host(host) if host != point => {
+            // What has no name is the kernel's to find. By the rest it would look below its own root, where the caller's may be another.
+            Location::Host(_) if native || opaque => Ok(Outcome::Host),
+            Location::Host(host) => {
                 let mut args: [Argument; 6] = Default::default();
                 args[0] = call.path_argument(host.as_bytes())?;
                 Ok(call.rewrite(args))
             }
-            Location::Host(_) => Ok(Outcome::Host),
             Location::Own => {
                 call.layer.stat(&point)?;
                 // In this order (`can_umount`, fs/namespace.c).

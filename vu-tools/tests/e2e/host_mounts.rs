@@ -57,3 +57,21 @@ fn it_goes_with_the_view() {
         "x\n0\numvu: the hypervisor died, and with it all processes of the view; please report this\ngone\n"
     );
 }
+
+/// What is mounted on the root that a process has chosen is unmounted by the name that it has there.
+#[test]
+fn on_a_chosen_root() {
+    let said = as_root(
+        r#"mkdir r; mount -t tmpfs none r; mkdir r/own
+        cat > script <<'END'
+import ctypes, os
+c = ctypes.CDLL(None, use_errno=True)
+os.chroot("r")
+print([c.mount(b"/", b"/", None, 4096, None) for _ in range(2)], c.mount(b"none", b"/own", b"tmpfs", 0, None))
+print(c.umount(b"/own"), ctypes.get_errno(), [c.umount(b"/") for _ in range(2)], ctypes.get_errno(), os.listdir("/"))
+END
+        python3 script; $UMVU -N -m vufs -- sh -c 'vumount -t vufs / / && python3 script'"#,
+    );
+    let once = "[0, 0] 0\n0 0 [0, 0] 0 ['own']\n";
+    assert_eq!(said, once.repeat(2));
+}
