@@ -572,7 +572,9 @@ fn processes_in_turn_are_told_what_the_kernel_tells() {
         ("vumount -t vufs -o cow,except=/proc $D/up /", "dr", one_name),
         ("vumount -t vufs -o cow $D/up $D/t", "dr", one_name),
     ];
-    for (seed, (mount, options, names)) in (1..=3).flat_map(|seed| mounts.iter().map(move |mount| (seed, mount))) {
+    for (seed, (mount, options, names)) in
+        [1, 2, 102].into_iter().flat_map(|seed| mounts.iter().map(move |mount| (seed, mount)))
+    {
         make(seed);
         let native = site.native(&format!("{program} run {seed} {STEPS} {options} {one_name}")).ok();
         make(seed);
