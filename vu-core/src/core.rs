@@ -85,6 +85,19 @@ struct Installed {
     linker: bool,
 }
 
+impl Installed {
+    fn note(&mut self, filter: Filter) {
+        if filter.notifies() {
+            self.path = true;
+            self.notifying.get_or_insert(filter);
+        }
+        self.descriptor |= matches!(filter, Filter::PathAndDescriptor | Filter::Descriptor);
+        self.attribute |= filter == Filter::Attribute;
+        self.identity |= filter == Filter::Identity;
+        self.linker |= filter == Filter::Linker;
+    }
+}
+
 impl Core {
     /// The hypervisor of one first view; `me` is what it is held by.
     #[must_use]
@@ -216,10 +229,7 @@ impl Core {
         wanted.retain(|&filter| self.require(filter));
         for filter in &wanted {
             installed.path = true;
-            installed.descriptor |= matches!(filter, Filter::PathAndDescriptor | Filter::Descriptor);
-            installed.attribute |= *filter == Filter::Attribute;
-            installed.linker |= *filter == Filter::Linker;
-            installed.notifying = installed.notifying.or(filter.notifies().then_some(*filter));
+            installed.note(*filter);
         }
         wanted
     }
@@ -287,11 +297,7 @@ impl Core {
         }
         wanted.retain(|&filter| self.require(filter));
         for filter in &wanted {
-            let paths = *filter == Filter::PathAndDescriptor;
-            installed.path |= paths;
-            installed.descriptor |= paths;
-            installed.identity |= *filter == Filter::Identity;
-            installed.notifying = installed.notifying.or(filter.notifies().then_some(*filter));
+            installed.note(*filter);
         }
         drop(installed);
         self.agents.outdate();

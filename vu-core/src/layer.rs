@@ -532,6 +532,17 @@ impl Filesystem for Layer {
 }
 
 impl Layer {
+    /// A name needs a directory to be in.
+    ///
+    /// # Errors
+    /// `ENOTDIR` if its parent is none; those of stat(2).
+    pub fn check_parent(&self, path: &AbsPath) -> Result<(), Errno> {
+        match self.stat(&path.parent())?.file_type() {
+            FileType::Directory => Ok(()),
+            _ => Err(Errno::ENOTDIR),
+        }
+    }
+
     /// The flags of the mount that answers for a path.
     fn mount_flags(&self, path: &AbsPath) -> Option<MountFlags> {
         let table = self.view.table();

@@ -22,8 +22,7 @@ use std::{
     },
 };
 use vu_api::{
-    AbsPath, Errno, FileType, Filesystem, Identities, Module, MountFlags, MountRequest, MountWords, Mounted, Stack,
-    Stat, control::Rows,
+    AbsPath, Errno, Filesystem, Identities, Module, MountFlags, MountRequest, MountWords, Mounted, Stack, control::Rows,
 };
 use vu_fd::Nodes;
 use vu_path::{Entry, Epoch, MountTable};
@@ -473,14 +472,7 @@ impl View {
 
     /// A mount point need not exist, its parent must.
     fn check_parent(self: &Arc<View>, target: &AbsPath) -> Result<(), Errno> {
-        if target.is_root() || self.top_stat(&target.parent())?.file_type() == FileType::Directory {
-            return Ok(());
-        }
-        Err(Errno::ENOTDIR)
-    }
-
-    fn top_stat(self: &Arc<View>, path: &AbsPath) -> Result<Stat, Errno> {
-        Layer::top(self.clone()).stat(path)
+        if target.is_root() { Ok(()) } else { Layer::top(self.clone()).check_parent(target) }
     }
 
     /// The mount in which a source lies: from now on it is in use.

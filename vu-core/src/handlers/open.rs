@@ -142,8 +142,8 @@ fn open_at(call: &Call<'_>, request: &Request) -> Result<Outcome, Errno> {
         if place.native {
             return Ok(Outcome::Host);
         }
-        let way = call.layer.stat(&place.name.parent())?;
-        return Err(if way.file_type() == FileType::Directory { Errno::EISDIR } else { Errno::ENOTDIR });
+        call.layer.check_parent(&place.name)?;
+        return Err(Errno::EISDIR);
     }
     if place.opaque
         && creates_or_writes(flags)

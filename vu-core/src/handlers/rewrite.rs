@@ -290,11 +290,7 @@ fn wrong_with_way(call: &Call<'_>, m: &Meant) -> Option<Errno> {
     if link::is_unnamed(m) {
         return None;
     }
-    match name_of(call, m).and_then(|path| call.layer.stat(&path.parent())) {
-        Ok(parent) if parent.file_type() == FileType::Directory => None,
-        Ok(_) => Some(Errno::ENOTDIR),
-        Err(errno) => Some(errno),
-    }
+    name_of(call, m).and_then(|path| call.layer.check_parent(&path)).err()
 }
 
 /// What a call on a descriptor alone means, if the kernel would take another object.
