@@ -54,6 +54,17 @@ fn ioctl<T>(fd: RawFd, request: libc::c_ulong, argument: *mut T) -> Result<i32, 
     if result < 0 { Err(Errno::last()) } else { Ok(result) }
 }
 
+/// The same for a request about one call. It may have to wait, if only for the lock of the listener (`mutex_lock_interruptible`, `kernel/seccomp.c`): a signal that comes meanwhile, or being
+/// frozen, makes it fail, which says nothing about that call, and it is made again.
+fn persistent_ioctl<T>(fd: RawFd, request: libc::c_ulong, argument: *mut T) -> Result<i32, Errno> {
+    loop {
+        match ioctl(fd, request, argument) {
+            Err(Errno::EINTR) => {}
+            result => return result,
+        }
+    }
+}
+
 impl AsFd for Listener {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
@@ -103,7 +114,7 @@ impl Listener {
     #[must_use]
     pub fn waits(&self, id: u64) -> bool {
         let mut id = id;
-        ioctl(self.0.as_raw_fd(), ID_VALID, &raw mut id).is_ok()
+        persistent_ioctl(self.0.as_raw_fd(), ID_VALID, &raw mut id).is_ok()
     }
 
     /// Lets the call run in the kernel.
@@ -127,7 +138,7 @@ impl Listener {
     fn send(&self, id: u64, val: i64, error: i32, flags: u32) -> bool {
         let mut response = libc::seccomp_notif_resp { id, val, error, flags };
         // ENOENT: the caller died. EINPROGRESS: it was answered. Neither needs anything done.
-        ioctl(self.0.as_raw_fd(), SEND, &raw mut response).is_ok()
+        persistent_ioctl(self.0.as_raw_fd(), SEND, &raw mut response).is_ok()
     }
 
     /// Puts a copy of the descriptor at the lowest free number of the calling thread, and answers with that number.
@@ -166,13 +177,124 @@ impl Listener {
             newfd: 0,
             newfd_flags: if close_on_exec { libc::O_CLOEXEC.unsigned_abs() } else { 0 },
         };
-        handover::on_this_core(caller, || {
-            loop {
-                match ioctl(self.0.as_raw_fd(), ADDFD, &raw mut request) {
-                    Err(Errno::EINTR) => {}
-                    installed => return installed,
+        handover::on_this_core(caller, || persistent_ioctl(self.0.as_raw_fd(), ADDFD, &raw mut request))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::unistd::gettid;
+    use std::{
+        os::fd::FromRawFd,
+        ptr,
+        sync::{
+            atomic::{AtomicBool, Ordering},
+            mpsc,
+        },
+        thread,
+    };
+
+    /// A call that is answered, and never runs.
+    const NOTIFIED: i64 = libc::SYS_vhangup;
+
+    /// Has the calling thread's [`NOTIFIED`] heard by this listener, and those of the threads it starts.
+    fn listen() -> Listener {
+        let operation = |code, jt, k| libc::sock_filter { code, jt, jf: 0, k };
+        let nr = u32::try_from(NOTIFIED).unwrap();
+        // Load the number, skip one if it is this one, return, return.
+        let (allow, notify) = (libc::SECCOMP_RET_ALLOW, libc::SECCOMP_RET_USER_NOTIF);
+        let mut program =
+            [operation(0x20, 0, 0), operation(0x15, 1, nr), operation(0x06, 0, allow), operation(0x06, 0, notify)];
+        let program = libc::sock_fprog { len: 4, filter: program.as_mut_ptr() };
+        let flags = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER;
+        // SAFETY: the kernel copies the program; the result is a new descriptor.
+        unsafe {
+            assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+            let fd = libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program);
+            assert!(fd >= 0, "{}", Errno::last());
+            Listener::new(OwnedFd::from_raw_fd(i32::try_from(fd).unwrap()))
+        }
+    }
+
+    /// Ends what signals interrupt by nothing but its coming.
+    extern "C" fn handler(_: i32) {}
+
+    /// The next call.
+    fn call(listener: &Listener) -> u64 {
+        loop {
+            match listener.receive() {
+                Received::Call(call) => return call.id,
+                Received::Nothing => {}
+                Received::Ended => unreachable!("its callers are threads of the test"),
+            }
+        }
+    }
+
+    /// Has a caller take a descriptor at this number.
+    fn place(listener: &Listener, id: u64, number: u32) {
+        let flags = u32::try_from(libc::SECCOMP_ADDFD_FLAG_SETFD).unwrap();
+        let srcfd = listener.0.as_raw_fd().unsigned_abs();
+        let mut request = libc::seccomp_notif_addfd { id, flags, srcfd, newfd: number, newfd_flags: 0 };
+        let placed = ioctl(listener.0.as_raw_fd(), ADDFD, &raw mut request);
+        assert_eq!(placed, Ok(number.cast_signed()));
+        // SAFETY: it was free, so it is that of this request.
+        unsafe { libc::close(number.cast_signed()) };
+    }
+
+    /// A thread that takes a descriptor has the listener's lock while the table of its process grows, and other threads make that take milliseconds (`expand_fdtable`,
+    /// `fs/file.c`). Who answers another call meanwhile sleeps, and is woken by any signal: the tracer gets one for each request that is made to it.
+    #[test]
+    fn a_signal_says_nothing_about_a_call() {
+        const SIGNAL: i32 = libc::SIGWINCH;
+        // The table doubles at each of these.
+        let numbers = (8..14).map(|power| 1u32 << power);
+        // SAFETY: all-zero is a valid sigaction, and the limit is one that this process may have; nobody else here has a use for the signal.
+        unsafe {
+            let mut action: libc::sigaction = mem::zeroed();
+            action.sa_sigaction = handler as *const () as usize;
+            assert_eq!(libc::sigaction(SIGNAL, &raw const action, ptr::null_mut()), 0);
+            let mut limit: libc::rlimit = mem::zeroed();
+            assert_eq!(libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit), 0);
+            limit.rlim_cur = limit.rlim_max;
+            assert_eq!(libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit), 0);
+        }
+        let (gives, takes) = mpsc::channel();
+        let calls = numbers.len();
+        let callers = thread::spawn(move || {
+            gives.send(listen()).unwrap();
+            // SAFETY: the listener answers.
+            let calls = move || (0..calls).all(|_| unsafe { libc::syscall(NOTIFIED) } == 7);
+            let other = thread::spawn(calls);
+            calls() && other.join().unwrap()
+        });
+        let listener = &takes.recv().unwrap();
+        let (me, over) = (gettid(), AtomicBool::new(false));
+        let mut mistaken = 0;
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(Ordering::SeqCst) {
+                    // SAFETY: no memory is involved.
+                    unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), me.as_raw(), SIGNAL) };
+                    thread::yield_now();
+                }
+            });
+            for number in numbers {
+                let (taker, other) = (call(listener), call(listener));
+                let takes = scope.spawn(move || place(listener, taker, number));
+                while !takes.is_finished() {
+                    mistaken += usize::from(!listener.waits(other));
+                }
+                takes.join().unwrap();
+                for id in [taker, other] {
+                    while !listener.answer_if_waiting(id, 7) {
+                        mistaken += 1;
+                    }
                 }
             }
-        })
+            over.store(true, Ordering::SeqCst);
+        });
+        assert!(callers.join().unwrap());
+        assert_eq!(mistaken, 0);
     }
 }
