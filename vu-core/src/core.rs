@@ -395,18 +395,17 @@ impl Core {
             let by = answered_by.map_or_else(String::new, |(mount, _)| format!(" [{mount}]"));
             call.debug(Tag::Syscalls, format_args!("{text} = {}{by}", Answer(&result)));
         }
-        let may_sleep = matches!(result, Ok(Outcome::HostMaySleep));
-        if may_sleep != call.task.may_sleep() {
-            call.task.set_may_sleep(may_sleep);
-        }
+        let sleeps = match &result {
+            Ok(Outcome::HostMaySleep) => true,
+            Ok(Outcome::Rewrite(_)) => call.waits.get(),
+            _ => false,
+        };
+        call.task.set_sleeps_in(sleeps.then_some(intercepted.nr));
         match result {
             Ok(Outcome::Host | Outcome::HostMaySleep) => Verdict::Continue,
             Ok(Outcome::Done(result)) => Verdict::Return(result),
             Ok(Outcome::Install(installed)) => Verdict::Install(installed),
-            Ok(Outcome::Rewrite(rewrite)) => {
-                call.task.set_may_sleep(call.waits.get());
-                Verdict::Rewrite(rewrite)
-            }
+            Ok(Outcome::Rewrite(rewrite)) => Verdict::Rewrite(rewrite),
             Ok(Outcome::Borrow(borrow)) => Verdict::Borrow(borrow),
             Err(errno) => Verdict::Return(errno.as_result()),
         }
@@ -470,7 +469,7 @@ impl Hypervisor for Core {
         let task = self.tasks.get(tid);
         let notifying = self.installed.lock().notifying;
         let waits = notifying.is_some_and(|filter| filter.intercepts(row, abi, args, self.cookie));
-        let again = waits && !(row.sleeps() && task.as_ref().is_some_and(|task| task.may_sleep()));
+        let again = waits && !(row.sleeps() && task.as_ref().is_some_and(|task| task.sleeps_in(nr)));
         if let Some(task) = task {
             let what = if again { "is made again after the signal" } else { "was interrupted by the signal" };
             task.tell(Tag::Signals, format_args!("{} {what}", row.name));
@@ -500,7 +499,7 @@ impl Hypervisor for Core {
             task.executed();
             task.tell(Tag::Tasks, format_args!("executes another program"));
             // exec ends the sharing of root and directory with other processes' threads only by clone's flags; what is held stays right.
-            task.set_may_sleep(false);
+            task.set_sleeps_in(None);
         }
     }
 

@@ -22,7 +22,7 @@ use std::{
     os::fd::{AsFd, OwnedFd},
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering},
     },
 };
 use vu_api::{AbsPath, Caller, Credentials, Errno, Family, Stack, capability};
@@ -40,8 +40,8 @@ pub struct Task {
     stacks: RwLock<Vec<StackChoice>>,
     /// Debug categories of its own.
     debug: RwLock<Override>,
-    /// Whether the last call that was let run may sleep in the kernel, so that a signal may interrupt it.
-    may_sleep: AtomicBool,
+    /// The number of its last call that was decided about, if that may sleep in the kernel, so that a signal may interrupt it; negative if not.
+    sleeps_in: AtomicI64,
     /// Whether its ids for files may differ from its effective ones.
     own_fs_ids: AtomicBool,
     /// Whether the filter for calls with paths is there.
@@ -364,15 +364,15 @@ impl Task {
         self.heard.store(true, Ordering::Relaxed);
     }
 
-    /// Notes whether the call that is let run may sleep.
-    pub fn set_may_sleep(&self, may_sleep: bool) {
-        self.may_sleep.store(may_sleep, Ordering::Relaxed);
+    /// Notes the number of the call that is let run if it may sleep there.
+    pub fn set_sleeps_in(&self, nr: Option<i64>) {
+        self.sleeps_in.store(nr.unwrap_or(-1), Ordering::Relaxed);
     }
 
-    /// Whether the last call that was let run may sleep.
+    /// Whether its last call that was decided about has this number, and may sleep in the kernel. The one that it waits in may be another one, which is still to be heard of.
     #[must_use]
-    pub fn may_sleep(&self) -> bool {
-        self.may_sleep.load(Ordering::Relaxed)
+    pub fn sleeps_in(&self, nr: i64) -> bool {
+        self.sleeps_in.load(Ordering::Relaxed) == nr
     }
 
     /// Its directory in `/proc`, held: it names this thread even when its number is another's.
@@ -662,7 +662,7 @@ impl Tasks {
             view: RwLock::new(Arc::new(Inhabited(view))),
             stacks: RwLock::default(),
             debug: RwLock::new(debug),
-            may_sleep: AtomicBool::new(false),
+            sleeps_in: AtomicI64::new(-1),
             own_fs_ids: AtomicBool::new(false),
             heard: AtomicBool::new(false),
             apart: Apart::default(),
@@ -700,7 +700,7 @@ impl Tasks {
             view: RwLock::new(parent.view.read().clone()),
             stacks: RwLock::new(parent.stacks.read().clone()),
             debug: RwLock::new(parent.debug()),
-            may_sleep: AtomicBool::new(false),
+            sleeps_in: AtomicI64::new(-1),
             own_fs_ids: AtomicBool::new(parent.own_fs_ids.load(Ordering::Relaxed)),
             heard: AtomicBool::new(parent.heard.load(Ordering::Relaxed)),
             apart: if sets_apart(birth) { Apart::known() } else { parent.apart.copy() },
@@ -725,7 +725,7 @@ impl Tasks {
                 view: RwLock::new(old.view.read().clone()),
                 stacks: RwLock::new(old.stacks.read().clone()),
                 debug: RwLock::new(old.debug()),
-                may_sleep: AtomicBool::new(false),
+                sleeps_in: AtomicI64::new(-1),
                 own_fs_ids: AtomicBool::new(old.own_fs_ids.load(Ordering::Relaxed)),
                 heard: AtomicBool::new(old.heard.load(Ordering::Relaxed)),
                 apart: old.apart.copy(),

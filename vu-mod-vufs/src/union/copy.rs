@@ -406,10 +406,11 @@ fn copy_by_hand(from: &File, to: &File, at: i64, end: i64) -> io::Result<()> {
     let mut buffer = vec![0; 1 << 17];
     while at < end {
         let wanted = usize::try_from(end - at).unwrap_or(usize::MAX).min(buffer.len());
-        let length = from.read_at(&mut buffer[..wanted], at)?;
-        if length == 0 {
-            return Ok(());
-        }
+        let length = match from.read_at(&mut buffer[..wanted], at) {
+            Ok(0) => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            read => read?,
+        };
         to.write_all_at(&buffer[..length], at)?;
         at += length as u64;
     }
