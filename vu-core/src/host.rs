@@ -11,7 +11,7 @@
 use crate::{
     clear::ClearPaths,
     object_request::{ObjectRequest, ROOM},
-    sys::{open_at_once, shorten},
+    sys::{self, open_at_once, shorten},
     umask::Worn,
 };
 use smallvec::SmallVec;
@@ -482,7 +482,7 @@ fn kernel_flags(flags: OpenFlags) -> i32 {
         bits & PATH | libc::O_NOFOLLOW
     } else {
         // The tracee's terminal must not become the hypervisor's; open on 64 bits sets O_LARGEFILE by itself.
-        bits & crate::sys::VALID_OPEN_FLAGS | libc::O_NOCTTY | OpenFlags::LARGEFILE.bits()
+        bits & sys::VALID_OPEN_FLAGS | libc::O_NOCTTY | OpenFlags::LARGEFILE.bits()
     }
 }
 
@@ -581,8 +581,7 @@ struct Identity {
 
 impl Identity {
     fn of(caller: &dyn Caller) -> Result<Option<Identity>, Errno> {
-        // SAFETY: both have no arguments and cannot fail.
-        let (uid, gid) = unsafe { (libc::geteuid(), libc::getegid()) };
+        let (uid, gid) = (sys::effective_uid(), sys::effective_gid());
         if uid != 0 {
             return Ok(None);
         }
@@ -609,8 +608,8 @@ impl Drop for Identity {
     fn drop(&mut self) {
         // SAFETY: as above.
         unsafe {
-            libc::setfsuid(libc::geteuid());
-            libc::setfsgid(libc::getegid());
+            libc::setfsuid(sys::effective_uid());
+            libc::setfsgid(sys::effective_gid());
         }
         if let Err(errno) = set_groups(&self.own_groups) {
             // What had the right a moment ago has it still; if not, going on would be with foreign rights.

@@ -31,7 +31,7 @@ use devices::Devices;
 pub(crate) use kept::{LINKED, SHARED};
 use listing::Listings;
 use marks::Mounter;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use places::{Cache, Place};
 use std::sync::{
     Arc,
@@ -78,6 +78,8 @@ pub(crate) struct Trees {
     me: Mounter,
     cache: Cache,
     names: Mutex<()>,
+    /// Held by one alone while a file of records is changed in place: who reads one sees it before or after that.
+    records: RwLock<()>,
     listings: Listings,
     devices: Devices,
     /// The whiteout that was made last.

@@ -10,12 +10,15 @@ use super::{
     record::{self, Record},
 };
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{Read, Write},
+    os::unix::fs::{FileExt, MetadataExt},
     sync::atomic::Ordering,
 };
 use vu_api::{AbsPath, Caller, Errno, FileType, OpenFlags, OpenHow, Opened, RenameFlags, Stat, Withdrawn};
 
+/// So many bytes of a file, from its beginning, are read or written by one step: a page.
+const ONE_STEP: usize = 4096;
 /// Ends the name of a record.
 const SUFFIX: u8 = 0x7f;
 /// Begins the name by which an object is held that had several names in B.
@@ -148,7 +151,28 @@ impl Trees {
 
     /// The records in the file of a name.
     pub(super) fn filed(&self, path: &AbsPath) -> Result<Vec<Record>, Errno> {
-        if self.may_be_marked(path)? { self.read_records(&self.mark(path)) } else { Ok(Vec::new()) }
+        if self.may_be_marked(path)? { self.read_filed(path) } else { Ok(Vec::new()) }
+    }
+
+    /// The same, of a name of which something may be remembered.
+    fn read_filed(&self, path: &AbsPath) -> Result<Vec<Record>, Errno> {
+        if let Some(known) = self.cache.records(path) {
+            return Ok(known);
+        }
+        let generation = self.cache.generation();
+        let records = self.read_records(&self.mark(path))?;
+        if records.iter().all(|record| record.xattrs.is_empty() && record.others.is_empty()) {
+            // Of what may be long, nothing is held.
+            self.cache.insert_records(generation, path, &records);
+        }
+        Ok(records)
+    }
+
+    /// Writes the file of records of a name of which something may be remembered, or takes it away.
+    fn write_filed(&self, path: &AbsPath, records: &[Record]) -> Result<(), Errno> {
+        let written = self.write_records(&self.mark(path), records);
+        self.cache.forget_records(path);
+        written
     }
 
     /// The record that all names of an object of A share, if it has one.
@@ -180,12 +204,14 @@ impl Trees {
     /// The records under a mark, whose name is without the ending.
     fn read_records(&self, mark: &AbsPath) -> Result<Vec<Record>, Errno> {
         let how = OpenHow { flags: OpenFlags::NOFOLLOW, mode: 0 };
+        let _unchanged = self.records.read();
         let fd = match self.below.open(&record_name(mark), &how, &self.me) {
             Ok(Opened::Host(fd)) => fd,
             Ok(Opened::Virtual(_)) | Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ENAMETOOLONG) => return Ok(Vec::new()),
             Err(errno) => return Err(errno),
         };
-        let mut text = Vec::new();
+        // As much as most files have, by one step.
+        let mut text = Vec::with_capacity(ONE_STEP);
         File::from(fd).take(record::LONGEST).read_to_end(&mut text)?;
         Ok(record::parse(&text))
     }
@@ -202,19 +228,39 @@ impl Trees {
     }
 
     fn write_file(&self, mark: &AbsPath, records: &[Record]) -> Result<(), Errno> {
+        let (name, text) = (record_name(mark), record::format(records));
+        if self.overwrite(&name, text.as_bytes()) {
+            return Ok(());
+        }
         let temporary = self.temporary()?;
         let flags = OpenFlags::CREAT | OpenFlags::EXCL | OpenFlags::WRONLY;
         let Opened::Host(fd) = self.below.open(&temporary, &OpenHow { flags, mode: 0o644 }, &self.me)? else {
             return Err(Errno::EIO);
         };
         let written = File::from(fd)
-            .write_all(record::format(records).as_bytes())
+            .write_all(text.as_bytes())
             .map_err(Errno::from)
-            .and_then(|()| self.below.rename(&temporary, &record_name(mark), RenameFlags::empty(), &self.me));
+            .and_then(|()| self.below.rename(&temporary, &name, RenameFlags::empty(), &self.me));
         if written.is_err() {
             self.discard(&temporary);
         }
         written
+    }
+
+    /// Writes a text over that of a file of records, in one step. False if that cannot be, and it must take the file's place: a shorter one would leave some of what was there behind, a
+    /// long one is written in several steps, and a file that stands under two names ([`announce`](Self::announce)) is not to change under the other.
+    ///
+    /// Many file systems write the content of what takes another file's place to the disk at once (`auto_da_alloc`, ext4(5)): that takes a thousand times as long.
+    fn overwrite(&self, name: &AbsPath, text: &[u8]) -> bool {
+        if text.len() > ONE_STEP {
+            return false;
+        }
+        let _alone = self.records.write();
+        let how = OpenHow { flags: OpenFlags::WRONLY | OpenFlags::NOFOLLOW, mode: 0 };
+        let Ok(Opened::Host(fd)) = self.below.open(name, &how, &self.me) else { return false };
+        let file = File::from(fd);
+        let fits = |there: fs::Metadata| there.is_file() && there.nlink() == 1 && there.len() <= text.len() as u64;
+        file.metadata().is_ok_and(fits) && file.write_at(text, 0).is_ok_and(|written| written == text.len())
     }
 
     /// Keeps a record of an object, those of others of that name are forgotten; `host` has the attributes of A's object, if it is of that. `names` is held, or
@@ -256,7 +302,7 @@ impl Trees {
     fn file(&self, path: &AbsPath, records: &[Record]) -> Result<(), Errno> {
         // The directory in which it stands.
         self.make_container(&if path.is_root() { path.clone() } else { path.parent() })?;
-        self.write_records(&self.mark(path), records)?;
+        self.write_filed(path, records)?;
         if records.iter().any(|record| record.opaque) {
             self.cache.forget(path);
         }
@@ -265,7 +311,7 @@ impl Trees {
 
     /// Takes the file of records of a name away.
     pub(super) fn forget_file(&self, path: &AbsPath) -> Result<(), Errno> {
-        if self.is_filed(path)? { self.write_records(&self.mark(path), &[]) } else { Ok(()) }
+        if self.is_filed(path)? { self.write_filed(path, &[]) } else { Ok(()) }
     }
 
     /// Before an object is renamed: its record is there under the new name, too, beside that of the object that has it now. What carries its record has it
@@ -294,7 +340,24 @@ impl Trees {
             let other = there.iter().find(|record| record.belongs_to(Some(ino)));
             records.extend(other.map(|record| Record { object: Some(ino), ..record.clone() }));
         }
-        if records == there { Ok(()) } else { self.file(to.0, &records) }
+        if records == there || there.is_empty() && self.link_records(from.0, to.0, &records)? {
+            return Ok(());
+        }
+        self.file(to.0, &records)
+    }
+
+    /// Gives a file with these records a second name, for an object that is about to have that: until then they mean nothing under it, and afterwards nothing under the first. A name costs a file
+    /// system much less than a new file. False if there is no such file, or it can have no such name.
+    fn link_records(&self, from: &AbsPath, to: &AbsPath, records: &[Record]) -> Result<bool, Errno> {
+        let tells_apart = |record: &Record| record.object.is_some() && !record.opaque;
+        if records.is_empty() || !records.iter().all(tells_apart) || self.filed(from)? != records {
+            return Ok(false);
+        }
+        self.make_container(&to.parent())?;
+        let [file, name] = [from, to].map(|path| record_name(&self.mark(path)));
+        let linked = self.below.link(&file, &name, &self.me).is_ok();
+        self.cache.forget_records(to);
+        Ok(linked)
     }
 
     /// Leaves only the record of the object that has the name now in the file of that name.
@@ -306,7 +369,7 @@ impl Trees {
         let now = self.stat_if_there(&self.in_upper(path))?;
         let belongs = |record: &&Record| now.is_some_and(|stat| record.belongs_to(Some(stat.ino)));
         let own: Vec<Record> = records.iter().find(belongs).cloned().into_iter().collect();
-        if own == records { Ok(()) } else { self.write_records(&self.mark(path), &own) }
+        if own == records { Ok(()) } else { self.write_filed(path, &own) }
     }
 
     /// Before an object is made unreadable for its user: what it carries stands in a file from then on. `names` is not held.
@@ -334,7 +397,7 @@ impl Trees {
 
     /// Whether a directory of A hides what B has in the directory of that name, by its record.
     pub(super) fn is_opaque(&self, path: &AbsPath, ino: u64) -> Result<bool, Errno> {
-        let records = self.read_records(&self.mark(path))?;
+        let records = self.read_filed(path)?;
         Ok(records.iter().any(|record| record.opaque && record.belongs_to(Some(ino))))
     }
 

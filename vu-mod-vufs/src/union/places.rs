@@ -1,6 +1,6 @@
 //! Where the object of a path is.
 
-use super::{Trees, marks::Marked};
+use super::{Trees, marks::Marked, record::Record};
 use parking_lot::Mutex;
 use std::{
     collections::BTreeMap,
@@ -206,7 +206,7 @@ pub(super) fn refuse_reserved(path: &AbsPath) -> Result<(), Errno> {
     }
 }
 
-/// What was found out about directories a moment ago.
+/// What was found out about directories, and in files of records, a moment ago.
 ///
 /// The mount itself tells when it changes something. Changes of A or B by others, which the kernel's overlayfs calls undefined, are seen when the knowledge is
 /// old enough.
@@ -215,62 +215,107 @@ pub(super) struct Cache(Mutex<Known>);
 
 #[derive(Default)]
 struct Known {
-    /// By their names.
-    directories: BTreeMap<Vec<u8>, (Directory, Instant)>,
+    directories: Recent<Directory>,
+    records: Recent<Vec<Record>>,
     generation: u64,
 }
 
 /// How long knowledge is good for.
 const LIFETIME: Duration = Duration::from_millis(100);
-/// Of how many directories something is known.
+/// Of how many names something is known.
 const MOST: usize = 4096;
 
 impl Cache {
     fn get(&self, path: &AbsPath) -> Option<Directory> {
-        let known = self.0.lock();
-        let (directory, since) = known.directories.get(path.as_bytes())?;
-        (since.elapsed() < LIFETIME).then_some(*directory)
+        self.0.lock().directories.get(path).copied()
     }
 
-    /// To be asked before the question is looked into that [`insert`](Self::insert) answers.
-    fn generation(&self) -> u64 {
+    /// The records that stand in the file of this name.
+    pub(super) fn records(&self, path: &AbsPath) -> Option<Vec<Record>> {
+        self.0.lock().records.get(path).cloned()
+    }
+
+    /// To be asked before the question is looked into that is answered by an insertion.
+    pub(super) fn generation(&self) -> u64 {
         self.0.lock().generation
     }
 
     fn insert(&self, generation: u64, path: &AbsPath, directory: Directory) {
         let mut known = self.0.lock();
-        if known.generation != generation {
-            return;
+        if known.generation == generation {
+            known.directories.insert(path, directory);
         }
-        if known.directories.len() >= MOST {
-            known.directories.clear();
+    }
+
+    pub(super) fn insert_records(&self, generation: u64, path: &AbsPath, records: &[Record]) {
+        let mut known = self.0.lock();
+        if known.generation == generation {
+            known.records.insert(path, records.to_vec());
         }
-        known.directories.insert(path.as_bytes().to_vec(), (directory, Instant::now()));
     }
 
     /// What is known of a directory is wrong, and of nothing below it.
     pub(super) fn forget_one(&self, path: &AbsPath) {
         let mut known = self.0.lock();
         known.generation += 1;
-        known.directories.remove(path.as_bytes());
+        known.directories.remove(path);
+    }
+
+    /// The file of records of this name has changed.
+    pub(super) fn forget_records(&self, path: &AbsPath) {
+        let mut known = self.0.lock();
+        known.generation += 1;
+        known.records.remove(path);
     }
 
     /// An object or a mark of this name has come or gone: what is known of it, and of what is below it, may be wrong.
     pub(super) fn forget(&self, path: &AbsPath) {
         let mut known = self.0.lock();
         known.generation += 1;
-        if path.is_root() {
-            return known.directories.clear();
+        known.directories.remove_all(path);
+        known.records.remove_all(path);
+    }
+}
+
+/// What is known by names, and since when.
+struct Recent<T>(BTreeMap<Vec<u8>, (T, Instant)>);
+
+impl<T> Default for Recent<T> {
+    fn default() -> Recent<T> {
+        Recent(BTreeMap::new())
+    }
+}
+
+impl<T> Recent<T> {
+    fn get(&self, path: &AbsPath) -> Option<&T> {
+        let (known, since) = self.0.get(path.as_bytes())?;
+        (since.elapsed() < LIFETIME).then_some(known)
+    }
+
+    fn insert(&mut self, path: &AbsPath, known: T) {
+        if self.0.len() >= MOST {
+            self.0.clear();
         }
-        known.directories.remove(path.as_bytes());
+        self.0.insert(path.as_bytes().to_vec(), (known, Instant::now()));
+    }
+
+    fn remove(&mut self, path: &AbsPath) {
+        self.0.remove(path.as_bytes());
+    }
+
+    /// The name, and all below it.
+    fn remove_all(&mut self, path: &AbsPath) {
+        if path.is_root() {
+            return self.0.clear();
+        }
+        self.remove(path);
         // In the order of bytes, the names that begin with `PATH/` follow one another.
         let below = [path.as_bytes(), b"/"].concat();
-        while let Some((name, _)) =
-            known.directories.range::<[u8], _>((Bound::Included(&below[..]), Bound::Unbounded)).next()
+        while let Some((name, _)) = self.0.range::<[u8], _>((Bound::Included(&below[..]), Bound::Unbounded)).next()
             && name.starts_with(&below)
         {
             let name = name.clone();
-            known.directories.remove(&name);
+            self.0.remove(&name);
         }
     }
 }

@@ -48,6 +48,7 @@ impl Union {
             me: Mounter::new(),
             cache: Default::default(),
             names: Default::default(),
+            records: Default::default(),
             listings: Default::default(),
             devices: Default::default(),
             whiteout: Default::default(),

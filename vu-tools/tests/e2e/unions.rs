@@ -311,6 +311,21 @@ fn what_the_host_does_not_store_is_kept() {
     );
 }
 
+/// A file of records is changed in place where that is one step, and under no name but its own.
+#[test]
+fn records_are_changed_where_they_stand() {
+    let record = r"$D/up/.-/$(printf 'file\177')";
+    says(
+        &format!(
+            r#"number() {{ [ $(stat -c %i "{record}") = $was ] && echo same || echo another; }}
+        chown 5:7 file; was=$(stat -c %i "{record}"); chown 6:8 file; number; chmod 600 file; number; chown 1000:1000 file; number; stat -c %u:%g:%a file; chown 5:7 file; number; stat -c %u:%g:%a file
+        was=$(stat -c %i "{record}"); cp -al $D/up $D/snapshot; chown 4:6 file; number; stat -c %u:%g file; grep -h id= $D/snapshot/.-/file*; mv file moved; stat -c %u:%g:%a moved; ls -A $D/up/.- | grep -c file
+        touch new; chown 3:3 new; mv new other; mv moved new; stat -c %u:%g new other; mv --exchange new other 2> /dev/null || {{ mv new t; mv other new; mv t other; }}; stat -c %u:%g new other; chown 1:1 new; stat -c %u:%g new other"#
+        ),
+        "same\nsame\nsame\n1000:1000:600\nanother\n5:7:600\nanother\n4:6\nuid=5\ngid=7\n4:6:600\n1\n4:6\n3:3\n3:3\n4:6\n1:1\n4:6\n",
+    );
+}
+
 #[test]
 fn owners_and_modes_without_a_copy() {
     says(
