@@ -12,11 +12,12 @@
 //! **How it is recognised.** By device and inode number, which the kernel keeps unique while the object lives: never
 //! by process and descriptor number, which would have to follow every dup, fork and close.
 //!
-//! **When it is forgotten.** inotify tells when the last descriptor and the last working directory are gone. The events are
+//! **When it is forgotten.** inotify, or fanotify in its place, tells when the last descriptor and the last working directory are gone. The events are
 //! looked at when something is asked of [`Nodes`]; there is no thread.
 #![forbid(unsafe_code)]
 
 mod nodes;
 mod placeholder;
+mod watch;
 
 pub use nodes::{HeldAs, Moment, Name, Node, Nodes};

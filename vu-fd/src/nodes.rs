@@ -1,16 +1,18 @@
 //! The map from placeholders to what they stand for.
 
-use crate::placeholder::{self, Store};
+use crate::{
+    placeholder::{self, Store},
+    watch::{End, Watcher},
+};
 use ahash::AHashMap;
 use nix::{
-    sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor},
+    sys::inotify::WatchDescriptor,
     time::{ClockId, clock_gettime},
 };
 use parking_lot::Mutex;
 use std::{
     collections::HashSet,
-    fs,
-    os::fd::{AsFd, AsRawFd, OwnedFd},
+    os::fd::OwnedFd,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
@@ -24,7 +26,7 @@ use vu_api::{AbsPath, Errno, File, OpenFlags};
 /// Locks: `live`, and each node's name; each is held for one look or exchange, never both, and no [`File`] is called, nor dropped, meanwhile.
 #[derive(Default)]
 pub struct Nodes {
-    /// Made at the first open: a view without virtual files needs no tmpfs and no inotify.
+    /// Made at the first open: a view without virtual files needs no tmpfs and no watcher.
     backend: OnceLock<Backend>,
     /// How many were opened.
     opened: AtomicU64,
@@ -74,7 +76,7 @@ impl Node {
 
 struct Backend {
     store: Store,
-    inotify: Inotify,
+    watcher: Watcher,
     live: Mutex<Live>,
     /// When it was last asked who is dead, in milliseconds.
     asked: AtomicU64,
@@ -86,7 +88,8 @@ const PATIENCE: u64 = 10;
 /// The nodes whose placeholder lives, or whose end has not been looked at yet.
 #[derive(Default)]
 struct Live {
-    by_ino: AHashMap<u64, (WatchDescriptor, Arc<Node>)>,
+    by_ino: AHashMap<u64, (Option<WatchDescriptor>, Arc<Node>)>,
+    /// Those whose watches have descriptors.
     by_watch: AHashMap<WatchDescriptor, u64>,
 }
 
@@ -194,20 +197,24 @@ impl Nodes {
 impl Backend {
     fn new() -> Result<Backend, Errno> {
         let store = Store::find()?;
-        let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC).map_err(|errno| {
+        let watcher = Watcher::new().map_err(|errno| {
             tracing::error!(
                 "cannot watch virtual directories: inotify_init: {errno}; raise fs.inotify.max_user_instances"
             );
             placeholder::errno(errno)
         })?;
-        Ok(Backend { store, inotify, live: Mutex::default(), asked: AtomicU64::new(0) })
+        Ok(Backend::with(store, watcher))
+    }
+
+    fn with(store: Store, watcher: Watcher) -> Backend {
+        Backend { store, watcher, live: Mutex::default(), asked: AtomicU64::new(0) }
     }
 
     fn remember(&self, fd: &OwnedFd, ino: u64, node: Node) -> Result<(), Errno> {
-        let path = placeholder::link_to(fd);
         let mut live = self.live.lock();
-        let watch = self.inotify.add_watch(path.as_str(), AddWatchFlags::IN_DELETE_SELF).map_err(|errno| {
-            tracing::error!("cannot watch a virtual directory: {errno}; raise fs.inotify.max_user_watches");
+        let watch = self.watcher.watch(fd).map_err(|errno| {
+            let limit = self.watcher.limit();
+            tracing::error!("cannot watch a virtual directory: {errno}; raise {limit}");
             match errno {
                 // "The user limit on watches was reached": for the tracee, a limit on open files.
                 nix::Error::ENOSPC => Errno::ENFILE,
@@ -215,10 +222,12 @@ impl Backend {
             }
         })?;
         let stale = live.by_ino.insert(ino, (watch, Arc::new(node)));
-        if let Some((stale, _)) = &stale {
+        if let Some((Some(stale), _)) = &stale {
             live.by_watch.remove(stale);
         }
-        live.by_watch.insert(watch, ino);
+        if let Some(watch) = watch {
+            live.by_watch.insert(watch, ino);
+        }
         drop(live);
         drop(stale);
         Ok(())
@@ -239,25 +248,15 @@ impl Backend {
     fn forget_the_dead(&self) {
         let mut dead = Vec::new();
         let mut live = self.live.lock();
-        while let Ok(events) = self.inotify.read_events() {
-            for event in events {
-                // IN_IGNORED ends a watch, whatever the reason; it is the last event of its number.
-                if event.mask.contains(AddWatchFlags::IN_IGNORED) {
-                    dead.extend(live.remove(event.wd));
-                } else if event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW) {
-                    dead.extend(live.retain(&self.watched()));
-                }
+        for end in self.watcher.ends() {
+            match end {
+                End::Of(watch) => dead.extend(live.remove(watch)),
+                End::OfSome => dead.extend(live.retain(&self.watcher.watched())),
             }
         }
         // A file may do work when it is dropped: not under the lock.
         drop(live);
         drop(dead);
-    }
-
-    /// The inode numbers that are still watched, as `/proc/self/fdinfo` lists them (proc_pid_fdinfo(5)).
-    fn watched(&self) -> HashSet<u64> {
-        let path = format!("/proc/self/fdinfo/{}", self.inotify.as_fd().as_raw_fd());
-        parse_fdinfo(&fs::read_to_string(path).unwrap_or_default())
     }
 }
 
@@ -269,19 +268,17 @@ impl Live {
 
     /// Keeps the nodes with these inode numbers; returns the others.
     fn retain(&mut self, inos: &HashSet<u64>) -> Vec<Arc<Node>> {
-        let gone: Vec<_> =
-            self.by_watch.iter().filter(|(_, ino)| !inos.contains(ino)).map(|(&watch, _)| watch).collect();
-        gone.into_iter().filter_map(|watch| self.remove(watch)).collect()
+        let mut gone = Vec::new();
+        self.by_ino.retain(|ino, (watch, node)| {
+            let kept = inos.contains(ino);
+            if !kept {
+                watch.map(|watch| self.by_watch.remove(&watch));
+                gone.push(node.clone());
+            }
+            kept
+        });
+        gone
     }
-}
-
-/// Lines such as `inotify wd:3 ino:9e7e sdev:800013 mask:400 …`, the numbers hexadecimal.
-fn parse_fdinfo(text: &str) -> HashSet<u64> {
-    text.lines()
-        .filter(|line| line.starts_with("inotify "))
-        .filter_map(|line| line.split(' ').find_map(|field| field.strip_prefix("ino:")))
-        .filter_map(|ino| u64::from_str_radix(ino, 16).ok())
-        .collect()
 }
 
 #[cfg(test)]
@@ -292,7 +289,11 @@ mod tests {
         sys::stat::{Mode, fstat, mkdirat},
         unistd::{Whence, lseek64},
     };
-    use std::{os::unix::fs::OpenOptionsExt, sync::Weak};
+    use std::{
+        fs,
+        os::{fd::AsFd, unix::fs::OpenOptionsExt},
+        sync::Weak,
+    };
     use vu_api::Stat;
 
     /// A file known by its inode number.
@@ -360,6 +361,24 @@ mod tests {
         drop(copy);
         assert!(!nodes.busy(7));
         assert_eq!(weak.strong_count(), 0, "the file is dropped with its node");
+    }
+
+    #[test]
+    fn fanotify_does_for_inotify() {
+        let nodes = Nodes::new();
+        let Ok(watcher) = Watcher::by_fanotify() else {
+            return eprintln!("not tested: a container's rules forbid fanotify here");
+        };
+        assert!(nodes.backend.set(Backend::with(Store::find().unwrap(), watcher)).is_ok());
+        let fds: Vec<_> = (0..100).map(|number| open(&nodes, number, number)).collect();
+        let copies: Vec<_> = fds.iter().step_by(2).map(|fd| fd.try_clone().unwrap()).collect();
+        drop(fds);
+        assert!((0..100).all(|number| nodes.busy(number) == (number % 2 == 0)));
+        for (number, fd) in (0..).step_by(2).zip(&copies) {
+            assert_eq!(find(&nodes, fd).unwrap().file.stat().unwrap().ino, number);
+        }
+        drop(copies);
+        assert!(!nodes.busy(0) && nodes.backend.get().unwrap().live.lock().by_ino.is_empty());
     }
 
     #[test]
@@ -437,16 +456,9 @@ mod tests {
         let (kept, gone) = (open(&nodes, 1, 1), open(&nodes, 2, 2));
         drop(gone);
         let backend = nodes.backend.get().unwrap();
-        let watched = backend.watched();
+        let watched = backend.watcher.watched();
         assert_eq!(watched, HashSet::from([fstat(&kept).unwrap().st_ino]));
         let removed = backend.live.lock().retain(&watched);
         assert_eq!(removed.iter().map(|node| node.mount_epoch).collect::<Vec<_>>(), [2]);
-    }
-
-    #[test]
-    fn fdinfo() {
-        let text = "pos:\t0\nflags:\t02000000\ninotify wd:2 ino:9e7e sdev:800013 mask:400 ignored_mask:0 fhandle-bytes:8\n\
-                    inotify wd:1 ino:ffffffffff sdev:1 mask:400\ninotify wd:1 ino:zz\n";
-        assert_eq!(parse_fdinfo(text), HashSet::from([0x9e7e, 0xff_ffff_ffff]));
     }
 }
