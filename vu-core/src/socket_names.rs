@@ -32,7 +32,15 @@ impl SocketNames {
         }
     }
 
-    /// The same for a name of this length, of which only the beginning is told: if there is one only.
+    /// A socket was bound to a name that the program gave it.
+    pub fn forget(&self, name: &[u8]) {
+        let mut known = self.0.lock();
+        if known.given.remove(name).is_some() {
+            known.order.retain(|kernels| kernels != name);
+        }
+    }
+
+    /// What the program said, by a name of this length of which only the beginning is told: if there is one only.
     #[must_use]
     pub fn given_by_beginning(&self, beginning: &[u8], length: usize) -> Option<Vec<u8>> {
         let known = self.0.lock();
@@ -74,5 +82,8 @@ mod tests {
         assert_eq!(names.given_by_beginning(b"65536", 6), None);
         assert_eq!(names.given(&name(MOST)), Some(b"second".to_vec()));
         assert_eq!(names.0.lock().order.len(), MOST);
+        names.forget(b"65536");
+        assert_eq!(names.given_by_beginning(b"65536", 5), None);
+        assert_eq!(names.0.lock().order.len(), MOST - 1);
     }
 }

@@ -356,7 +356,9 @@ fn bind_for(call: &Call<'_>, seen: &AbsPath, host: &AbsPath, given: Vec<u8>) -> 
     call.still_waits()?;
     // The end of the room is an end of the name, too.
     sys::bind_in(&umask, parent.as_fd(), socket.as_fd(), &[&UNIX[..], last].concat())?;
-    if last != given {
+    if last == given {
+        call.core.socket_names.forget(last);
+    } else {
         call.core.socket_named();
         call.core.socket_names.note(last.to_vec(), given);
     }

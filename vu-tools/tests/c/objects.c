@@ -207,6 +207,8 @@ int main(void)
     socket_name("", 107);
     socket_name("dir/", 107);
     socket_name("dir/", 108);
+    /* As the last part of the one before. */
+    socket_name("", 104);
     handles(dir);
     return 0;
 }
