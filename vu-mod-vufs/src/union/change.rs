@@ -253,7 +253,10 @@ impl Trees {
                 match whole {
                     Err(errno) if refused(errno) && elsewhere => {
                         self.below.access(&name, mode - AccessMode::WRITE, caller)?;
-                        self.may_copy_up(path, caller)
+                        self.may_copy_up(path, caller)?;
+                        // The copy is its user's own, and has the mode of the original.
+                        let shut = !caller.is_virtual() && self.below.stat(&name)?.permissions() & 0o200 == 0;
+                        if shut { Err(Errno::EACCES) } else { Ok(()) }
                     }
                     answer => answer,
                 }

@@ -326,6 +326,19 @@ fn records_are_changed_where_they_stand() {
     );
 }
 
+/// What may be written to once it has been copied, and what is its owner's own and shut to him.
+#[test]
+fn who_may_write_is_told_before_anything_is_copied() {
+    for mode in ["cow", "mincow"] {
+        says(
+            &format!(
+                "vuumount $W; chmod 555 script dir/sub; vumount -t vufs -o {mode} $D/up $W; cd $W; for f in script dir/sub file dir; do [ -w $f ] && echo $f; done; [ -x script ] && [ -r dir/sub ] && echo rest; find $D/up -type f; (echo x > script; mkdir dir/sub/x) 2> /dev/null || echo refused; vuumount $W; chmod 755 dir/sub"
+            ),
+            "file\ndir\nrest\nrefused\n",
+        );
+    }
+}
+
 #[test]
 fn owners_and_modes_without_a_copy() {
     says(
