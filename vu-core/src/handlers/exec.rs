@@ -102,6 +102,9 @@ fn exec(call: &Call<'_>, request: &Request) -> Result<Outcome, Errno> {
         Meaning::Kernel => None,
     };
     if let Some(place) = &place {
+        if place.found {
+            place.must_suit_slash(call)?;
+        }
         may_execute(call, place)?;
     }
     if let Some(place) = &place

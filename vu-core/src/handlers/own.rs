@@ -5,7 +5,7 @@ use crate::{
     handlers::{
         layouts,
         ownership::{adopt, made_with},
-        rewrite::{Meant, errno_of_kernels, type_of, wrong_with_ways},
+        rewrite::{Meant, ends_in_dots, errno_of_kernels, last_component, type_of, wrong_with_ways},
         stat, xattrs,
     },
     resolve::{Meaning, Place},
@@ -195,12 +195,10 @@ pub(super) fn operate(call: &Call<'_>, name: &str, meant: &[Meant]) -> Result<Ou
 
 /// What is said of an entry that is `.` or `..` (`do_rmdir`, `do_unlinkat`, `do_renameat2`, `fs/namei.c`).
 fn dot_entry(call: &Call<'_>, name: &str, index: usize, m: &Meant) -> Option<Errno> {
-    let end = m.text.iter().rposition(|&b| b != b'/')?;
-    let last = m.text[..=end].rsplit(|&b| b == b'/').next()?;
-    let (dot, dots) = (last == b".", last == b"..");
-    if !m.entry || !dot && !dots {
+    if !m.entry || !ends_in_dots(&m.text) {
         return None;
     }
+    let dot = last_component(&m.text) == b".";
     let flag = |index: usize, flag: i32| call.int(index) & flag != 0;
     Some(match name {
         "rmdir" if dot => Errno::EINVAL,

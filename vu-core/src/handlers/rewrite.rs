@@ -73,8 +73,7 @@ pub fn paths(call: &mut Call<'_>) -> Result<Outcome, Errno> {
         let changes = argument.purpose == Purpose::Change || is_link_or_rename(name);
         let need = if changes { Need::Change } else { Need::Object };
         let arg = PathArg::at(dirfd, text.clone(), argument.follow);
-        let mut meaning =
-            call.meaning(&arg, need).map_err(|errno| wrong_with_ways(call, name, &meant).unwrap_or(errno))?;
+        let mut meaning = call.meaning(&arg, need).map_err(|errno| said_of_path(call, row, (&text, errno), &meant))?;
         if changes_a_program(name) {
             call.program_changes(&arg, &meaning);
         }
@@ -138,6 +137,8 @@ pub fn paths(call: &mut Call<'_>) -> Result<Outcome, Errno> {
             return match taken() {
                 true if meant.iter().all(kernel_finds) => Ok(Outcome::Host),
                 true => Err(wrong().unwrap_or(Errno::EEXIST)),
+                // What is no directory is not made by a name with a slash behind it (`filename_create`).
+                false if name.starts_with("link") && to.text.ends_with(b"/") => Err(wrong().unwrap_or(Errno::ENOENT)),
                 false => Err(wrong().unwrap_or(Errno::EXDEV)),
             };
         }
@@ -162,9 +163,8 @@ pub fn paths(call: &mut Call<'_>) -> Result<Outcome, Errno> {
         let Location::Host(host) = &place.location else { continue };
         let mut path = host.as_bytes().to_vec();
         // What the last component was decides about some errors: rmdir("x/.") is EINVAL, rmdir("x/..") ENOTEMPTY.
-        let dot = m.text.ends_with(b"/.") || m.text == b".";
-        let dot_dot = m.text.ends_with(b"/..") || m.text == b"..";
-        if m.entry && (dot || dot_dot && name.starts_with("rename")) {
+        let last = last_component(&m.text);
+        if m.entry && (last == b"." || last == b".." && name.starts_with("rename")) {
             path.extend_from_slice(b"/.");
         } else if place.must_be_dir && path.len() > 1 {
             path.push(b'/');
@@ -276,6 +276,36 @@ pub(super) fn wrong_with_ways(call: &Call<'_>, name: &str, meant: &[Meant]) -> O
     wrong.or_else(|| others.iter().find_map(|m| wrong_with_way(call, m)))
 }
 
+/// The longest name of an entry (`include/uapi/linux/limits.h`).
+const NAME_MAX: usize = 255;
+
+/// What is said where a path means nothing, for this reason: first what is wrong with those before it.
+fn said_of_path(call: &Call<'_>, row: &table::Row, (text, errno): (&[u8], Errno), before: &[Meant]) -> Errno {
+    if let Some(wrong) = wrong_with_ways(call, row.name, before) {
+        return wrong;
+    }
+    let is_long = errno == Errno::ENAMETOOLONG && last_component(text).len() > NAME_MAX;
+    if !is_long || !row.name.starts_with("rename") {
+        return errno;
+    }
+    // A file system is asked for entries after both ways are gone, and only if neither is `.` or `..` (`do_renameat2`, `fs/namei.c`).
+    match before.first() {
+        None => wrong_with_second(call, row).unwrap_or(errno),
+        Some(from) if ends_in_dots(&from.text) => Errno::EBUSY,
+        Some(from) => name_of(call, from).and_then(|path| call.layer.stat(&path)).err().unwrap_or(errno),
+    }
+}
+
+/// What is wrong with the second path of a rename, whatever the first one is.
+fn wrong_with_second(call: &Call<'_>, row: &table::Row) -> Option<Errno> {
+    let argument = row.paths(&call.syscall.args).nth(1)?;
+    let text = call.read_path(argument.index).ok()?;
+    let dirfd = argument.dirfd.map_or(libc::AT_FDCWD, |at| call.int(at));
+    let place = call.place(&PathArg::at(dirfd, text.clone(), argument.follow));
+    let wrong = place.and_then(|place| call.layer.check_parent(&place.name)).err();
+    wrong.or_else(|| ends_in_dots(&text).then_some(Errno::EBUSY))
+}
+
 /// Why a name does not lead to an object.
 fn wrong_with_object(call: &Call<'_>, m: &Meant) -> Option<Errno> {
     match name_of(call, m).and_then(|path| call.layer.stat(&path)) {
@@ -362,9 +392,13 @@ pub(super) fn of_mount(name: AbsPath) -> Place {
 }
 
 /// Whether the last component is `.` or `..`, which no entry is called.
-fn ends_in_dots(text: &[u8]) -> bool {
-    let end = text.iter().rposition(|&b| b != b'/').map_or(0, |last| last + 1);
-    matches!(text[..end].rsplit(|&b| b == b'/').next(), Some(b"." | b".."))
+pub(super) fn ends_in_dots(text: &[u8]) -> bool {
+    matches!(last_component(text), b"." | b"..")
+}
+
+/// The last component of a path, without the slashes behind it.
+pub(super) fn last_component(text: &[u8]) -> &[u8] {
+    text.split(|&b| b == b'/').rfind(|component| !component.is_empty()).unwrap_or_default()
 }
 
 /// Where the call is to happen: one that no operation of a file system corresponds to needs a name on the host.

@@ -184,6 +184,42 @@ for name in "shut", "shut/.", "shut/none", "missing", "file", "file/none", "":
     );
 }
 
+/// Names of entries with dots, slashes and too many letters at their ends, and what is wrong first where several things are.
+#[test]
+fn names_that_end_oddly() {
+    let program = r#"import errno, itertools, os
+def what(*call):
+    child = os.fork()
+    if child == 0:
+        try:
+            print(*(part for part in call[1:] if part != long), call[0](*call[1:]), flush=True)
+        except OSError as error:
+            print(*(part if part != long else "long" for part in call[1:]), errno.errorcode[error.errno], flush=True)
+        os._exit(0)
+    os.wait()
+long = "n" * 300
+here = os.open(".", os.O_RDONLY)
+for name in "./", ".//", "full/./", "full/../", "full/.", "full/..", "file/", "missing/", "../" + os.path.basename(os.environ["W"]) + "/./":
+    for call in os.rmdir, os.unlink, os.mkdir, lambda name: os.rmdir(name, dir_fd=here):
+        what(call, name)
+for name in "script/", "file/", "script/x", os.environ["W"] + "/script/", "dir/", "missing/":
+    what(os.execv, name, ["x"])
+ends = ["full/..", "full/.", "full/../", "missing/x", "missing", long, "missing/" + long, "file/x", "full/" + long]
+for call in os.rename, os.link:
+    for pair in itertools.product(ends, ends):
+        what(call, *pair)
+open_file = os.open("dir", os.O_TMPFILE | os.O_RDWR, 0o644)
+for name in "new/", "full/new/", "file/", "full/", "missing/x", "file/x", "new//", "new/.":
+    for follow in False, True:
+        what(lambda name: os.link(f"/proc/self/fd/{open_file}", name, src_dir_fd=here, follow_symlinks=follow), name)
+"#;
+    differential_with(
+        "bash",
+        &format!("cd \"$W\"; mkdir full full/in; cat > ends.py << 'END'\n{program}\nEND\npython3 ends.py 2>&1"),
+        Compare::All,
+    );
+}
+
 /// Names of AF_UNIX sockets in addresses and message headers, and descriptors that are passed.
 fn messages(flavour: Flavour) {
     let program = helper("messages", flavour);

@@ -170,7 +170,7 @@ class Process:
         return os.statvfs(f"{self.base}/{path}").f_namemax
 
     def unnamed(self, way, path, other_way, other):
-        (path, fd), (other, other_fd) = self.at(way, path), self.at(other_way, other.rstrip("/"))
+        (path, fd), (other, other_fd) = self.at(way, path), self.at(other_way, other)
         file = os.open(path, os.O_TMPFILE | os.O_RDWR, 0o644, dir_fd=fd)
         try:
             os.write(file, b"unnamed")
