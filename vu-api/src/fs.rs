@@ -11,8 +11,10 @@ use std::{fmt, os::fd::OwnedFd, sync::Arc};
 pub enum Purpose {
     /// Look at it: open for reading, read a link, watch.
     Read,
-    /// Ask for its attributes: stat, list extended attributes.
+    /// Ask for its attributes: stat.
     Attributes,
+    /// Ask for its extended attributes: which there are, or the value of one.
+    ExtendedAttributes,
     /// Open it as a directory, or work in it.
     List,
     /// Run it, or map it for execution.

@@ -24,6 +24,7 @@ mod marks;
 mod places;
 pub(crate) mod record;
 mod root;
+mod storing;
 mod xattrs;
 
 use crate::Mode;
@@ -134,6 +135,12 @@ impl Trees {
                 Place::Nowhere => Ok(Location::Own),
                 place if self.keeps_attributes(path, place)? => Ok(Location::Own),
                 place => self.locate_content(path, place, purpose),
+            },
+            // What A's have is not always called as in the view ([`carried`]).
+            Purpose::ExtendedAttributes => match self.find(path)? {
+                Place::Upper | Place::Nowhere => Ok(Location::Own),
+                Place::Lower if self.keeps_attributes(path, Place::Lower)? => Ok(Location::Own),
+                Place::Lower => self.locate_content(path, Place::Lower, purpose),
             },
             Purpose::Read | Purpose::Execute => self.locate_content(path, self.find(path)?, purpose),
             Purpose::Write => self.prepared(path, Content::Keep, purpose),

@@ -19,7 +19,8 @@ use std::{
     sync::Arc,
 };
 use vu_api::{
-    AbsPath, DirEntry, Errno, File, FileType, Filesystem, OpenFlags, OpenHow, Opened, Removed, Shows, Stat, XattrFlags,
+    AbsPath, DirEntry, Errno, File, FileType, Filesystem, OpenFlags, OpenHow, Opened, Purpose, Removed, Shows, Stat,
+    XattrFlags,
 };
 use vu_fd::Node;
 use vu_trace::Abi;
@@ -349,7 +350,7 @@ pub fn fgetxattr(call: &mut Call<'_>) -> Result<Outcome, Errno> {
         Told::Named(name) => stat::get_xattr(call, name, &xattrs::name(call, 1)?),
         Told::Removed(removed) => stat::get_xattr_of(call, &removed, &xattrs::name(call, 1)?),
     };
-    with_attributes(call, |of| xattrs::give(call, &value(of)?, call.arg(2), call.size(3)))
+    with_xattrs(call, |of| xattrs::give(call, &value(of)?, call.arg(2), call.size(3)))
 }
 
 /// flistxattr(2).
@@ -358,10 +359,10 @@ pub fn flistxattr(call: &mut Call<'_>) -> Result<Outcome, Errno> {
         Told::Named(name) => stat::list_xattr(call, name),
         Told::Removed(removed) => Ok(stat::list_xattr_of(call, removed)),
     };
-    with_attributes(call, |of| xattrs::give(call, &list(of)?, call.arg(1), call.size(2)))
+    with_xattrs(call, |of| xattrs::give(call, &list(of)?, call.arg(1), call.size(2)))
 }
 
-/// What a mount tells attributes of.
+/// What a mount tells extended attributes of.
 enum Told<'a> {
     /// The object of this name.
     Named(&'a AbsPath),
@@ -369,14 +370,14 @@ enum Told<'a> {
     Removed(Removed),
 }
 
-/// Asks the mount of a descriptor's file about it, if attributes of it are the mount's to tell.
-fn with_attributes(call: &Call<'_>, ask: impl FnOnce(Told<'_>) -> Result<Outcome, Errno>) -> Result<Outcome, Errno> {
+/// Asks the mount of a descriptor's file about it, if its extended attributes are the mount's to tell.
+fn with_xattrs(call: &Call<'_>, ask: impl FnOnce(Told<'_>) -> Result<Outcome, Errno>) -> Result<Outcome, Errno> {
     let number = call.int(0);
     match behind(call, number) {
         Behind::Node(node, fd) if !sys::is_path_only(fd.as_fd()) => ask(Told::Named(&named(&node)?)),
         Behind::Lent(lent, _) => lent.kept(call).map_or(Ok(Outcome::Host), |name| ask(Told::Named(name))),
         Behind::Host(fd) if number >= 0 && !sys::is_path_only(fd.as_fd()) => {
-            match call.kept_name(number, fd.as_fd())? {
+            match call.kept_name(number, fd.as_fd(), Purpose::ExtendedAttributes)? {
                 Some(name) => ask(Told::Named(&name)),
                 None => match call.removed(number, fd.as_fd())? {
                     Some(removed) => ask(Told::Removed(removed)),

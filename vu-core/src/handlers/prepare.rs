@@ -138,15 +138,15 @@ impl Call<'_> {
         Ok(place)
     }
 
-    /// The place that tells the attributes of an object.
+    /// The place that tells the attributes of an object, or those that `purpose` says.
     ///
     /// # Errors
     /// Those of [`Filesystem::locate`].
-    pub(super) fn for_attributes(&self, mut place: Place) -> Result<Place, Errno> {
+    pub(super) fn for_attributes(&self, mut place: Place, purpose: Purpose) -> Result<Place, Errno> {
         if self.core.has_virtual_files()
             && !place.opaque
             && place.host().is_some()
-            && self.layer.locate(&place.name, Purpose::Attributes)? == Location::Own
+            && self.layer.locate(&place.name, purpose)? == Location::Own
         {
             place.location = Location::Own;
             place.native = false;
@@ -160,7 +160,7 @@ impl Call<'_> {
     /// # Errors
     /// Those of [`Filesystem::stat`].
     pub(super) fn kept_attributes(&self, number: i32, fd: BorrowedFd<'_>) -> Result<Option<Stat>, Errno> {
-        match self.kept_name(number, fd)? {
+        match self.kept_name(number, fd, Purpose::Attributes)? {
             Some(name) => self.layer.stat(&name).map(Some),
             None => Ok(self.removed(number, fd)?.map(|removed| removed.stat)),
         }
@@ -182,17 +182,22 @@ impl Call<'_> {
         Ok(Some(self.layer.removed(&name, object)))
     }
 
-    /// The name in the view of an open file of the host, if its mount keeps attributes of it.
+    /// The name in the view of an open file of the host, if its mount keeps attributes of it, or those that `purpose` says.
     ///
     /// # Errors
     /// Those of [`Filesystem::locate`].
-    pub(super) fn kept_name(&self, number: i32, fd: BorrowedFd<'_>) -> Result<Option<AbsPath>, Errno> {
+    pub(super) fn kept_name(
+        &self,
+        number: i32,
+        fd: BorrowedFd<'_>,
+        purpose: Purpose,
+    ) -> Result<Option<AbsPath>, Errno> {
         // What has no route is open where kernel and view agree.
         if self.opened_natively(fd) {
             return Ok(None);
         }
         let Some((name, host)) = self.name_and_host(number) else { return Ok(None) };
-        if self.layer.locate(&name, Purpose::Attributes)? != Location::Own {
+        if self.layer.locate(&name, purpose)? != Location::Own {
             return Ok(None);
         }
         match self.layer.locate(&name, Purpose::Read)? {

@@ -338,7 +338,7 @@ fn by_descriptor(
             None if reads_xattrs(name) && call.core.has_virtual_files() => {
                 let number = call.int(dirfd);
                 let fd = call.task.descriptor(number).ok();
-                fd.map_or(Ok(None), |fd| call.kept_name(number, fd.as_fd()))?
+                fd.map_or(Ok(None), |fd| call.kept_name(number, fd.as_fd(), Purpose::ExtendedAttributes))?
             }
             name => name,
         },
@@ -403,8 +403,11 @@ pub(super) fn last_component(text: &[u8]) -> &[u8] {
 
 /// Where the call is to happen: one that no operation of a file system corresponds to needs a name on the host.
 fn placed(call: &Call<'_>, name: &str, follow: Follow, place: Place) -> Result<Place, Errno> {
-    if name.ends_with("stat64") || call.abi == Abi::I386 && matches!(name, "stat" | "lstat") || reads_xattrs(name) {
-        return call.for_attributes(place);
+    if name.ends_with("stat64") || call.abi == Abi::I386 && matches!(name, "stat" | "lstat") {
+        return call.for_attributes(place, Purpose::Attributes);
+    }
+    if reads_xattrs(name) {
+        return call.for_attributes(place, Purpose::ExtendedAttributes);
     }
     if name == "inotify_add_watch" {
         return Ok(match call.for_watching(place) {

@@ -12,7 +12,8 @@ use crate::{
 };
 use std::{os::fd::AsFd, sync::Arc};
 use vu_api::{
-    AbsPath, AccessMode, Caller, Errno, FileType, Filesystem, Location, MountFlags, Removed, Stat, StatFs, capability,
+    AbsPath, AccessMode, Caller, Errno, FileType, Filesystem, Location, MountFlags, Purpose, Removed, Stat, StatFs,
+    capability,
 };
 use vu_path::Follow;
 use vu_trace::{Abi, Tid};
@@ -29,6 +30,16 @@ fn look(
     follow: Follow,
     answer: impl FnOnce(&mut Call<'_>, &Place) -> Result<Outcome, Errno>,
 ) -> Result<Outcome, Errno> {
+    look_for(call, (dirfd, path_index, follow), Purpose::Attributes, answer)
+}
+
+/// The same, for who asks for what `purpose` says.
+fn look_for(
+    call: &mut Call<'_>,
+    (dirfd, path_index, follow): (i32, usize, Follow),
+    purpose: Purpose,
+    answer: impl FnOnce(&mut Call<'_>, &Place) -> Result<Outcome, Errno>,
+) -> Result<Outcome, Errno> {
     let path = call.read_path(path_index)?;
     let arg = PathArg::at(dirfd, path, follow);
     if let Some(outcome) = proc_files::look(call, &arg)? {
@@ -38,7 +49,7 @@ fn look(
     call.prove(&arg, &meaning);
     let place = match meaning {
         Meaning::Kernel => return Ok(Outcome::Host),
-        Meaning::Place(place) => call.for_attributes(place)?,
+        Meaning::Place(place) => call.for_attributes(place, purpose)?,
     };
     match place {
         place if place.native => Ok(Outcome::Host),
@@ -167,7 +178,7 @@ pub fn statx(call: &mut Call<'_>) -> Result<Outcome, Errno> {
             && !place.opaque
             && call.layer.mount_for(&place.name).is_some()
         {
-            let place = call.for_attributes(place)?;
+            let place = call.for_attributes(place, Purpose::Attributes)?;
             return told(call, &place, None);
         }
     }
@@ -288,7 +299,7 @@ fn accessible(call: &mut Call<'_>, place: &Place, mode: i32, flags: i32) -> Resu
         call.may_write(place)?;
     }
     if mode & libc::X_OK != 0 {
-        call.layer.locate(&place.name, vu_api::Purpose::Execute)?;
+        call.layer.locate(&place.name, Purpose::Execute)?;
     }
     match place.reach() {
         Some(object) => {
@@ -462,8 +473,7 @@ pub fn lgetxattr(call: &mut Call<'_>) -> Result<Outcome, Errno> {
 }
 
 fn look_for_attribute(call: &mut Call<'_>, follow: Follow) -> Result<Outcome, Errno> {
-    let looked =
-        look(call, libc::AT_FDCWD, 0, follow, |call, place| attribute(call, place, 1, &xattrs::name(call, 1)?));
+    let looked = look_at_xattrs(call, follow, |call, place| attribute(call, place, 1, &xattrs::name(call, 1)?));
     if looked.is_err() {
         // Judged before the path is looked at.
         xattrs::name(call, 1)?;
@@ -473,12 +483,20 @@ fn look_for_attribute(call: &mut Call<'_>, follow: Follow) -> Result<Outcome, Er
 
 /// listxattr(2).
 pub fn listxattr(call: &mut Call<'_>) -> Result<Outcome, Errno> {
-    look(call, libc::AT_FDCWD, 0, Follow::Last, |call, place| attribute(call, place, 0, b""))
+    look_at_xattrs(call, Follow::Last, |call, place| attribute(call, place, 0, b""))
 }
 
 /// llistxattr(2).
 pub fn llistxattr(call: &mut Call<'_>) -> Result<Outcome, Errno> {
-    look(call, libc::AT_FDCWD, 0, Follow::Never, |call, place| attribute(call, place, 0, b""))
+    look_at_xattrs(call, Follow::Never, |call, place| attribute(call, place, 0, b""))
+}
+
+fn look_at_xattrs(
+    call: &mut Call<'_>,
+    follow: Follow,
+    answer: impl FnOnce(&mut Call<'_>, &Place) -> Result<Outcome, Errno>,
+) -> Result<Outcome, Errno> {
+    look_for(call, (libc::AT_FDCWD, 0, follow), Purpose::ExtendedAttributes, answer)
 }
 
 /// The attribute whose name is argument `name`, or the list of all for 0; buffer and size follow.
@@ -499,8 +517,23 @@ fn attribute(call: &Call<'_>, place: &Place, name: usize, wanted: &[u8]) -> Resu
 
 /// An extended attribute of a virtual object, as the caller sees it.
 pub(super) fn get_xattr(call: &Call<'_>, path: &AbsPath, name: &[u8]) -> Result<Vec<u8>, Errno> {
+    may_read_xattr(call, path, name)?;
     let value = call.layer.get_xattr(path, name)?;
     if is_shown(call, name) { Ok(value) } else { Err(Errno::ENODATA) }
+}
+
+/// Who may not read an object is not told its user's attributes, though the hypervisor may (`xattr_permission`, `fs/xattr.c`).
+fn may_read_xattr(call: &Call<'_>, path: &AbsPath, name: &[u8]) -> Result<(), Errno> {
+    if !name.starts_with(b"user.") || call.task.same_credentials() && !call.task.is_virtual() {
+        return Ok(());
+    }
+    if !matches!(call.layer.stat(path)?.file_type(), FileType::Regular | FileType::Directory) {
+        return Err(Errno::ENODATA);
+    }
+    match call.layer.judge(path, &*call.task) {
+        Some(judge) => judge.may(path, AccessMode::READ),
+        None => call.layer.access(path, AccessMode::READ, &*call.task),
+    }
 }
 
 /// The names of those that the caller sees, each with a NUL behind it.

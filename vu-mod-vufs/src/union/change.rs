@@ -42,24 +42,20 @@ impl Trees {
     }
 
     /// Makes a name that is not there.
-    pub(crate) fn make(
-        &self,
-        path: &AbsPath,
-        make: impl Fn(&dyn Filesystem, &AbsPath) -> Result<(), Errno>,
-    ) -> Result<(), Errno> {
+    pub(crate) fn make(&self, path: &AbsPath, make: impl Fn(Side, &AbsPath) -> Result<(), Errno>) -> Result<(), Errno> {
         refuse_reserved(path)?;
         if self.exists(path)? {
             return Err(Errno::EEXIST);
         }
         // What `mincow` finds writable may still be refused.
         if self.prepare(path, Content::Keep)? == Side::Lower {
-            match make(&*self.below, &self.in_lower(path)) {
+            match make(Side::Lower, &self.in_lower(path)) {
                 Err(errno) if refused(errno) && self.kind == Kind::Mincow => self.make_parents(path)?,
                 done => return done,
             }
         }
         self.forget_leftovers(path)?;
-        make(&*self.below, &self.in_upper(path))
+        make(Side::Upper, &self.in_upper(path))
     }
 
     /// Before a name is made: what may have been left behind under it by one that was killed is no part of what is made.
@@ -75,7 +71,7 @@ impl Trees {
     pub(crate) fn mkdir(&self, path: &AbsPath, mode: u32, caller: &dyn Caller) -> Result<(), Errno> {
         // One of B's may have been removed a moment ago.
         let _changes = (self.kind == Kind::Mincow).then(|| self.below.withdraw(Withdrawn::Names));
-        self.make(path, |fs, name| fs.mkdir(name, mode, caller))?;
+        self.make(path, |_, name| self.below.mkdir(name, mode, caller))?;
         self.cache.forget(path);
         Ok(())
     }
@@ -92,7 +88,7 @@ impl Trees {
         match (self.kind, place) {
             // In B there is no way to link to A's object.
             (Kind::Merge, Place::Upper) => Err(Errno::EXDEV),
-            (Kind::Merge, _) => self.make(to, |fs, to| fs.link(&self.in_lower(from), to, caller)),
+            (Kind::Merge, _) => self.make(to, |_, to| self.below.link(&self.in_lower(from), to, caller)),
             _ => {
                 refuse_reserved(to)?;
                 if self.exists(to)? {

@@ -2,7 +2,6 @@
 
 use super::{
     Content, Kind, Side, Trees,
-    carried::stored_name,
     places::{Place, Presence, refuse_reserved},
     record::Record,
     xattrs::is_for_few,
@@ -236,7 +235,7 @@ impl Trees {
                 self.below.symlink(&self.below.read_link(source)?, name, &self.me)?;
                 None
             }
-            kind => match self.below.mknod(name, kind.mode_bits() | 0o600, stat.rdev, &self.me) {
+            kind => match self.mknod_in_upper(name, kind.mode_bits() | 0o600, stat.rdev, &self.me) {
                 Err(Errno::EPERM) => {
                     self.below.mknod(name, FileType::Regular.mode_bits() | 0o600, 0, &self.me)?;
                     (kept.kind, kept.rdev) = (Some(kind), Some(stat.rdev));
@@ -287,7 +286,7 @@ impl Trees {
         mut kept: Record,
     ) -> Result<Copy, Errno> {
         if !self.me.is(stat.uid, stat.gid) {
-            match self.below.chown(name, Some(stat.uid), Some(stat.gid), &self.me) {
+            match self.chown_in_upper(name, Some(stat.uid), Some(stat.gid), &self.me) {
                 Ok(()) => {}
                 Err(errno) if refused(errno) || errno == Errno::EINVAL => {
                     (kept.uid, kept.gid) = (Some(stat.uid), Some(stat.gid));
@@ -297,7 +296,7 @@ impl Trees {
         }
         for attribute in self.below.list_xattr(source).unwrap_or_default() {
             let Ok(value) = self.below.get_xattr(source, &attribute) else { continue };
-            match self.below.set_xattr(name, &stored_name(&attribute), &value, XattrFlags::empty(), &self.me) {
+            match self.set_xattr_on(Side::Upper, name, (&attribute, &value), XattrFlags::empty(), &self.me) {
                 Err(errno @ (Errno::ENOSPC | Errno::EDQUOT | Errno::EIO)) => return Err(errno),
                 Err(_) if is_for_few(&attribute) => drop(kept.xattrs.insert(attribute, value)),
                 // Security modules give their own.

@@ -478,9 +478,13 @@ impl Trees {
             return self.change_record(path, note);
         }
         let mut kept = false;
-        self.changed(path, |_, name, record| {
+        self.changed(path, |side, name, record| {
             let has = record.uid.is_some() || record.gid.is_some();
-            match self.below.chown(name, uid, gid, caller) {
+            let done = match side {
+                Side::Upper => self.chown_in_upper(name, uid, gid, caller),
+                Side::Lower => self.below.chown(name, uid, gid, caller),
+            };
+            match done {
                 Ok(()) if !has => Ok(()),
                 Err(errno) if !(has || refused(errno) || errno == Errno::EINVAL) => Err(errno),
                 Err(errno) if !self.may_keep() => Err(errno),
@@ -540,15 +544,18 @@ impl Trees {
 
     /// Makes a special file, if need be an empty file that stands for one.
     pub(crate) fn mknod(&self, path: &AbsPath, mode: u32, rdev: u64, caller: &dyn Caller) -> Result<(), Errno> {
-        let made = self.make(path, |fs, name| fs.mknod(name, mode, rdev, caller));
+        let made = self.make(path, |side, name| match side {
+            Side::Upper => self.mknod_in_upper(name, mode, rdev, caller),
+            Side::Lower => self.below.mknod(name, mode, rdev, caller),
+        });
         let kind = FileType::from_mode(mode);
         let Some(kind @ (FileType::CharDevice | FileType::BlockDevice)) = kind else { return made };
         if made != Err(Errno::EPERM) || !self.may_keep() {
             return made;
         }
-        self.make(path, |fs, name| {
-            fs.mknod(name, FileType::Regular.mode_bits() | mode & 0o777, 0, caller)?;
-            let host = fs.stat(name)?;
+        self.make(path, |_, name| {
+            self.below.mknod(name, FileType::Regular.mode_bits() | mode & 0o777, 0, caller)?;
+            let host = self.below.stat(name)?;
             let record = Record { kind: Some(kind), rdev: Some(rdev), object: Some(host.ino), ..Record::default() };
             self.keep(path, record, Some(&host))
         })

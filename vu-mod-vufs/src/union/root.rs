@@ -203,7 +203,7 @@ impl Filesystem for Union {
     }
 
     fn symlink(&self, target: &[u8], path: &AbsPath, caller: &dyn Caller) -> Result<(), Errno> {
-        self.trees.make(path, |fs, name| fs.symlink(target, name, caller))
+        self.trees.make(path, |_, name| self.trees.below.symlink(target, name, caller))
     }
 
     fn chmod(&self, path: &AbsPath, mode: u32, caller: &dyn Caller) -> Result<(), Errno> {

@@ -50,7 +50,7 @@ impl Trees {
                 kept = true;
                 Ok(())
             }
-            false => match self.below.set_xattr(file, &name_on(side, name), value, flags, caller) {
+            false => match self.set_xattr_on(side, file, (name, value), flags, caller) {
                 Err(errno) if self.may_keep() && is_kept(name, errno, caller) => {
                     if flags.contains(XattrFlags::REPLACE) {
                         return Err(Errno::ENODATA);
@@ -100,7 +100,7 @@ impl Trees {
 }
 
 /// What an attribute of the view is called there.
-fn name_on(side: Side, name: &[u8]) -> Vec<u8> {
+pub(super) fn name_on(side: Side, name: &[u8]) -> Vec<u8> {
     match side {
         Side::Upper => stored_name(name),
         Side::Lower => name.to_vec(),

@@ -339,6 +339,24 @@ fn who_may_write_is_told_before_anything_is_copied() {
     }
 }
 
+/// What a program calls `user.vufs.…` is its own; so the upper directory of a mount may lie in another one, and be archived there with all that its objects carry.
+#[test]
+fn attributes_of_an_upper_directory_in_a_union_go_with_it() {
+    let tell = "{ stat -c '%n %u:%g %a %F %t,%T' dir/* dir/sub/*; getfattr -n user.vufs.x --only-values dir/lines; getfattr -n security.umvu --only-values dir/new; echo; ls -A dir; }";
+    says(
+        &format!(
+            "mkdir in; vumount -t vufs -o cow $W/in $W/dir; cd dir; chown 1:2 sub; chown 3:3 lines; chmod 4755 sub/inner; mknod null c 1 3; chown 0:0 null; rm up; mkfifo pipe; mkdir gone; rmdir gone; echo x > new; chown 9:9 new sub/inner; chmod 4711 new
+            setfattr -n user.vufs.x -v mine lines; setfattr -n security.umvu -v kept new; cd ..; {tell} > $D/told; sed \"s/$(id -u):$(id -g)/own/\" $D/told
+            vuumount $W/dir; stat -c '%n %u %F' in/lines in/null | sed \"s/ $(id -u) / own /\"; getfattr -m user -R in | grep -v '^$' | sort | uniq -c | grep -v '#'
+            tar --xattrs -C in -cf $D/in.tar .; cp -a in cp; rsync -aX in/ rsync/; mkdir tar; tar --xattrs -C tar -xpf $D/in.tar
+            same() {{ vumount -t vufs -o cow $1 $W/dir && {tell} | diff $D/told - && echo same; vuumount $W/dir; }}; for copy in cp rsync tar; do same $W/$copy; done
+            setfattr -n user.vufs.record -v uid=7 zero; setfattr -n user.vufs.y zero; python3 -c \"import os; f = os.open('zero', os.O_RDWR); print(sorted(os.listxattr(f)), os.getxattr(f, 'user.vufs.record'), sorted(os.listxattr('zero'))); os.removexattr(f, 'user.vufs.y'); print(os.listxattr(f))\"; stat -c %u zero | sed \"s/$(id -u)/own/\"
+            vuumount $W; mkdir $D/out/in; tar --xattrs -C $D/out/in -xpf $D/in.tar; same $D/out/in"
+        ),
+        "dir/lines 3:3 644 regular file 0,0\ndir/new 9:9 4711 regular file 0,0\ndir/null 0:0 644 character special file 1,3\ndir/pipe own 644 fifo 0,0\ndir/sub 1:2 750 directory 0,0\ndir/sub/deep own 755 directory 0,0\ndir/sub/inner 9:9 755 regular file 0,0\nminekept\nlines\nnew\nnull\npipe\nsub\nin/lines own regular file\nin/null own regular empty file\n      2 user.vufs.contains\n      5 user.vufs.record\n      1 user.vufs.vufs.x\nsame\nsame\nsame\n['user.vufs.record', 'user.vufs.y'] b'uid=7' ['user.vufs.record', 'user.vufs.y']\n['user.vufs.record']\nown\nsame\n",
+    );
+}
+
 #[test]
 fn owners_and_modes_without_a_copy() {
     says(

@@ -63,6 +63,7 @@ def step():
         (1, f"list {name}", lambda: sorted(os.listdir(name))),
         (1, f"chdir {name}", lambda: entered(name)),
         (1, f"setxattr {name}", lambda: os.setxattr(name, "user.a", b"b")),
+        (1, f"getxattr {name}", lambda: os.getxattr(name, "user.a")),
         (1, f"trusted {name}", lambda: os.setxattr(name, "trusted.a", b"b")),
         (1, f"execute {name}", lambda: os.execv(name, [name])),
         (1, f"chroot {name}", lambda: os.chroot(name)),
