@@ -105,9 +105,10 @@ impl Listener {
     /// Whether no process uses the filter any more.
     fn ended(&self) -> bool {
         let mut poll = libc::pollfd { fd: self.0.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        // A poll that fails, by a signal say, tells nothing.
         // SAFETY: one pollfd, as the count says.
-        let ready = unsafe { libc::poll(&raw mut poll, 1, 0) };
-        ready < 0 || poll.revents & (libc::POLLHUP | libc::POLLNVAL | libc::POLLERR) != 0
+        unsafe { libc::poll(&raw mut poll, 1, 0) };
+        poll.revents & (libc::POLLHUP | libc::POLLNVAL | libc::POLLERR) != 0
     }
 
     /// Whether the call still waits; if not, its thread may be gone and its number be another's.
@@ -242,6 +243,15 @@ mod tests {
         unsafe { libc::close(number.cast_signed()) };
     }
 
+    /// Sets a flag when it is gone, whatever happens.
+    struct End<'a>(&'a AtomicBool);
+
+    impl Drop for End<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::SeqCst);
+        }
+    }
+
     /// A thread that takes a descriptor has the listener's lock while the table of its process grows, and other threads make that take milliseconds (`expand_fdtable`,
     /// `fs/file.c`). Who answers another call meanwhile sleeps, and is woken by any signal: the tracer gets one for each request that is made to it.
     #[test]
@@ -270,9 +280,12 @@ mod tests {
         });
         let listener = &takes.recv().unwrap();
         let (me, over) = (gettid(), AtomicBool::new(false));
+        let over = &over;
         let mut mistaken = 0;
         thread::scope(|scope| {
-            scope.spawn(|| {
+            // Its thread is not to go on for ever should something fail.
+            let end = End(over);
+            scope.spawn(move || {
                 while !over.load(Ordering::SeqCst) {
                     // SAFETY: no memory is involved.
                     unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), me.as_raw(), SIGNAL) };
@@ -292,7 +305,7 @@ mod tests {
                     }
                 }
             }
-            over.store(true, Ordering::SeqCst);
+            drop(end);
         });
         assert!(callers.join().unwrap());
         assert_eq!(mistaken, 0);
