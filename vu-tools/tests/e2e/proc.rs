@@ -61,7 +61,7 @@ fn mappings_in_another_root() {
     let said = site.session(
         "exec 2>&1; vu_insmod unrealuidgid; mkdir $D/r; vumount -t vufs / $D/r; cp /bin/cat $W/mycat
         vusu -c \"chroot $D/r $W/mycat /proc/self/maps\" | grep -o ' /.*' | tr -d ' ' | grep -Ev 'locale|gconv' | sort -u | sed s,$W,W,
-        vusu -c \"chroot $D/r /bin/sleep 60 & echo \\$! > $D/pid\"; until grep -q libc /proc/$(cat $D/pid)/maps; do :; done; kill -STOP $(cat $D/pid)
+        vusu -c \"chroot $D/r /bin/sleep 60 & echo \\$! > $D/pid\"; until tr '\\n' ' ' < /proc/$(cat $D/pid)/maps | grep -q 'bin/sleep.*libc'; do :; done; kill -STOP $(cat $D/pid)
         grep -o ' /.*' /proc/$(cat $D/pid)/maps | tr -d ' ' | grep -Ev 'locale|gconv' | sort -u | sed s,$D,D,; kill -9 $(cat $D/pid)",
     );
     let libraries = |root: &str| {
