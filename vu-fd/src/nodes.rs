@@ -272,7 +272,9 @@ impl Live {
         self.by_ino.retain(|ino, (watch, node)| {
             let kept = inos.contains(ino);
             if !kept {
-                watch.map(|watch| self.by_watch.remove(&watch));
+                if let Some(watch) = watch {
+                    self.by_watch.remove(watch);
+                }
                 gone.push(node.clone());
             }
             kept

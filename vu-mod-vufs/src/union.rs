@@ -131,16 +131,12 @@ impl Trees {
     pub(crate) fn locate(&self, path: &AbsPath, purpose: Purpose) -> Result<Location, Errno> {
         match purpose {
             Purpose::List | Purpose::Change => Ok(Location::Own),
-            Purpose::Attributes => match self.find(path)? {
+            Purpose::Attributes | Purpose::ExtendedAttributes => match self.find(path)? {
                 Place::Nowhere => Ok(Location::Own),
+                // What A's have is not always called as in the view ([`carried`]).
+                Place::Upper if purpose == Purpose::ExtendedAttributes => Ok(Location::Own),
                 place if self.keeps_attributes(path, place)? => Ok(Location::Own),
                 place => self.locate_content(path, place, purpose),
-            },
-            // What A's have is not always called as in the view ([`carried`]).
-            Purpose::ExtendedAttributes => match self.find(path)? {
-                Place::Upper | Place::Nowhere => Ok(Location::Own),
-                Place::Lower if self.keeps_attributes(path, Place::Lower)? => Ok(Location::Own),
-                Place::Lower => self.locate_content(path, Place::Lower, purpose),
             },
             Purpose::Read | Purpose::Execute => self.locate_content(path, self.find(path)?, purpose),
             Purpose::Write => self.prepared(path, Content::Keep, purpose),

@@ -556,10 +556,7 @@ impl<H: Hypervisor> Tracer<H> {
                 repair::before_signal(&stopped, thread, &regs, signal)?;
             } else if regs.result() == Errno::EINTR.as_result() {
                 repair::before_ignored(&stopped, thread, &regs, signal)?;
-            } else if regs.result() == -ERESTARTSYS
-                && self.required.len() > 0
-                && self.waited_for_verdict(&stopped, &regs)
-            {
+            } else if self.waited_for_verdict(&stopped, &regs) {
                 // The wait for the verdict was interrupted, not the call: it is made again after the handler.
                 regs.reissue();
                 stopped.set_registers(&regs)?;
@@ -577,7 +574,10 @@ impl<H: Hypervisor> Tracer<H> {
     }
 
     /// Whether what a signal interrupted was the wait for the verdict about a call, and not the call.
-    fn waited_for_verdict(&self, stopped: &Stopped<Delivery>, regs: &Registers) -> bool {
+    pub(crate) fn waited_for_verdict<At>(&self, stopped: &Stopped<At>, regs: &Registers) -> bool {
+        if regs.result() != -ERESTARTSYS || self.required.len() == 0 {
+            return false;
+        }
         let abi = stopped.abi(regs);
         self.hypervisor.never_interrupted(stopped.tid(), abi, regs.syscall(), &regs.args(abi))
     }

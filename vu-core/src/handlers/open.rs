@@ -5,6 +5,7 @@ use crate::{
     debug::Tag,
     handlers::{
         ownership::{adopt, made_with},
+        rewrite::last_component,
         stat::magic_name,
     },
     layer::Layer,
@@ -222,9 +223,7 @@ fn by_name(call: &Call<'_>, request: &Request, host: &AbsPath) -> Result<Outcome
 
 /// Whether a slash follows the last component, which is a name, not `.` or `..`.
 fn names_a_directory(path: &[u8]) -> bool {
-    let Some(end) = path.iter().rposition(|&b| b != b'/') else { return false };
-    let last = path[..=end].rsplit(|&b| b == b'/').next();
-    path.ends_with(b"/") && !matches!(last, Some(b"." | b".."))
+    path.ends_with(b"/") && !matches!(last_component(path), b"" | b"." | b"..")
 }
 
 /// With `O_PATH`, most flags mean nothing (`build_open_flags`, `fs/open.c`).

@@ -235,7 +235,7 @@ impl Trees {
                 self.below.symlink(&self.below.read_link(source)?, name, &self.me)?;
                 None
             }
-            kind => match self.mknod_in_upper(name, kind.mode_bits() | 0o600, stat.rdev, &self.me) {
+            kind => match self.mknod_on(Side::Upper, name, kind.mode_bits() | 0o600, stat.rdev, &self.me) {
                 Err(Errno::EPERM) => {
                     self.below.mknod(name, FileType::Regular.mode_bits() | 0o600, 0, &self.me)?;
                     (kept.kind, kept.rdev) = (Some(kind), Some(stat.rdev));
@@ -286,7 +286,7 @@ impl Trees {
         mut kept: Record,
     ) -> Result<Copy, Errno> {
         if !self.me.is(stat.uid, stat.gid) {
-            match self.chown_in_upper(name, Some(stat.uid), Some(stat.gid), &self.me) {
+            match self.chown_on(Side::Upper, name, Some(stat.uid), Some(stat.gid), &self.me) {
                 Ok(()) => {}
                 Err(errno) if refused(errno) || errno == Errno::EINVAL => {
                     (kept.uid, kept.gid) = (Some(stat.uid), Some(stat.gid));

@@ -323,8 +323,9 @@ impl Trees {
         opaque: bool,
     ) -> Result<(), Errno> {
         let object = Some(from.1.ino);
-        let of_moved = |record: &Record| record.belongs_to(object);
-        let moved = match self.filed(from.0)?.into_iter().find(of_moved) {
+        let of_moved = |record: &&Record| record.belongs_to(object);
+        let here = self.filed(from.0)?;
+        let moved = match here.iter().find(of_moved).cloned() {
             None => {
                 let carried = self.record(from.0, Place::Upper, from.1)?;
                 if carried.is_some() {
@@ -340,17 +341,17 @@ impl Trees {
             let other = there.iter().find(|record| record.belongs_to(Some(ino)));
             records.extend(other.map(|record| Record { object: Some(ino), ..record.clone() }));
         }
-        if records == there || there.is_empty() && self.link_records(from.0, to.0, &records)? {
+        if records == there || records == here && there.is_empty() && self.link_records(from.0, to.0, &records)? {
             return Ok(());
         }
         self.file(to.0, &records)
     }
 
-    /// Gives a file with these records a second name, for an object that is about to have that: until then they mean nothing under it, and afterwards nothing under the first. A name costs a file
-    /// system much less than a new file. False if there is no such file, or it can have no such name.
+    /// Gives the file of these records a second name, for an object that is about to have that: until then they mean nothing under it, and afterwards nothing under the first. A name costs a file
+    /// system much less than a new file. False if it can have no such name.
     fn link_records(&self, from: &AbsPath, to: &AbsPath, records: &[Record]) -> Result<bool, Errno> {
         let tells_apart = |record: &Record| record.object.is_some() && !record.opaque;
-        if records.is_empty() || !records.iter().all(tells_apart) || self.filed(from)? != records {
+        if !records.iter().all(tells_apart) {
             return Ok(false);
         }
         self.make_container(&to.parent())?;
@@ -480,11 +481,7 @@ impl Trees {
         let mut kept = false;
         self.changed(path, |side, name, record| {
             let has = record.uid.is_some() || record.gid.is_some();
-            let done = match side {
-                Side::Upper => self.chown_in_upper(name, uid, gid, caller),
-                Side::Lower => self.below.chown(name, uid, gid, caller),
-            };
-            match done {
+            match self.chown_on(side, name, uid, gid, caller) {
                 Ok(()) if !has => Ok(()),
                 Err(errno) if !(has || refused(errno) || errno == Errno::EINVAL) => Err(errno),
                 Err(errno) if !self.may_keep() => Err(errno),
@@ -544,10 +541,7 @@ impl Trees {
 
     /// Makes a special file, if need be an empty file that stands for one.
     pub(crate) fn mknod(&self, path: &AbsPath, mode: u32, rdev: u64, caller: &dyn Caller) -> Result<(), Errno> {
-        let made = self.make(path, |side, name| match side {
-            Side::Upper => self.mknod_in_upper(name, mode, rdev, caller),
-            Side::Lower => self.below.mknod(name, mode, rdev, caller),
-        });
+        let made = self.make(path, |side, name| self.mknod_on(side, name, mode, rdev, caller));
         let kind = FileType::from_mode(mode);
         let Some(kind @ (FileType::CharDevice | FileType::BlockDevice)) = kind else { return made };
         if made != Err(Errno::EPERM) || !self.may_keep() {

@@ -8,37 +8,39 @@ use vu_api::{AbsPath, Caller, Errno, FileType, XattrFlags};
 
 impl Trees {
     /// Whether the layer below keeps, but does not store, what an ordinary user cannot have stored of an object of A.
-    fn would_only_be_kept(&self, name: &AbsPath) -> bool {
-        self.may_keep() && self.below.keeps_owners(name)
+    fn would_only_be_kept(&self, side: Side, name: &AbsPath) -> bool {
+        side == Side::Upper && self.may_keep() && self.below.keeps_owners(name)
     }
 
-    /// chown(2) of an object of A.
+    /// chown(2) of an object of A or B.
     ///
     /// # Errors
     /// `EPERM`, …
-    pub(super) fn chown_in_upper(
+    pub(super) fn chown_on(
         &self,
+        side: Side,
         name: &AbsPath,
         uid: Option<u32>,
         gid: Option<u32>,
         caller: &dyn Caller,
     ) -> Result<(), Errno> {
-        if self.would_only_be_kept(name) { Err(Errno::EPERM) } else { self.below.chown(name, uid, gid, caller) }
+        if self.would_only_be_kept(side, name) { Err(Errno::EPERM) } else { self.below.chown(name, uid, gid, caller) }
     }
 
-    /// mknod(2) in A.
+    /// mknod(2) in A or B.
     ///
     /// # Errors
     /// `EPERM` for devices, …
-    pub(super) fn mknod_in_upper(
+    pub(super) fn mknod_on(
         &self,
+        side: Side,
         name: &AbsPath,
         mode: u32,
         rdev: u64,
         caller: &dyn Caller,
     ) -> Result<(), Errno> {
         let is_device = matches!(FileType::from_mode(mode), Some(FileType::CharDevice | FileType::BlockDevice));
-        if is_device && self.would_only_be_kept(&name.parent()) {
+        if is_device && self.would_only_be_kept(side, &name.parent()) {
             return Err(Errno::EPERM);
         }
         self.below.mknod(name, mode, rdev, caller)
@@ -57,7 +59,7 @@ impl Trees {
         caller: &dyn Caller,
     ) -> Result<(), Errno> {
         let is_for_the_privileged = name.starts_with(b"security.") || name.starts_with(b"trusted.");
-        if side == Side::Upper && is_for_the_privileged && self.would_only_be_kept(object) {
+        if is_for_the_privileged && self.would_only_be_kept(side, object) {
             return Err(Errno::EPERM);
         }
         self.below.set_xattr(object, &name_on(side, name), value, flags, caller)

