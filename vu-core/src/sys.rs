@@ -331,6 +331,17 @@ pub fn statx(object: Reach<'_>, flags: i32, mask: u32) -> Result<libc::statx, Er
     }
 }
 
+/// From which number on a process is given no descriptors (`RLIMIT_NOFILE`, getrlimit(2)).
+///
+/// # Errors
+/// Those of prlimit(2).
+pub fn descriptor_limit(process: libc::pid_t) -> Result<u64, Errno> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: nothing is read, and there is room for one struct.
+    check(unsafe { libc::prlimit(process, libc::RLIMIT_NOFILE, std::ptr::null(), &raw mut limit) }.into())?;
+    Ok(limit.rlim_cur)
+}
+
 /// fstatfs(2), as the kernel fills it.
 ///
 /// # Errors

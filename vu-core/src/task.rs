@@ -400,6 +400,21 @@ impl Task {
         sys::pidfd_getfd(self.process.pidfd()?.as_fd(), number)
     }
 
+    /// Whether it can be given one more descriptor (`alloc_fd`, `fs/file.c`). Where that cannot be known, it is assumed.
+    pub(crate) fn has_room_for_descriptor(&self) -> bool {
+        let Ok(limit) = sys::descriptor_limit(self.tid.0) else { return true };
+        let open = format!("/proc/{}/fd", self.tid);
+        // Linux 6.2 tells how many there are (`proc_fd_getattr`, fs/proc/fd.c).
+        let told = sys::stat_at(sys::Reach::Path(open.as_bytes())).map_or(0, |fd| fd.st_size.unsigned_abs());
+        if told > 0 && told < limit {
+            return true;
+        }
+        // Those from before the limit was lowered do not count.
+        let Ok(numbers) = std::fs::read_dir(open) else { return true };
+        let numbers = numbers.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        numbers.filter(|&number: &u64| number < limit).count() as u64 != limit
+    }
+
     /// Lines of `/proc/TID/status`.
     pub(crate) fn status(&self) -> Result<String, Errno> {
         std::fs::read_to_string(format!("/proc/{}/status", self.tid)).map_err(|_| Errno::ESRCH)

@@ -185,6 +185,7 @@ impl Listener {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::filter::{self, Calls, FilterSpec, Rule, When, X32};
     use nix::unistd::gettid;
     use std::{
         os::fd::FromRawFd,
@@ -201,13 +202,10 @@ mod tests {
 
     /// Has the calling thread's [`NOTIFIED`] heard by this listener, and those of the threads it starts.
     fn listen() -> Listener {
-        let operation = |code, jt, k| libc::sock_filter { code, jt, jf: 0, k };
-        let nr = u32::try_from(NOTIFIED).unwrap();
-        // Load the number, skip one if it is this one, return, return.
-        let (allow, notify) = (libc::SECCOMP_RET_ALLOW, libc::SECCOMP_RET_USER_NOTIF);
-        let mut program =
-            [operation(0x20, 0, 0), operation(0x15, 1, nr), operation(0x06, 0, allow), operation(0x06, 0, notify)];
-        let program = libc::sock_fprog { len: 4, filter: program.as_mut_ptr() };
+        let notified = Calls { notify: vec![Rule { nr: NOTIFIED, when: When::Always }], ..Calls::default() };
+        let (i386, x32, sites) = (Calls::default(), X32::Allow, Vec::new());
+        let mut filter = filter::compile(&FilterSpec { x86_64: notified, i386, x32, cookie: 0, sites }).unwrap();
+        let program = libc::sock_fprog { len: u16::try_from(filter.len()).unwrap(), filter: filter.as_mut_ptr() };
         let flags = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER;
         // SAFETY: the kernel copies the program; the result is a new descriptor.
         unsafe {

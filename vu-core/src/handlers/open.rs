@@ -163,6 +163,13 @@ fn open_at(call: &Call<'_>, request: &Request) -> Result<Outcome, Errno> {
         }
     }
     call.may_open(&place, flags)?;
+    if flags.intersects(OpenFlags::CREAT | OpenFlags::TRUNC)
+        && (call.core.has_virtual_files() || !place.native)
+        && !call.task.has_room_for_descriptor()
+    {
+        // The kernel looks for a number first (`do_sys_openat2`, `fs/open.c`), so nothing is made or emptied.
+        return Err(Errno::EMFILE);
+    }
     let place = call.for_opening(place, flags)?;
     call.let_open(&place, flags)?;
     if let Some(path) = place.host()

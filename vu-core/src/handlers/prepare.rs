@@ -57,10 +57,15 @@ impl Call<'_> {
         };
         place.found = file_type.is_some();
         let writes = flags.writes() && !path_only;
+        let wants_directory = place.must_be_dir || flags.contains(OpenFlags::DIRECTORY);
         match file_type {
             Some(FileType::Directory) if unnamed => self.for_writing(place, Purpose::Write),
             Some(FileType::Directory) => Ok(self.for_listing(place)?),
-            Some(FileType::Regular) if writes && !flags.contains(OpenFlags::CREAT | OpenFlags::EXCL) => {
+            // What fails changes nothing.
+            Some(FileType::Regular) if wants_directory || flags.contains(OpenFlags::CREAT | OpenFlags::EXCL) => {
+                Ok(place)
+            }
+            Some(FileType::Regular) if writes => {
                 let purpose = if flags.contains(OpenFlags::TRUNC) { Purpose::Replace } else { Purpose::Write };
                 self.for_writing(place, purpose)
             }

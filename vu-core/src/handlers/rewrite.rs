@@ -420,7 +420,8 @@ fn placed(call: &Call<'_>, name: &str, follow: Follow, place: Place) -> Result<P
     }
     if name == "truncate" {
         return match type_of(call, &place) {
-            Some(FileType::Regular) => {
+            // With a slash behind it the call fails, and nothing may be prepared for it, least of all be emptied.
+            Some(FileType::Regular) if !place.must_be_dir => {
                 if let Some(judge) = call.layer.judge(&place.name, &*call.task) {
                     judge.may(&place.name, AccessMode::WRITE)?;
                 }

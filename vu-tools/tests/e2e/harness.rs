@@ -1,6 +1,6 @@
 //! What the tests stand on: an unprivileged user, a place of its own for each test, and commands that run natively and in views.
 
-use nix::sys::signal::{Signal, kill, killpg};
+use nix::sys::signal::{SigHandler, Signal, kill, killpg, signal};
 use nix::unistd::{Pid, Uid, User, geteuid};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -286,6 +286,16 @@ impl Site {
             .env("P", "")
             .env("UMVU", &*UMVU)
             .current_dir(if self.work().exists() { self.work() } else { "/".into() });
+        // However the tests are run: of what is ignored at the start (nohup(1), a shell's background) no shell could be ended.
+        // SAFETY: signal(2) is async-signal-safe.
+        unsafe {
+            command.pre_exec(|| {
+                for ignored in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT] {
+                    signal(ignored, SigHandler::SigDfl)?;
+                }
+                Ok(())
+            });
+        }
         if geteuid().is_root() {
             command.uid(USER.uid.as_raw()).gid(USER.gid.as_raw());
         }

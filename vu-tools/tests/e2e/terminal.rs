@@ -2,11 +2,9 @@
 
 use crate::harness::{Running, Site, UMVU, View, collect, give};
 use nix::pty::{Winsize, openpty};
-use nix::sys::signal::{SigHandler, Signal, signal};
 use nix::unistd::ttyname;
 use std::fs::File;
 use std::io::Write;
-use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
@@ -31,16 +29,6 @@ impl Terminal {
         give(&ttyname(&pty.slave).unwrap());
         let slave = || pty.slave.try_clone().unwrap();
         command.stdin(slave()).stdout(slave()).stderr(slave());
-        // A shell starts what is to run in the background with these ignored, and what is ignored at the start no shell can change.
-        // SAFETY: signal(2) is async-signal-safe.
-        unsafe {
-            command.pre_exec(|| {
-                for ignored in [Signal::SIGINT, Signal::SIGQUIT] {
-                    signal(ignored, SigHandler::SigDfl)?;
-                }
-                Ok(())
-            });
-        }
         let program = Running(command.spawn().unwrap());
         let keyboard = File::from(pty.master);
         let output = collect(keyboard.try_clone().unwrap());

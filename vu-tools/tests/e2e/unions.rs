@@ -230,6 +230,45 @@ fn opening_does_not_copy_and_truncating_copies_nothing() {
 }
 
 #[test]
+fn what_fails_makes_and_empties_nothing() {
+    // With a slash behind a file, where a directory is asked for, and where no descriptor is to be had; below, and when it has been changed.
+    let script = "/usr/bin/python3 - <<'PYTHON'
+import errno, os, resource, sys
+
+EMPTIES = os.O_WRONLY | os.O_TRUNC
+
+def fails(call, *arguments):
+    try:
+        print(call(*arguments))
+    except OSError as error:
+        print(errno.errorcode[error.errno], [(name, os.path.getsize(name)) for name in ('file', 'dir/lines')], os.listdir('empty'))
+
+for name in ('file', 'dir/lines', 'dir/lines'):
+    fails(os.truncate, name + '/', 0)
+    fails(os.open, name + '/', EMPTIES)
+    fails(os.open, name, EMPTIES | os.O_DIRECTORY)
+    fails(os.open, name, EMPTIES | os.O_CREAT | os.O_EXCL)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    high = os.dup2(1, 100)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (30, limits[1]))
+    held = []
+    while len(held) < 30 and (not held or held[-1] < 29):
+        held.append(os.open('/dev/null', os.O_RDONLY))
+    for flags in (EMPTIES, os.O_RDONLY | os.O_TRUNC, EMPTIES | os.O_CREAT):
+        fails(os.open, name, flags)
+    for flags in (0, os.O_EXCL):
+        fails(os.open, 'empty/new', os.O_WRONLY | os.O_CREAT | flags)
+    os.close(held.pop())
+    os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_APPEND))
+    for number in held + [high]:
+        os.close(number)
+    resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    print(os.write(os.open(name, os.O_WRONLY | os.O_APPEND), b'changed'))
+PYTHON";
+    as_in_a_directory(script);
+}
+
+#[test]
 fn holes_times_modes_and_links_are_copied() {
     says(
         "vuumount $W; truncate -s 50M dir/holes; echo end >> dir/holes; setfattr -n user.test -v value dir/holes; chmod 640 dir/holes; touch -d '2011-11-11 11:11:11' dir/holes; touch -d '2020-01-02 03:04:05' dir; vumount -t vufs -o cow $D/up $W; cd $W

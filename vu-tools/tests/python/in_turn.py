@@ -246,7 +246,7 @@ def chosen(choose):
         "stat": lambda: (way(), path(), choose.random() < 0.6),
         "access": lambda: (way(), path(), choose.choice([os.F_OK, os.R_OK, os.W_OK, os.X_OK])),
         "open": lambda: (way(), path(), choose.choice(FLAGS), slot()),
-        "opendir": lambda: (way(), choose.choice([path(), path(), "."]), choose.choice([0, os.O_PATH]), slot()),
+        "opendir": lambda: (way(), choose.choice([path(), path(), "."]), choose.choice([0, 0, os.O_PATH, os.O_PATH, os.O_WRONLY | os.O_TRUNC]), slot()),
         "write": lambda: (slot(), b"xyz"[: choose.randrange(1, 4)], choose.randrange(5)),
         "fchmod": lambda: (slot(), choose.choice(MODES)),
         "ftruncate": lambda: (slot(), choose.randrange(9)),

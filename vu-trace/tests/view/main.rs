@@ -77,6 +77,14 @@ impl House {
         view.arg("view").args(command).current_dir(&self.dir).stdin(Stdio::null());
         // However the tests are run: in an orphaned process group nobody stops (`is_current_pgrp_orphaned`, kernel/exit.c).
         view.process_group(0);
+        // And what their caller ignores (nohup(1)) nobody could be ended by.
+        // SAFETY: signal(2) is async-signal-safe.
+        unsafe {
+            view.pre_exec(|| {
+                libc::signal(libc::SIGHUP, libc::SIG_DFL);
+                Ok(())
+            });
+        }
         if let Some(user) = self.who {
             view.uid(user).gid(user);
         }
