@@ -206,10 +206,16 @@ fn dot_entry(call: &Call<'_>, name: &str, index: usize, m: &Meant) -> Option<Err
         "rmdir" => Errno::ENOTEMPTY,
         "unlinkat" if flag(2, libc::AT_REMOVEDIR) => Errno::ENOTEMPTY,
         "unlink" | "unlinkat" => Errno::EISDIR,
-        "renameat2" if index == 1 && flag(4, libc::RENAME_NOREPLACE.cast_signed()) => Errno::EEXIST,
+        "rename" | "renameat" | "renameat2" if index == 1 => renamed_to_dots(call, name),
         "rename" | "renameat" | "renameat2" => Errno::EBUSY,
         _ => Errno::EEXIST,
     })
+}
+
+/// What is said of a rename whose second name is `.` or `..` (`do_renameat2`, `fs/namei.c`).
+pub(super) fn renamed_to_dots(call: &Call<'_>, name: &str) -> Errno {
+    let replaces = name != "renameat2" || call.uint(4) & libc::RENAME_NOREPLACE == 0;
+    if replaces { Errno::EBUSY } else { Errno::EEXIST }
 }
 
 fn absent(place: &Place) -> Result<(), Errno> {

@@ -303,7 +303,7 @@ fn wrong_with_second(call: &Call<'_>, row: &table::Row) -> Option<Errno> {
     let dirfd = argument.dirfd.map_or(libc::AT_FDCWD, |at| call.int(at));
     let place = call.place(&PathArg::at(dirfd, text.clone(), argument.follow));
     let wrong = place.and_then(|place| call.layer.check_parent(&place.name)).err();
-    wrong.or_else(|| ends_in_dots(&text).then_some(Errno::EBUSY))
+    wrong.or_else(|| ends_in_dots(&text).then(|| own::renamed_to_dots(call, row.name)))
 }
 
 /// Why a name does not lead to an object.

@@ -187,7 +187,13 @@ for name in "shut", "shut/.", "shut/none", "missing", "file", "file/none", "":
 /// Names of entries with dots, slashes and too many letters at their ends, and what is wrong first where several things are.
 #[test]
 fn names_that_end_oddly() {
-    let program = r#"import errno, itertools, os
+    let program = r#"import ctypes, errno, itertools, os
+libc = ctypes.CDLL(None, use_errno=True)
+def renameat2(flags):
+    def rename(name, other):
+        if libc.renameat2(-100, name.encode(), -100, other.encode(), flags):
+            raise OSError(ctypes.get_errno(), "")
+    return rename
 def what(*call):
     child = os.fork()
     if child == 0:
@@ -205,7 +211,7 @@ for name in "./", ".//", "full/./", "full/../", "full/.", "full/..", "file/", "m
 for name in "script/", "file/", "script/x", os.environ["W"] + "/script/", "dir/", "missing/":
     what(os.execv, name, ["x"])
 ends = ["full/..", "full/.", "full/../", "missing/x", "missing", long, "missing/" + long, "file/x", "full/" + long]
-for call in os.rename, os.link:
+for call in os.rename, renameat2(1), renameat2(2), os.link:
     for pair in itertools.product(ends, ends):
         what(call, *pair)
 open_file = os.open("dir", os.O_TMPFILE | os.O_RDWR, 0o644)
