@@ -276,19 +276,41 @@ const KEEP_CAPS: u32 = 1 << 4;
 
 /// getsockopt(2): who is at the other end of a socket, if that is a process of the view. It is told as it is now, not as it was when it connected.
 pub fn getsockopt(call: &mut Call<'_>) -> Result<Outcome, Errno> {
-    if call.view.identities().is_none() || call.int(1) != libc::SOL_SOCKET || call.int(2) != libc::SO_PEERCRED {
+    let option = call.int(2);
+    let asks_for_peer = call.int(1) == libc::SOL_SOCKET && matches!(option, libc::SO_PEERCRED | libc::SO_PEERGROUPS);
+    if call.view.identities().is_none() || !asks_for_peer {
         return Ok(Outcome::Host);
     }
     let Ok(fd) = call.task.descriptor(call.int(0)) else { return Ok(Outcome::Host) };
     let Ok(peer) = sys::peer(fd.as_fd()) else { return Ok(Outcome::Host) };
     let peer_task = call.core.tasks.get(Tid(peer.pid)).filter(|task| call.view.has(task));
     let Some(who) = peer_task.and_then(|task| task.identity()) else { return Ok(Outcome::Host) };
-    let length = call.memory().read_u32(call.arg(4))?.cast_signed();
-    let length = usize::try_from(length).map_err(|_| Errno::EINVAL)?;
-    let peer = [peer.pid.cast_unsigned(), who.users.effective, who.groups.effective];
-    let bytes: Vec<u8> = peer.iter().flat_map(|word| word.to_le_bytes()).collect();
-    let length = length.min(bytes.len());
-    call.write(call.arg(3), &bytes[..length])?;
-    call.write(call.arg(4), &u32::try_from(length).unwrap_or(0).to_le_bytes())?;
+    let room = call.memory().read_u32(call.arg(4))?.cast_signed();
+    let room = usize::try_from(room).map_err(|_| Errno::EINVAL)?;
+    if option == libc::SO_PEERGROUPS {
+        let groups = bytes_of(&who.supplementary);
+        if room < groups.len() {
+            // Who has too little room is told how much it takes (`sk_getsockopt`, net/core/sock.c).
+            tell_length(call, groups.len())?;
+            return Err(Errno::ERANGE);
+        }
+        return tell_option(call, &groups);
+    }
+    let peer = bytes_of(&[peer.pid.cast_unsigned(), who.users.effective, who.groups.effective]);
+    tell_option(call, peer.get(..room).unwrap_or(&peer))
+}
+
+fn bytes_of(words: &[u32]) -> Vec<u8> {
+    words.iter().flat_map(|word| word.to_le_bytes()).collect()
+}
+
+/// Answers getsockopt(2) with this value.
+fn tell_option(call: &Call<'_>, value: &[u8]) -> Result<Outcome, Errno> {
+    call.write(call.arg(3), value)?;
+    tell_length(call, value.len())?;
     Ok(Outcome::Done(0))
+}
+
+fn tell_length(call: &Call<'_>, length: usize) -> Result<(), Errno> {
+    call.write(call.arg(4), &u32::try_from(length).unwrap_or(0).to_le_bytes())
 }

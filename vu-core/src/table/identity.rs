@@ -34,7 +34,7 @@ pub(super) const ROWS: &[Row] = &[
     Row::each(IDENTITY, 157, "prctl", &[Int, Hex, Hex, Hex, Hex], identity::prctl).i386(172),
     Row::each(IDENTITY, 55, "getsockopt", &[Fd, Int, Int, Pointer, Pointer], identity::getsockopt)
         .i386(365)
-        .partial("SO_PEERCRED tells the virtual identity that a process of the view has now"),
+        .partial("SO_PEERCRED and SO_PEERGROUPS tell the virtual identity that a process of the view has now"),
 ];
 
 pub(super) const I386: &[Row] = &[

@@ -55,6 +55,24 @@ for bad in (lambda: os.setuid(-1 & 0xffffffff), lambda: os.setgroups([0xffffffff
 }
 
 #[test]
+fn sockets_tell_the_virtual_groups() {
+    says(
+        "vusu -c 'python3 -c \"
+import os, socket
+GROUPS = 59 # SO_PEERGROUPS
+os.setgroups([3, 4])
+a, b = socket.socketpair()
+print(a.getsockopt(socket.SOL_SOCKET, GROUPS, 8), len(a.getsockopt(socket.SOL_SOCKET, GROUPS, 64)))
+try: a.getsockopt(socket.SOL_SOCKET, GROUPS, 7)
+except OSError as e: print(e.strerror)
+os.setgroups([])
+print(len(a.getsockopt(socket.SOL_SOCKET, GROUPS, 64)))
+\"'",
+        "b'\\x03\\x00\\x00\\x00\\x04\\x00\\x00\\x00' 8\nNumerical result out of range\n0\n",
+    );
+}
+
+#[test]
 fn proc_and_sockets_tell_the_virtual_ids() {
     says(
         "vusu -c 'grep -E \"^(Uid|Gid|Groups|CapPrm|CapEff)\" /proc/self/status; cd /proc/self; head -c 0 status; grep -c Uid:.0 status; cat task/*/status | grep -c ^Gid:.0'
