@@ -25,7 +25,7 @@ pub enum Difference {
     Added,
     /// Its content, or its type, is another.
     Changed,
-    /// Its attributes alone are others: owner, mode, time of change, extended attributes.
+    /// Its attributes alone are others: owner, mode, time of change, extended attributes, how many names it has.
     Attributes,
     /// It was removed.
     Deleted,
@@ -119,7 +119,8 @@ impl Comparison<'_> {
         let lower_directory = is_directory && below.as_ref().is_some_and(Metadata::is_dir);
         let marked = record.opaque || is_whiteout(&self.mark(&path));
         let hides = !merged || marked;
-        let opaque = is_directory && marked && (lower_directory && merged || self.lower.is_none());
+        let hidden = if lower_directory && hides { self.hidden(&path)? } else { Vec::new() };
+        let opaque = is_directory && marked && (!hidden.is_empty() && merged || self.lower.is_none());
         let mut xattrs = shown_xattrs(&name);
         xattrs.extend(record.xattrs);
         let same_xattrs = || self.lower.is_some_and(|lower| stored_xattrs(&lower.join(&path)) == xattrs);
@@ -128,6 +129,10 @@ impl Comparison<'_> {
             Some(below) if Stat::from(below).file_type() != stat.file_type() => Some(Difference::Changed),
             Some(below) if !is_directory && self.content_differs(&path, &meta, below)? => Some(Difference::Changed),
             Some(below) if attributes_differ(&stat, below) || !same_xattrs() => Some(Difference::Attributes),
+            // It was given one more name.
+            Some(below) if !is_directory && meta.nlink() > 1 && meta.nlink() != below.nlink() => {
+                Some(Difference::Attributes)
+            }
             Some(_) => None,
         };
         if difference.is_some() || opaque {
@@ -143,22 +148,15 @@ impl Comparison<'_> {
         if !is_directory {
             return Ok(());
         }
-        if lower_directory && hides {
-            self.hidden(&path, found)?;
-        }
+        found.extend(hidden);
         self.directory(&path, lower_directory && !hides, found)
     }
 
     /// What an opaque directory hides.
-    fn hidden(&self, path: &Path, found: &mut Vec<Change>) -> Result<()> {
-        let Some(lower) = self.lower else { return Ok(()) };
-        for name in names(&lower.join(path))? {
-            let child = path.join(name);
-            if self.upper.join(&child).symlink_metadata().is_err() {
-                found.push(deleted(child));
-            }
-        }
-        Ok(())
+    fn hidden(&self, path: &Path) -> Result<Vec<Change>> {
+        let Some(lower) = self.lower else { return Ok(Vec::new()) };
+        let children = names(&lower.join(path))?.into_iter().map(|name| path.join(name));
+        Ok(children.filter(|child| self.upper.join(child).symlink_metadata().is_err()).map(deleted).collect())
     }
 
     /// A mark without an object of the upper tree.
@@ -273,7 +271,16 @@ impl Comparison<'_> {
         if !meta.is_file() {
             return Ok(meta.rdev() != below.rdev());
         }
-        Ok(meta.len() != below.len() || !same_content(&one, &other)?)
+        if meta.len() != below.len() {
+            return Ok(true);
+        }
+        match File::open(&one) {
+            // Copying up keeps this time, and so does who forbids himself to read the copy.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                Ok(Stat::from(meta).mtime != Stat::from(below).mtime)
+            }
+            opened => Ok(!same_content(opened.map_err(at(&one))?, &one, &other)?),
+        }
     }
 }
 
@@ -343,8 +350,7 @@ fn target(link: &Path) -> Result<PathBuf> {
 }
 
 /// Whether two files are the same, which are equally long. Who may not read the lower one has not copied it, but put another in its place.
-fn same_content(upper: &Path, lower: &Path) -> Result<bool> {
-    let mut one = File::open(upper).map_err(at(upper))?;
+fn same_content(mut one: File, upper: &Path, lower: &Path) -> Result<bool> {
     let mut other = match File::open(lower) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(false),
         opened => opened.map_err(at(lower))?,
@@ -366,9 +372,8 @@ fn same_content(upper: &Path, lower: &Path) -> Result<bool> {
 
 /// The records under a mark, whose name is without the ending.
 fn read_records(mark: PathBuf) -> Result<Vec<Record>> {
-    let mut name = mark.into_os_string();
-    name.push(OsStr::from_bytes(b"\x7f"));
-    let name = PathBuf::from(name);
+    let name = record::file_name(mark.file_name().unwrap_or_default().as_bytes());
+    let name = mark.with_file_name(OsStr::from_bytes(&name));
     let mut text = Vec::new();
     match File::open(&name) {
         Ok(file) => file.take(record::LONGEST).read_to_end(&mut text).map_err(at(&name))?,

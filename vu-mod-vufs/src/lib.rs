@@ -16,7 +16,7 @@ pub use bind::Bind;
 pub use changes::{Change, Difference, Unreadable, changes};
 pub use options::{Mode, Options};
 pub use stored::{Xattrs, store_xattrs, stored_xattrs};
-pub use union::{Attributes, Kind, Union};
+pub use union::{Attributes, Kind, Union, copy_content};
 
 use std::sync::Arc;
 use vu_api::{Errno, Module, MountRequest, MountWords, Mounted};

@@ -28,6 +28,7 @@ mod storing;
 mod xattrs;
 
 use crate::Mode;
+pub use copy::copy_content;
 use devices::Devices;
 pub(crate) use kept::{LINKED, SHARED};
 use listing::Listings;

@@ -355,7 +355,7 @@ pub(super) fn is_special(stat: &Stat) -> bool {
 }
 
 /// Copies what there is of `size` bytes; holes stay holes. The kernel shares the blocks where the file system can (`vfs_copy_file_range`, fs/read_write.c).
-fn copy_content(from: &File, to: &File, size: u64) -> io::Result<()> {
+pub fn copy_content(from: &File, to: &File, size: u64) -> io::Result<()> {
     // What has no size may still have content (proc(5)).
     if size == 0 {
         let (mut from, mut to) = (from, to);

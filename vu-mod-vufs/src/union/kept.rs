@@ -19,8 +19,6 @@ use vu_api::{AbsPath, Caller, Errno, FileType, OpenFlags, OpenHow, Opened, Renam
 
 /// So many bytes of a file, from its beginning, are read or written by one step: a page.
 const ONE_STEP: usize = 4096;
-/// Ends the name of a record.
-const SUFFIX: u8 = 0x7f;
 /// Begins the name by which an object is held that had several names in B.
 pub(crate) const LINKED: &str = "\x7flink.";
 /// Begins the name of the record of an object of A that had several names when its attributes were changed.
@@ -612,8 +610,8 @@ fn for_its_user(object: &Stat, mode: u32) -> u32 {
 fn record_name(mark: &AbsPath) -> AbsPath {
     match mark.file_name() {
         // That of the mount's root stands in `.-`.
-        Some(MARKS) => mark.child(&[SUFFIX]),
-        Some(name) => mark.parent().child(&[name, &[SUFFIX]].concat()),
+        Some(MARKS) => mark.child(&record::file_name(b"")),
+        Some(name) => mark.parent().child(&record::file_name(name)),
         None => mark.clone(),
     }
 }

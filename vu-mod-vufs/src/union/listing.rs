@@ -3,6 +3,7 @@
 use super::{
     Trees,
     places::{MARKS, Place, Presence},
+    record,
 };
 use nix::dir::{self, Dir};
 use parking_lot::Mutex;
@@ -197,7 +198,7 @@ impl Trees {
                 if path.is_root() && entry.name == MARKS {
                     return Ok(ControlFlow::Continue(()));
                 }
-                let recorded = !marks.is_empty() && marks.contains(&[&entry.name[..], &[0x7f]].concat());
+                let recorded = !marks.is_empty() && marks.contains(&record::file_name(&entry.name));
                 let (ino, file_type) = match () {
                     () if recorded || self.has_shared.load(Ordering::Relaxed) => self.seen_as(&path.child(&entry.name)),
                     () if directory.marks || directory.carriers => self.carried_by(path, &entry),

@@ -9,6 +9,24 @@ use vu_api::{FileType, Stat};
 
 /// The longest text that is read: extended attributes are the longest part of it.
 pub(crate) const LONGEST: u64 = 1 << 20;
+/// Ends the name of a file of records.
+const SUFFIX: u8 = 0x7f;
+/// Begins the name of such a file where the object's name leaves no room for the ending.
+const LONG: &str = "\x7flong.";
+/// The longest name (include/uapi/linux/limits.h).
+const NAME_MAX: usize = 255;
+
+/// What the file of records of an object of this name is called, in the directory of marks. The mount's root has no name.
+pub(crate) fn file_name(name: &[u8]) -> Vec<u8> {
+    let head = if name.len() == NAME_MAX { format!("{LONG}{:016x}", hash(name)).into_bytes() } else { name.to_vec() };
+    [&head[..], &[SUFFIX]].concat()
+}
+
+/// FNV-1a (draft-eastlake-fnv).
+fn hash(name: &[u8]) -> u64 {
+    let step = |hash: u64, &byte: &u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    name.iter().fold(0xcbf2_9ce4_8422_2325, step)
+}
 
 /// What is kept of one object.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -464,6 +464,45 @@ fn vufsdiff_names_what_it_cannot_look_at() {
     );
 }
 
+/// Who forbids himself to read a copy has changed its mode, not its content.
+#[test]
+fn vufsdiff_compares_what_may_not_be_read() {
+    says(
+        "echo x >> dir/lines; chmod 0 script dir/lines; cd $D; vuumount $W; vufsdiff up $W; vufsdiff --apply up $W; echo $?; stat -c %a $W/script",
+        "C dir/lines\nM script\nvufsdiff: $D/work/dir/lines: Permission denied\n1\n0\n",
+    );
+}
+
+/// A name of 255 bytes leaves no room for the ending of a record's name.
+#[test]
+fn the_longest_names_keep_attributes() {
+    says(
+        &format!(
+            "cd $D; vuumount $W; n() {{ printf %0255d $1; }}; echo x > $W/$(n 1); mkdir -p $W/$(n 2)/old
+            {{ {MOUNT}
+            chown 5:6 $(n 1); rm -r $(n 2); mkdir $(n 2); touch $(n 2)/new; chown 7 $(n 2) $(n 2)/new; ln -s t $(n 3); chown -h 8 $(n 3); mknod $(n 4) c 1 3; mv $(n 4) $(n 2); mv $(n 1) $(n 2)/$(n 6); find 0* -printf '%P %U %y\\n' | sed s/$(id -u)/USER/ | sort; cd $D; vuumount $W; vufsdiff up $W; ls up/.- | cat -v; }} | sed 's/0\\{{254\\}}/N/g'"
+        ),
+        " 7 d\n 8 l\nN4 USER c\nN6 5 f\nnew 7 f\nD N1\nM N2/\nA N2/N4\nA N2/N6\nA N2/new\nD N2/old\nA N3\nN1\nN2\n^?long.544e236a7a6589aa^?\n^?long.544e246a7a658b5d^?\n",
+    );
+}
+
+#[test]
+fn vufsdiff_keeps_hard_links_and_holes() {
+    says(
+        "ln zero more; ln hard further; truncate -s 1G big; echo end >> big; rm -r empty; mkdir empty; cd $D; vuumount $W; vufsdiff up $W; vufsdiff --tar - up $W | tar xf - big --to-command='wc -c'; vufsdiff --apply up $W; cd $W; [ zero -ef more ] && [ hard -ef file ] && [ file -ef further ] && echo linked; stat -c %h zero further; [ $(stat -c %b big) -lt 100 ] && echo sparse; ls -A . | grep vufsdiff; vufsdiff ../up .",
+        "A big\nC file\nA further\nM hard\nA more\nM zero\n1073741828\nlinked\n2\n3\nsparse\n",
+    );
+}
+
+/// As it stands, whoever unpacks the layer would delete another file.
+#[test]
+fn vufsdiff_archives_no_name_that_tells_of_a_deleted_one() {
+    says(
+        "echo x > .wh.file; cd $D; vuumount $W; vufsdiff --tar layer up $W; echo $?; vufsdiff up $W",
+        "vufsdiff: layer: .wh.file: in a layer, a name that begins with .wh. tells that another was deleted\n1\nA .wh.file\n",
+    );
+}
+
 /// With `nochcopy`, the file itself is only in the lower tree; a layer has all of it.
 #[test]
 fn vufsdiff_archives_files_of_which_only_attributes_are_kept() {

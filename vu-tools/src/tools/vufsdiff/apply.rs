@@ -6,12 +6,12 @@ use nix::fcntl::AT_FDCWD;
 use nix::sys::stat::{Mode, SFlag, UtimensatFlags, mknod, utimensat};
 use nix::sys::time::TimeSpec;
 use std::collections::HashMap;
-use std::fs::{self, Permissions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown, symlink};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, lchown, symlink};
 use std::path::{Path, PathBuf};
 use vu_api::{FileType, Stat};
-use vu_mod_vufs::{Change, Difference, store_xattrs};
+use vu_mod_vufs::{Change, Difference, copy_content, store_xattrs};
 
 /// Makes all changes. What cannot be done is said, and the rest goes on.
 pub fn apply(changes: &[Change], lower: &Path) -> Outcome {
@@ -55,10 +55,15 @@ fn remove(name: &Path) -> io::Result<()> {
 /// Puts the object of the upper tree in the place of that of the lower one. A file takes its place when it is whole.
 fn put(change: &Change, name: &Path, links: &mut HashMap<(u64, u64), PathBuf>) -> io::Result<()> {
     let Some(object) = &change.object else { return Ok(()) };
-    if change.difference == Difference::Attributes {
+    let meta = object.symlink_metadata()?;
+    let several = meta.nlink() > 1 && !meta.is_dir();
+    let first = links.get(&(meta.dev(), meta.ino())).filter(|_| several);
+    if change.difference == Difference::Attributes && first.is_none() {
+        if several {
+            links.insert((meta.dev(), meta.ino()), name.to_owned());
+        }
         return Ok(());
     }
-    let meta = object.symlink_metadata()?;
     if change.stat.file_type() == FileType::Directory {
         if change.difference == Difference::Changed {
             remove(name)?;
@@ -69,10 +74,9 @@ fn put(change: &Change, name: &Path, links: &mut HashMap<(u64, u64), PathBuf>) -
         };
     }
     let temporary = name.with_file_name(format!(".vufsdiff.{}", std::process::id()));
-    let first = links.get(&(meta.dev(), meta.ino())).filter(|_| meta.nlink() > 1);
     let made = match (first, change.stat.file_type()) {
         (Some(first), _) => fs::hard_link(first, &temporary),
-        (None, FileType::Regular) => fs::copy(object, &temporary).map(drop),
+        (None, FileType::Regular) => copy(object, &temporary),
         (None, FileType::Symlink) => symlink(fs::read_link(object)?, &temporary),
         (None, kind) => {
             let kind = SFlag::from_bits_truncate(kind.mode_bits());
@@ -85,13 +89,19 @@ fn put(change: &Change, name: &Path, links: &mut HashMap<(u64, u64), PathBuf>) -
         }
         fs::rename(&temporary, name)
     });
-    if put.is_err() {
-        // Half of it helps nobody.
-        let _ = fs::remove_file(&temporary);
-    } else {
+    // Half of it helps nobody, and rename(2) leaves it where both are names of one file.
+    let _ = fs::remove_file(&temporary);
+    if put.is_ok() {
         links.entry((meta.dev(), meta.ino())).or_insert_with(|| name.to_owned());
     }
     put
+}
+
+/// Copies a file, with its holes. Nobody else may look at the copy as long as it has not the attributes that it is to have.
+fn copy(object: &Path, copy: &Path) -> io::Result<()> {
+    let from = File::open(object)?;
+    let to = OpenOptions::new().write(true).create_new(true).mode(0o600).open(copy)?;
+    copy_content(&from, &to, from.metadata()?.len())
 }
 
 fn attributes(stat: &Stat, name: &Path) -> io::Result<()> {

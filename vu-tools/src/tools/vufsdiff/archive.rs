@@ -11,6 +11,8 @@ use vu_api::{FileType, Stat};
 use vu_mod_vufs::Change;
 
 const BLOCK: usize = 512;
+/// Begins the names that stand for deleted ones.
+const WHITEOUT: &[u8] = b".wh.";
 
 /// Writes an archive.
 ///
@@ -30,6 +32,9 @@ type Links = HashMap<(u64, u64), Vec<u8>>;
 /// Writes the entry of a change.
 fn put(to: &mut impl Write, change: &Change, links: &mut Links) -> io::Result<()> {
     let Some(object) = &change.object else { return whiteout(to, &change.path) };
+    if change.path.file_name().is_some_and(|name| name.as_bytes().starts_with(WHITEOUT)) {
+        return Err(io::Error::other("in a layer, a name that begins with .wh. tells that another was deleted"));
+    }
     let name = change.path.as_os_str().as_bytes();
     let meta = object.symlink_metadata()?;
     let mut entry = Entry { name: name.to_vec(), stat: change.stat, target: Vec::new(), size: 0, kind: b'0' };
@@ -70,7 +75,7 @@ fn put(to: &mut impl Write, change: &Change, links: &mut Links) -> io::Result<()
 
 fn whiteout(to: &mut impl Write, path: &Path) -> io::Result<()> {
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
-    let name = [b".wh.", name.as_bytes()].concat();
+    let name = [WHITEOUT, name.as_bytes()].concat();
     empty(to, parent.join(std::ffi::OsStr::from_bytes(&name)).into_os_string().into_vec())
 }
 
