@@ -132,14 +132,14 @@ impl Trees {
     pub(crate) fn locate(&self, path: &AbsPath, purpose: Purpose) -> Result<Location, Errno> {
         match purpose {
             Purpose::List | Purpose::Change => Ok(Location::Own),
-            Purpose::Attributes | Purpose::ExtendedAttributes => match self.find(path)? {
-                Place::Nowhere => Ok(Location::Own),
+            Purpose::Attributes | Purpose::ExtendedAttributes => match self.find_and_stat(path)? {
+                (Place::Nowhere, _) => Ok(Location::Own),
                 // What A's have is not always called as in the view ([`carried`]).
-                Place::Upper if purpose == Purpose::ExtendedAttributes => Ok(Location::Own),
-                place if self.keeps_attributes(path, place)? => Ok(Location::Own),
-                place => self.locate_content(path, place, purpose),
+                (Place::Upper, _) if purpose == Purpose::ExtendedAttributes => Ok(Location::Own),
+                found if self.keeps_attributes(path, found)? => Ok(Location::Own),
+                found => self.locate_content(path, found, purpose),
             },
-            Purpose::Read | Purpose::Execute => self.locate_content(path, self.find(path)?, purpose),
+            Purpose::Read | Purpose::Execute => self.locate_content(path, self.find_and_stat(path)?, purpose),
             Purpose::Write => self.prepared(path, Content::Keep, purpose),
             Purpose::Replace => self.prepared(path, Content::Drop, purpose),
         }
@@ -152,8 +152,15 @@ impl Trees {
         sides.iter().filter(there).flat_map(|name| self.below.host_directories(name)).collect()
     }
 
-    fn locate_content(&self, path: &AbsPath, place: Place, purpose: Purpose) -> Result<Location, Errno> {
+    /// Where the content of an object is that was found there just now, with these attributes.
+    fn locate_content(
+        &self,
+        path: &AbsPath,
+        (place, seen): (Place, Option<Stat>),
+        purpose: Purpose,
+    ) -> Result<Location, Errno> {
         match place {
+            Place::Upper if path.is_root() => Ok(Location::Own),
             Place::Nowhere => Ok(Location::Own),
             Place::Lower if self.has_links.load(Ordering::Relaxed) => {
                 match self.object(path) {
@@ -165,9 +172,9 @@ impl Trees {
             Place::Lower => self.below.locate(&self.in_lower(path), purpose),
             Place::Upper => {
                 let name = self.in_upper(path);
-                match self.below.stat(&name) {
-                    Ok(stat) if stat.file_type() == FileType::Directory => Ok(Location::Own),
-                    Ok(stat) if stat.size == 0 => match self.special(path, &stat)? {
+                match seen {
+                    Some(stat) if stat.file_type() == FileType::Directory => Ok(Location::Own),
+                    Some(stat) if stat.size == 0 => match self.special(path, &stat)? {
                         Some(special) => self.locate_special(special, purpose),
                         None => self.below.locate(&name, purpose),
                     },

@@ -55,7 +55,11 @@ impl Trees {
     /// # Errors
     /// `ENOENT`; others of stat(2).
     pub(super) fn object(&self, path: &AbsPath) -> Result<Object, Errno> {
-        let (place, seen) = self.find_and_stat(path)?;
+        self.object_found(path, self.find_and_stat(path)?)
+    }
+
+    /// The same of an object that was found there just now, with these attributes.
+    fn object_found(&self, path: &AbsPath, (place, seen): (Place, Option<Stat>)) -> Result<Object, Errno> {
         let (name, mut side) = match place {
             Place::Nowhere => return Err(Errno::ENOENT),
             Place::Upper => (self.in_upper(path), Side::Upper),
@@ -94,16 +98,16 @@ impl Trees {
         Ok(Object { place, host, record, name: held, side, filed, differs })
     }
 
-    /// Whether the attributes of an object are others than the host's of the object that has its content.
-    pub(super) fn keeps_attributes(&self, path: &AbsPath, place: Place) -> Result<bool, Errno> {
+    /// Whether the attributes of an object, which was found there just now, are others than the host's of the object that has its content.
+    pub(super) fn keeps_attributes(&self, path: &AbsPath, found: (Place, Option<Stat>)) -> Result<bool, Errno> {
         let parent = if path.is_root() { path.clone() } else { path.parent() };
         let directory = self.directory(&parent)?;
-        let elsewhere = match place {
+        let elsewhere = match found.0 {
             Place::Upper => &self.has_shared,
             Place::Lower | Place::Nowhere => &self.has_links,
         };
         let may = directory.marks || directory.carriers || elsewhere.load(Ordering::Relaxed);
-        if may { self.object(path).map(|object| object.differs) } else { Ok(false) }
+        if may { self.object_found(path, found).map(|object| object.differs) } else { Ok(false) }
     }
 
     /// The record of an object, which has these attributes.
