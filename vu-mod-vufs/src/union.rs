@@ -191,12 +191,10 @@ impl Trees {
         Ok(record.and_then(|record| Some((record.kind?, record.rdev.unwrap_or(0)))))
     }
 
-    /// The same of what A has under a name.
-    fn special_in_upper(&self, path: &AbsPath) -> Result<Option<(FileType, u64)>, Errno> {
-        match self.below.stat(&self.in_upper(path)) {
-            Ok(stat) if stat.file_type() == FileType::Regular && stat.size == 0 => self.special(path, &stat),
-            _ => Ok(None),
-        }
+    /// The same of what A has under a name, whatever it is.
+    fn special_in_upper(&self, path: &AbsPath, stat: &Stat) -> Result<Option<(FileType, u64)>, Errno> {
+        let may_stand = stat.file_type() == FileType::Regular && stat.size == 0;
+        if may_stand { self.special(path, stat) } else { Ok(None) }
     }
 
     /// A device is the host's of that number, if it has it; what else was made elsewhere leads nowhere.
@@ -209,12 +207,13 @@ impl Trees {
     }
 
     fn prepared(&self, path: &AbsPath, content: Content, purpose: Purpose) -> Result<Location, Errno> {
-        if self.find(path)? == Place::Upper
-            && let Some(special) = self.special_in_upper(path)?
+        let found = self.find_on_both_sides(path)?;
+        if let (Place::Upper, Some(stat)) = found
+            && let Some(special) = self.special_in_upper(path, &stat)?
         {
             return self.locate_special(special, purpose);
         }
-        let side = self.prepare(path, content)?;
+        let side = self.prepare_found(path, found, content)?;
         self.below.locate(&self.on(side, path), purpose)
     }
 }

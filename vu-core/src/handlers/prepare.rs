@@ -38,6 +38,13 @@ impl Call<'_> {
         Ok(place)
     }
 
+    /// The place where a file is to be made that is not there. Whoever makes it hears if it has come meanwhile.
+    fn for_making(&self, place: Place) -> Result<Place, Errno> {
+        let location = self.layer.locate(&place.name, Purpose::Write)?;
+        let native = place.native && location == place.location;
+        Ok(Place { location, native, handle: None, file_type: None, ..place })
+    }
+
     /// The place that an open with these flags works on.
     ///
     /// # Errors
@@ -69,7 +76,7 @@ impl Call<'_> {
                 let purpose = if flags.contains(OpenFlags::TRUNC) { Purpose::Replace } else { Purpose::Write };
                 self.for_writing(place, purpose)
             }
-            None if flags.contains(OpenFlags::CREAT) && !path_only => self.for_writing(place, Purpose::Write),
+            None if flags.contains(OpenFlags::CREAT) && !path_only => self.for_making(place),
             _ => Ok(place),
         }
     }

@@ -5,7 +5,7 @@ use super::{
     copy::refused,
     kept::Object,
     listing::Emptiness,
-    places::{Place, refuse_reserved},
+    places::{Place, is_there, refuse_reserved},
     record::Record,
 };
 use vu_api::{AbsPath, AccessMode, Caller, Errno, FileType, Filesystem, RenameFlags, Stat, TimeChange, Withdrawn};
@@ -44,24 +44,31 @@ impl Trees {
     /// Makes a name that is not there.
     pub(crate) fn make(&self, path: &AbsPath, make: impl Fn(Side, &AbsPath) -> Result<(), Errno>) -> Result<(), Errno> {
         refuse_reserved(path)?;
-        if self.exists(path)? {
+        let found = self.find_on_both_sides(path)?;
+        if is_there(found) {
             return Err(Errno::EEXIST);
         }
         // What `mincow` finds writable may still be refused.
-        if self.prepare(path, Content::Keep)? == Side::Lower {
+        if self.prepare_found(path, found, Content::Keep)? == Side::Lower {
             match make(Side::Lower, &self.in_lower(path)) {
-                Err(errno) if refused(errno) && self.kind == Kind::Mincow => self.make_parents(path)?,
+                Err(errno) if refused(errno) && self.kind == Kind::Mincow => {
+                    self.make_parents(path)?;
+                    self.forget_leftovers(path)?;
+                }
                 done => return done,
             }
         }
-        self.forget_leftovers(path)?;
         make(Side::Upper, &self.in_upper(path))
     }
 
     /// Before a name is made: what may have been left behind under it by one that was killed is no part of what is made.
     pub(super) fn forget_leftovers(&self, path: &AbsPath) -> Result<(), Errno> {
-        if self.directory(&path.parent())?.marks && !self.exists(path)? {
-            let _names = self.names.lock();
+        let marks = self.directory(&path.parent())?.marks;
+        if !(marks && (self.has_container(path)? || self.is_filed(path)?)) {
+            return Ok(());
+        }
+        let _names = self.names.lock();
+        if !self.exists(path)? {
             self.unmark_directory(path)?;
             self.forget_file(path)?;
         }
@@ -116,21 +123,23 @@ impl Trees {
     }
 
     pub(crate) fn unlink(&self, path: &AbsPath, caller: &dyn Caller) -> Result<(), Errno> {
-        if self.stat(path)?.file_type() == FileType::Directory {
+        let object = self.object(path)?;
+        if object.stat().file_type() == FileType::Directory {
             return Err(Errno::EISDIR);
         }
-        self.remove(path, caller, |fs, name| fs.unlink(name, caller))
+        self.remove((path, object.place), caller, |fs, name| fs.unlink(name, caller))
     }
 
     pub(crate) fn rmdir(&self, path: &AbsPath, caller: &dyn Caller) -> Result<(), Errno> {
-        if self.stat(path)?.file_type() != FileType::Directory {
+        let object = self.object(path)?;
+        if object.stat().file_type() != FileType::Directory {
             return Err(Errno::ENOTDIR);
         }
         // Who watches a directory (inotify(7)) is not told of a look at it that nobody but the mount takes.
         if !self.host_knows_whether_empty(path)? {
             self.expect_empty(path)?;
         }
-        self.remove(path, caller, |fs, name| fs.rmdir(name, caller))?;
+        self.remove((path, object.place), caller, |fs, name| fs.rmdir(name, caller))?;
         self.listings.removed(path);
         self.cache.forget(path);
         Ok(())
@@ -155,14 +164,14 @@ impl Trees {
         Ok(of_one && !self.has_container(path)?)
     }
 
-    /// Takes a name away: first what B has is hidden, then A's object goes. Where both have one, the second step is the one that counts.
+    /// Takes a name away whose object was found there: first what B has is hidden, then A's object goes. Where both have one, the second step is the one that counts.
     fn remove(
         &self,
-        path: &AbsPath,
+        (path, place): (&AbsPath, Place),
         caller: &dyn Caller,
         remove: impl Fn(&dyn Filesystem, &AbsPath) -> Result<(), Errno>,
     ) -> Result<(), Errno> {
-        match (self.kind, self.find(path)?) {
+        match (self.kind, place) {
             (_, Place::Nowhere) => return Err(Errno::ENOENT),
             (Kind::Merge, Place::Upper) => return Err(Errno::EROFS),
             (Kind::Merge, Place::Lower) => return remove(&*self.below, &self.in_lower(path)),
@@ -226,7 +235,7 @@ impl Trees {
 
     /// access(2) by the effective ids.
     pub(crate) fn access(&self, path: &AbsPath, mode: AccessMode, caller: &dyn Caller) -> Result<(), Errno> {
-        let place = self.find(path)?;
+        let (place, seen) = self.find_and_stat(path)?;
         let writes = mode.contains(AccessMode::WRITE);
         match place {
             Place::Nowhere => Err(Errno::ENOENT),
@@ -234,14 +243,20 @@ impl Trees {
                 self.below.access(&self.in_upper(path), mode - AccessMode::WRITE, caller)?;
                 Err(Errno::EROFS)
             }
-            Place::Upper => match if caller.is_virtual() { self.special_in_upper(path)? } else { None } {
-                // The empty file that stands for it does not count.
-                Some(special) => {
-                    let mode = mode - AccessMode::EXECUTE;
-                    self.device(special).map_or(Ok(()), |name| self.below.access(&name, mode, caller))
+            Place::Upper => {
+                let special = match seen.filter(|_| caller.is_virtual()) {
+                    Some(stat) => self.special_in_upper(path, &stat)?,
+                    None => None,
+                };
+                match special {
+                    // The empty file that stands for it does not count.
+                    Some(special) => {
+                        let mode = mode - AccessMode::EXECUTE;
+                        self.device(special).map_or(Ok(()), |name| self.below.access(&name, mode, caller))
+                    }
+                    None => self.below.access(&self.in_upper(path), mode, caller),
                 }
-                None => self.below.access(&self.in_upper(path), mode, caller),
-            },
+            }
             Place::Lower => {
                 let name = self.in_lower(path);
                 let whole = self.below.access(&name, mode, caller);
@@ -278,10 +293,11 @@ impl Trees {
         caller: &dyn Caller,
     ) -> Result<(), Errno> {
         refuse_reserved(to)?;
-        let source = self.stat(from)?;
+        let object = self.object(from)?;
+        let source = object.stat();
         let target = match self.stat(to) {
             Ok(stat) => Some(stat),
-            Err(Errno::ENOENT) if self.stat(&to.parent())?.file_type() == FileType::Directory => None,
+            Err(Errno::ENOENT) if self.is_directory(&to.parent())? => None,
             Err(Errno::ENOENT) => return Err(Errno::ENOTDIR),
             Err(errno) => return Err(errno),
         };
@@ -320,10 +336,10 @@ impl Trees {
         if !exchange && target_is_directory {
             self.expect_empty(to)?;
         }
-        if self.find(from)? == Place::Lower {
+        if object.place == Place::Lower {
             self.may_remove(from, caller)?;
+            self.copy_up(from, Content::Keep)?;
         }
-        self.copy_up(from, Content::Keep)?;
         if target.is_some() && (exchange || target_is_directory) {
             self.copy_up(to, Content::Keep)?;
         } else {

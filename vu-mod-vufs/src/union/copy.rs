@@ -27,17 +27,18 @@ impl Trees {
     /// # Errors
     /// `ENOENT`, `ENOTDIR` if there is no directory to make it in; `EROFS` where nothing may be written; what copying meets.
     pub(super) fn prepare(&self, path: &AbsPath, content: Content) -> Result<Side, Errno> {
+        self.prepare_found(path, self.find_on_both_sides(path)?, content)
+    }
+
+    /// The same of what was found there just now.
+    pub(super) fn prepare_found(
+        &self,
+        path: &AbsPath,
+        (place, seen): (Place, Option<Stat>),
+        content: Content,
+    ) -> Result<Side, Errno> {
         refuse_reserved(path)?;
-        let place = self.find(path)?;
-        let lower = match place {
-            Place::Lower => match self.below.stat(&self.in_lower(path)) {
-                Ok(stat) => Some(stat),
-                Err(Errno::ENOENT) => None,
-                Err(errno) => return Err(errno),
-            },
-            _ => None,
-        };
-        match (self.kind, place, lower) {
+        match (self.kind, place, seen) {
             // What is made in a directory of both is made in B.
             (Kind::Merge, Place::Upper, _) if self.directory(path)?.lower => Ok(Side::Lower),
             (Kind::Merge, Place::Upper | Place::Nowhere, _) => Err(Errno::EROFS),

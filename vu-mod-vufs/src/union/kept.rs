@@ -291,7 +291,7 @@ impl Trees {
     }
 
     /// Whether there is a file of records of a name.
-    fn is_filed(&self, path: &AbsPath) -> Result<bool, Errno> {
+    pub(super) fn is_filed(&self, path: &AbsPath) -> Result<bool, Errno> {
         Ok(self.may_be_marked(path)? && self.stat_if_there(&record_name(&self.mark(path)))?.is_some())
     }
 

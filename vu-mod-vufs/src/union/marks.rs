@@ -3,7 +3,7 @@
 use super::{
     Trees,
     kept::{LINKED, SHARED},
-    places::{MARKS, Place},
+    places::{MARKS, Place, is_there},
     record::Record,
 };
 use nix::unistd::{getegid, geteuid};
@@ -269,14 +269,6 @@ impl Trees {
 
     /// Whether the object of a path is there, in A or B.
     pub(super) fn exists(&self, path: &AbsPath) -> Result<bool, Errno> {
-        match self.find(path)? {
-            Place::Upper => Ok(true),
-            Place::Nowhere => Ok(false),
-            Place::Lower => match self.below.stat(&self.in_lower(path)) {
-                Ok(_) => Ok(true),
-                Err(Errno::ENOENT) => Ok(false),
-                Err(errno) => Err(errno),
-            },
-        }
+        self.find_on_both_sides(path).map(is_there)
     }
 }

@@ -81,6 +81,31 @@ impl Trees {
         Ok((Place::Lower, None))
     }
 
+    /// The same, and the attributes of B's object where A does not have one.
+    ///
+    /// # Errors
+    /// Those of B, too.
+    pub(super) fn find_on_both_sides(&self, path: &AbsPath) -> Result<(Place, Option<Stat>), Errno> {
+        let found = self.find_and_stat(path)?;
+        if found.0 != Place::Lower {
+            return Ok(found);
+        }
+        match self.below.stat(&self.in_lower(path)) {
+            Ok(stat) => Ok((Place::Lower, Some(stat))),
+            Err(Errno::ENOENT) => Ok((Place::Lower, None)),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    /// Whether a path leads to a directory.
+    ///
+    /// # Errors
+    /// If it leads nowhere: those of stat(2).
+    pub(super) fn is_directory(&self, path: &AbsPath) -> Result<bool, Errno> {
+        let in_upper = self.directory(path)?.upper == Presence::Directory;
+        Ok(in_upper || self.object(path)?.stat().file_type() == FileType::Directory)
+    }
+
     /// What is known of a directory; of what is none, that nothing is in it.
     pub(super) fn directory(&self, path: &AbsPath) -> Result<Directory, Errno> {
         if let Some(known) = self.cache.get(path) {
@@ -181,6 +206,15 @@ impl Trees {
             return Ok(None);
         }
         self.stat_if_there(&self.in_lower(path))
+    }
+}
+
+/// Whether what was found on both sides is an object.
+pub(super) fn is_there((place, seen): (Place, Option<Stat>)) -> bool {
+    match place {
+        Place::Upper => true,
+        Place::Lower => seen.is_some(),
+        Place::Nowhere => false,
     }
 }
 
