@@ -2,7 +2,7 @@
 //!
 //! `ls -l` asks three or four questions about each file of a directory, by its whole path, and each answer begins with the proof that no
 //! symbolic link stands on the way. The proof is kept for a few milliseconds, and no longer than until a process of the view renames, links or mounts
-//! something. What it decides is only that the kernel may look the path up by itself, which it then does anew: all that a change from outside the
+//! something (but a file, which is no link after that either). What it decides is only that the kernel may look the path up by itself, which it then does anew: all that a change from outside the
 //! view in just that time could do is that a link into a mount is followed on the host for once.
 //!
 //! The same holds for paths *with* links that were walked and led to where the kernel's own look-up leads (`/lib/x86_64-linux-gnu/libc.so.6`): they are kept

@@ -356,6 +356,11 @@ impl Core {
     /// A name that could stand on the way of others is about to change.
     pub fn names_change(&self) {
         self.clear.forget();
+        self.files_change_names();
+    }
+
+    /// The same of names that only files get, which is no link: what was free of links stays so.
+    pub fn files_change_names(&self) {
         self.agents.forget();
         self.agents.forget_programs();
     }

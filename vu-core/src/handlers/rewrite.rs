@@ -32,11 +32,9 @@ pub fn paths(call: &mut Call<'_>) -> Result<Outcome, Errno> {
         return Ok(Outcome::Host);
     }
     let makes = makes_a_name(name);
-    if changes_the_way(name) {
-        call.core.names_change();
-    }
-    // A symbolic link's text is copied in before any path is looked at (`do_symlinkat`, `fs/namei.c`).
     if name.starts_with("symlink") {
+        call.core.names_change();
+        // A symbolic link's text is copied in before any path is looked at (`do_symlinkat`, `fs/namei.c`).
         call.read_path(0)?;
     }
     let kernel_finds = |m: &Meant| match &m.meaning {
@@ -120,6 +118,13 @@ pub fn paths(call: &mut Call<'_>) -> Result<Outcome, Errno> {
             text,
             meaning,
         });
+    }
+    if is_link_or_rename(name) {
+        if meant.iter().take(if exchanges(call, name) { 2 } else { 1 }).all(is_file) {
+            call.core.files_change_names();
+        } else {
+            call.core.names_change();
+        }
     }
     if name.starts_with("link")
         && link::unnamed(&meant)
@@ -250,9 +255,16 @@ fn is_link_or_rename(name: &str) -> bool {
     name.starts_with("rename") || matches!(name, "link" | "linkat")
 }
 
-/// Whether the call can put a symbolic link where a directory was.
-fn changes_the_way(name: &str) -> bool {
-    is_link_or_rename(name) || name.starts_with("symlink")
+/// Whether both objects of the call get other names.
+fn exchanges(call: &Call<'_>, name: &str) -> bool {
+    name == "renameat2" && call.uint(4) & libc::RENAME_EXCHANGE != 0
+}
+
+/// Whether it is known, without another look, that the object is a file, which is on the way to nothing.
+fn is_file(m: &Meant) -> bool {
+    let Meaning::Place(place) = &m.meaning else { return false };
+    let held = || place.handle.as_ref().and_then(|handle| sys::file_type(handle.as_fd()).ok());
+    !place.opaque && place.file_type.or_else(held) == Some(FileType::Regular)
 }
 
 /// Whether another program may be executed by a name, or none, when the call has been made.
