@@ -54,6 +54,15 @@ for bad in (lambda: os.setuid(-1 & 0xffffffff), lambda: os.setgroups([0xffffffff
     );
 }
 
+/// sudo and sshd complain of a log that they may not write to.
+#[test]
+fn the_hosts_log_does_not_hear_of_virtual_users() {
+    says_in_cow(
+        "vusu -c 'python3 -c \"import socket; socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 9)\" 2>&1 | tail -1'; python3 -c 'import socket; socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 9)'",
+        "OSError: [Errno 93] Protocol not supported\n",
+    );
+}
+
 #[test]
 fn sockets_tell_the_virtual_groups() {
     says(
