@@ -34,7 +34,7 @@ pub enum Difference {
 /// An object that differs.
 #[derive(Debug, Clone)]
 pub struct Change {
-    /// Its path in the union, without a leading slash.
+    /// Its path in the union, without a leading slash; `.` is the root.
     pub path: PathBuf,
     /// How it differs.
     pub difference: Difference,
@@ -73,6 +73,7 @@ type Result<T> = std::result::Result<T, Unreadable>;
 pub fn changes(upper: &Path, lower: Option<&Path>) -> Result<Vec<Change>> {
     let mut found = Vec::new();
     let comparison = Comparison { upper, lower };
+    comparison.root(&mut found)?;
     comparison.directory(Path::new(""), lower.is_some(), &mut found)?;
     comparison.further_names(&mut found)?;
     found.sort_by(|a, b| a.path.cmp(&b.path));
@@ -87,6 +88,28 @@ struct Comparison<'a> {
 impl Comparison<'_> {
     fn mark(&self, path: &Path) -> PathBuf {
         self.upper.join(".-").join(path)
+    }
+
+    /// The path of the file of records of an object. The root's has no name.
+    fn record_file(&self, path: &Path) -> PathBuf {
+        let name = path.file_name().unwrap_or_default();
+        self.mark(path.parent().unwrap_or(path)).join(OsStr::from_bytes(&record::file_name(name.as_bytes())))
+    }
+
+    /// How the root differs. The directory of the upper tree was made by others, so only what is kept of it counts.
+    fn root(&self, found: &mut Vec<Change>) -> Result<()> {
+        let meta = metadata(self.upper)?;
+        let (Some(lower), Some(record)) = (self.lower, self.record(Path::new(""), Some(meta.ino()))?) else {
+            return Ok(());
+        };
+        let mut stat = Stat::from(&meta);
+        record.apply(&mut stat);
+        if attributes_differ(&stat, &metadata(lower)?) {
+            let (path, object) = (PathBuf::from("."), Some(self.upper.to_owned()));
+            let (difference, xattrs) = (Difference::Attributes, stored_xattrs(lower));
+            found.push(Change { path, difference, object, stat, xattrs, opaque: false });
+        }
+        Ok(())
     }
 
     /// What differs in a directory; `merged`: the lower tree has a part in it.
@@ -253,12 +276,15 @@ impl Comparison<'_> {
 
     fn record(&self, path: &Path, ino: Option<u64>) -> Result<Option<Record>> {
         if let Some(ino) = ino {
-            let shared = self.mark(Path::new(&format!("{}{ino}", crate::union::SHARED)));
-            if let Some(record) = read_records(shared)?.into_iter().find(|record| record.object == Some(ino)) {
+            let shared = format!("{}{ino}", crate::union::SHARED);
+            if let Some(record) = read_records(&self.record_file(Path::new(&shared)))?
+                .into_iter()
+                .find(|record| record.object == Some(ino))
+            {
                 return Ok(Some(record));
             }
         }
-        let filed = read_records(self.mark(path))?.into_iter().find(|record| record.belongs_to(ino));
+        let filed = read_records(&self.record_file(path))?.into_iter().find(|record| record.belongs_to(ino));
         Ok(filed.or_else(|| carried(&self.upper.join(path), ino?)))
     }
 
@@ -370,18 +396,16 @@ fn same_content(mut one: File, upper: &Path, lower: &Path) -> Result<bool> {
     }
 }
 
-/// The records under a mark, whose name is without the ending.
-fn read_records(mark: PathBuf) -> Result<Vec<Record>> {
-    let name = record::file_name(mark.file_name().unwrap_or_default().as_bytes());
-    let name = mark.with_file_name(OsStr::from_bytes(&name));
+/// The records in a file; none if there is no such file.
+fn read_records(name: &Path) -> Result<Vec<Record>> {
     let mut text = Vec::new();
-    match File::open(&name) {
-        Ok(file) => file.take(record::LONGEST).read_to_end(&mut text).map_err(at(&name))?,
+    match File::open(name) {
+        Ok(file) => file.take(record::LONGEST).read_to_end(&mut text).map_err(at(name))?,
         // A whiteout stands where a directory of records would be.
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             return Ok(Vec::new());
         }
-        Err(error) => return Err(at(&name)(error)),
+        Err(error) => return Err(at(name)(error)),
     };
     Ok(record::parse(&text))
 }

@@ -2,7 +2,7 @@
 
 use super::{
     Content, Kind, Side, Trees,
-    copy::refused,
+    copy::{is_special, refused},
     kept::Object,
     listing::Emptiness,
     places::{Place, is_there, refuse_reserved},
@@ -269,10 +269,18 @@ impl Trees {
                         let shut = !caller.is_virtual() && self.below.stat(&name)?.permissions() & 0o200 == 0;
                         if shut { Err(Errno::EACCES) } else { Ok(()) }
                     }
+                    Ok(()) if writes && self.kind == Kind::Cow && self.upper_is_read_only() => {
+                        // As of any file system that is read-only (`sb_permission`, fs/namei.c).
+                        if is_special(&self.below.stat(&name)?) { Ok(()) } else { Err(Errno::EROFS) }
+                    }
                     answer => answer,
                 }
             }
         }
+    }
+
+    fn upper_is_read_only(&self) -> bool {
+        self.below.access(&self.upper, AccessMode::WRITE, &self.me) == Err(Errno::EROFS)
     }
 
     /// Whether A can take a copy: whether the directory can be written to in which the copy, or the copies of the directories above it, would be made.

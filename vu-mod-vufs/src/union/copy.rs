@@ -8,12 +8,14 @@ use super::{
 };
 use nix::{
     fcntl::copy_file_range,
+    sys::statfs::PROC_SUPER_MAGIC,
     unistd::{Whence, lseek},
 };
 use rustix::fs::{Timespec, Timestamps};
 use std::{fs::File, io, os::unix::fs::FileExt};
 use vu_api::{
-    AbsPath, AccessMode, Errno, FileType, OpenFlags, OpenHow, Opened, RenameFlags, Stat, Time, TimeChange, XattrFlags,
+    AbsPath, AccessMode, Errno, FileType, OpenFlags, OpenHow, Opened, RenameFlags, Stat, StatFs, Time, TimeChange,
+    XattrFlags,
 };
 
 /// What B says when it does not let something be changed.
@@ -52,7 +54,9 @@ impl Trees {
                 Ok(Side::Upper)
             }
             // Writing to a device or a FIFO changes nothing of it.
-            (_, Place::Lower, Some(stat)) if is_special(&stat) => Ok(Side::Lower),
+            (_, Place::Lower, Some(stat)) if is_special(&stat) || self.is_told_the_kernel(path, &stat) => {
+                Ok(Side::Lower)
+            }
             (Kind::Mincow, Place::Lower, Some(_)) if self.lower_permits(path, AccessMode::WRITE)? => Ok(Side::Lower),
             (Kind::Mincow, Place::Lower, None)
                 if self.parent_in_lower(path).is_ok()
@@ -67,6 +71,14 @@ impl Trees {
             }
             (_, Place::Nowhere, Some(_)) => Err(Errno::ENOENT),
         }
+    }
+
+    /// Whether what is written to a file of B's is stored nowhere, but told the kernel: by `/proc`, of the caller's own processes. Root could change the whole system
+    /// by it, and writes to a copy.
+    fn is_told_the_kernel(&self, path: &AbsPath, stat: &Stat) -> bool {
+        let may_be = stat.file_type() == FileType::Regular && stat.size == 0 && !self.me.is_root();
+        let file_system = |stat: StatFs| stat.fs_type == PROC_SUPER_MAGIC.0;
+        may_be && self.below.statfs(&self.in_lower(path)).is_ok_and(file_system)
     }
 
     /// B must have the directory in which something is to be made.

@@ -433,6 +433,20 @@ impl Trees {
         self.keep(path, record, (object.place == Place::Upper).then_some(&host))
     }
 
+    /// The directory A is the copy of the mount's root, but made by others: what B's has otherwise is kept, as of any directory that is copied up.
+    pub(super) fn keep_root(&self) -> Result<(), Errno> {
+        let root = AbsPath::root();
+        let [host, seen] = [&self.upper, &self.lower].map(|tree| self.below.stat(tree));
+        let (host, seen) = (host?, seen?);
+        let alike = (host.uid, host.gid, host.permissions()) == (seen.uid, seen.gid, seen.permissions());
+        if !self.may_keep() || alike || self.record(&root, Place::Upper, &host)?.is_some() {
+            return Ok(());
+        }
+        self.change_record(&root, |record, _| {
+            (record.uid, record.gid, record.mode) = (Some(seen.uid), Some(seen.gid), Some(seen.permissions()));
+        })
+    }
+
     pub(crate) fn chmod(&self, path: &AbsPath, mode: u32, caller: &dyn Caller) -> Result<(), Errno> {
         if self.keeps_without_copying(path)? {
             return self.change_record(path, |record, _| record.mode = Some(mode));

@@ -58,6 +58,10 @@ impl Union {
             no_copy_for_attributes: attributes == Attributes::Kept,
         };
         trees.look_around();
+        if let Err(errno) = trees.keep_root() {
+            // All else can be looked at all the same.
+            tracing::warn!("vufs: the owner and mode of {} are not kept in {}: {errno}", trees.lower, trees.upper);
+        }
         Ok(Union { trees: Arc::new(trees), except })
     }
 

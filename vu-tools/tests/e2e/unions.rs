@@ -486,6 +486,33 @@ fn the_longest_names_keep_attributes() {
     );
 }
 
+/// What is written to `/proc` changes a process, and no file.
+#[test]
+fn processes_tell_the_kernel_of_themselves_in_a_union_of_everything() {
+    says(
+        "cd $D; vuumount $W; mkdir all; vumount -t vufs -o cow all /; sh -c 'echo me > /proc/$$/comm; cat /proc/$$/comm; echo 700 > /proc/self/oom_score_adj; cat /proc/self/oom_score_adj; [ -w /proc/self/comm ] && echo writable'; (echo 1 > /proc/version) 2>&1 | cut -d: -f4; vuumount /; find all | grep proc",
+        "me\n\n700\nwritable\n Permission denied\n",
+    );
+}
+
+#[test]
+fn nothing_is_writable_above_a_read_only_tree() {
+    says(
+        "echo x >> file; cd $D; vuumount $W; vumount -t vufs -o ro up up; vumount -t vufs -o cow up $W; cd $W; for f in file dir/lines dir fifo; do [ -w $f ] && echo $f; done; echo x > dir/lines; cat dir/lines | wc -l; mkdir n 2>&1 | cut -d: -f3",
+        "fifo\nbash: line 3: dir/lines: Read-only file system\n3\n Read-only file system\n",
+    );
+}
+
+/// A directory that nobody else may look into, as mktemp(1) makes it, shows the one that it is mounted over.
+#[test]
+fn the_root_of_a_union_is_that_of_the_lower_tree() {
+    says(
+        "cd $D; vuumount $W; A=$(mktemp -d); s() { stat -c %a:%u:%g $W; }; chmod 751 $W; was=$(s); vumount -t vufs -o cow $A $W; [ \"$(s)\" = \"$was\" ] || s; stat -c %a $A; ls -A $W | grep '^[.]-'; chmod 1710 $W; chown 5 $W; stat -c %u:%a $W; vuumount $W; vumount -t vufs -o cow $A $W; stat -c %u:%a $W; vuumount $W
+        vufsdiff $A $W; vufsdiff --tar - $A $W | tar tv --numeric-owner | cut -c1-13; rm -r $A",
+        "700\n5:1710\n5:1710\nM ./\ndrwx--x--T 5/\n",
+    );
+}
+
 #[test]
 fn vufsdiff_keeps_hard_links_and_holes() {
     says(
