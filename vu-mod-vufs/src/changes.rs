@@ -144,6 +144,7 @@ impl Comparison<'_> {
         let hides = !merged || marked;
         let hidden = if lower_directory && hides { self.hidden(&path)? } else { Vec::new() };
         let opaque = is_directory && marked && (!hidden.is_empty() && merged || self.lower.is_none());
+        let links = self.links_in_common(&record)?.unwrap_or(meta.nlink());
         let mut xattrs = shown_xattrs(&name);
         xattrs.extend(record.xattrs);
         let same_xattrs = || self.lower.is_some_and(|lower| stored_xattrs(&lower.join(&path)) == xattrs);
@@ -153,9 +154,7 @@ impl Comparison<'_> {
             Some(below) if !is_directory && self.content_differs(&path, &meta, below)? => Some(Difference::Changed),
             Some(below) if attributes_differ(&stat, below) || !same_xattrs() => Some(Difference::Attributes),
             // It was given one more name.
-            Some(below) if !is_directory && meta.nlink() > 1 && meta.nlink() != below.nlink() => {
-                Some(Difference::Attributes)
-            }
+            Some(below) if !is_directory && links > 1 && links != below.nlink() => Some(Difference::Attributes),
             Some(_) => None,
         };
         if difference.is_some() || opaque {
@@ -269,6 +268,13 @@ impl Comparison<'_> {
         Ok(Some(Change { path, difference, object, stat, xattrs, opaque: false }))
     }
 
+    /// How many names an object has that had several in the lower tree.
+    fn links_in_common(&self, record: &Record) -> Result<Option<u64>> {
+        let (Some(dev), Some(ino)) = (record.dev, record.ino) else { return Ok(None) };
+        let common = read_records(&self.record_file(Path::new(&record::link_name(dev, ino))))?;
+        Ok(common.into_iter().find_map(|record| record.links))
+    }
+
     fn is_opaque(&self, path: &Path) -> Result<bool> {
         let Ok(meta) = self.upper.join(path).symlink_metadata() else { return Ok(false) };
         Ok(self.record(path, Some(meta.ino()))?.is_some_and(|record| record.opaque))
@@ -323,7 +329,7 @@ fn shown_xattrs(object: &Path) -> Xattrs {
 
 /// The device and inode number in the lower tree of an object whose copy has this name.
 fn link_of(name: &[u8]) -> Option<(u64, u64)> {
-    let text = std::str::from_utf8(name).ok()?.strip_prefix(crate::union::LINKED)?;
+    let text = std::str::from_utf8(name).ok()?.strip_prefix(record::LINKED)?;
     let mut numbers = text.split('.').map(|number| number.parse::<u64>().ok());
     let (major, minor, ino) = (numbers.next()??, numbers.next()??, numbers.next()??);
     Some((nix::sys::stat::makedev(major, minor), ino))

@@ -30,7 +30,7 @@ mod xattrs;
 use crate::Mode;
 pub use copy::copy_content;
 use devices::Devices;
-pub(crate) use kept::{LINKED, SHARED};
+pub(crate) use kept::SHARED;
 use listing::Listings;
 use marks::Mounter;
 use parking_lot::{Mutex, RwLock};

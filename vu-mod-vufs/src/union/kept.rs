@@ -19,8 +19,6 @@ use vu_api::{AbsPath, Caller, Errno, FileType, OpenFlags, OpenHow, Opened, Renam
 
 /// So many bytes of a file, from its beginning, are read or written by one step: a page.
 const ONE_STEP: usize = 4096;
-/// Begins the name by which an object is held that had several names in B.
-pub(crate) const LINKED: &str = "\x7flink.";
 /// Begins the name of the record of an object of A that had several names when its attributes were changed.
 pub(crate) const SHARED: &str = "\x7fsame.";
 
@@ -586,8 +584,7 @@ impl Trees {
     }
 
     pub(super) fn link_name(&self, dev: u64, ino: u64) -> AbsPath {
-        let (major, minor) = (nix::sys::stat::major(dev), nix::sys::stat::minor(dev));
-        self.upper.child(MARKS).child(format!("{LINKED}{major}.{minor}.{ino}").as_bytes())
+        self.upper.child(MARKS).child(record::link_name(dev, ino).as_bytes())
     }
 
     /// One name more or less of an object that had several in B; with the last, the object goes. `names` is held.

@@ -2,9 +2,9 @@
 
 use super::{
     Trees,
-    kept::{LINKED, SHARED},
+    kept::SHARED,
     places::{MARKS, Place, is_there},
-    record::Record,
+    record::{self, Record},
 };
 use nix::unistd::{getegid, geteuid};
 use std::{
@@ -114,7 +114,7 @@ impl Trees {
             return;
         };
         for entry in entries {
-            if entry.name.starts_with(LINKED.as_bytes()) {
+            if entry.name.starts_with(record::LINKED.as_bytes()) {
                 self.has_links.store(true, Ordering::Relaxed);
             }
             if entry.name.starts_with(SHARED.as_bytes()) {

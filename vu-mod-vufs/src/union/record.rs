@@ -22,6 +22,14 @@ pub(crate) fn file_name(name: &[u8]) -> Vec<u8> {
     [&head[..], &[SUFFIX]].concat()
 }
 
+/// Begins the name by which an object is held that had several names in B.
+pub(crate) const LINKED: &str = "\x7flink.";
+
+/// The name by which an object is held that had several in B, where it had this device and inode number.
+pub(crate) fn link_name(dev: u64, ino: u64) -> String {
+    format!("{LINKED}{}.{}.{ino}", nix::sys::stat::major(dev), nix::sys::stat::minor(dev))
+}
+
 /// FNV-1a (draft-eastlake-fnv).
 fn hash(name: &[u8]) -> u64 {
     let step = |hash: u64, &byte: &u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);

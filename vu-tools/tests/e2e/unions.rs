@@ -521,6 +521,11 @@ fn vufsdiff_keeps_hard_links_and_holes() {
     );
 }
 
+#[test]
+fn vufsdiff_tells_nothing_of_links_that_are_as_they_were() {
+    says("rm hard; ln file hard; cd $D; vuumount $W; vufsdiff up $W; vufsdiff --apply up $W; vufsdiff up $W", "");
+}
+
 /// As it stands, whoever unpacks the layer would delete another file.
 #[test]
 fn vufsdiff_archives_no_name_that_tells_of_a_deleted_one() {
