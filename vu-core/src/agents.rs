@@ -205,9 +205,9 @@ impl Agents {
         }
     }
 
-    /// Whether all that was lent in an era, but for what was touched, is still untouched for whoever has it open: nobody else may have it than processes of one view.
-    fn is_of_now(&self, lending: Lending) -> bool {
-        lending.era == self.era() && self.views.lock().iter().filter(|(view, _)| view.strong_count() > 0).count() == 1
+    /// Whether all that was lent in an era, but for what was touched, is still untouched in views with these mounts. (Those with other mounts may have it open, but their agents are told nothing of it.)
+    fn is_of_now(&self, lending: Lending, table: u64) -> bool {
+        lending.era == self.era() && lending.table == table
     }
 
     /// What a proof is published by that is found from now on; 0 if none is to be.
@@ -543,7 +543,7 @@ mod tests {
     #[test]
     fn eras_end_with_mounts_and_with_too_many_changes() {
         let agents = Arc::new(Agents::new(7));
-        let lending = |era| Lending { mount: 1, era };
+        let lending = |era| Lending { mount: 1, era, table: 3 };
         drop(agents.hold_back(Withdrawn::Everything));
         assert_eq!(agents.era(), 1, "nothing was lent");
         assert_eq!(agents.era_of_lending(), 1);
@@ -552,7 +552,8 @@ mod tests {
         assert_eq!((agents.era(), agents.touched.lock().len()), (1, 1));
         drop(agents.hold_back(Withdrawn::Everything));
         assert_eq!((agents.era(), agents.touched.lock().len()), (2, 0));
-        assert!(!agents.is_of_now(lending(1)) && !agents.is_of_now(lending(0)));
+        assert!(agents.is_of_now(lending(2), 3) && !agents.is_of_now(lending(2), 4));
+        assert!(!agents.is_of_now(lending(1), 3) && !agents.is_of_now(lending(2).anywhere(), 3));
         assert_eq!(agents.era_of_lending(), 2);
         for inode in 0..=MOST_TOUCHED as u64 {
             drop(agents.hold_back(Withdrawn::Directory(1, inode)));

@@ -161,7 +161,7 @@ impl Call<'_> {
         if FileType::from_mode(stat.stx_mode.into()) != Some(FileType::Directory) {
             return None;
         }
-        let lending = Lending { mount: stat.stx_mnt_id, era };
+        let lending = Lending { mount: stat.stx_mnt_id, era, table: self.view.table_number() };
         let tag = self.core.routes.tag(&self.lent_route(name, &host, lending));
         if tag == 0 || sys::set_tag(fd.as_fd(), tag).is_err() {
             return None;
@@ -178,14 +178,14 @@ impl Call<'_> {
         Some(fd)
     }
 
-    /// The route of a directory that is lent. When there are many routes, it is that of all eras.
+    /// The route of a directory that is lent. When there are many routes, it is that of all eras and views.
     #[must_use]
     pub(crate) fn lent_route(&self, name: &AbsPath, host: &AbsPath, lending: Lending) -> Route {
         let route = Route { lent: Some(lending), ..self.route_of_mount(name, host) };
         if self.core.routes.have_room_for(&route) {
             return route;
         }
-        Route { lent: Some(Lending { era: 0, ..lending }), ..route }
+        Route { lent: Some(lending.anywhere()), ..route }
     }
 
     /// The route by which all of a mount leads to the host, as far as it leads to names that end as the view's do.

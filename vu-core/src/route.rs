@@ -28,8 +28,24 @@ pub struct Route {
 pub struct Lending {
     /// In which of the host's mounts they lie.
     pub mount: u64,
-    /// When they were lent ([`Agents::era`](crate::agents::Agents::era)).
+    /// When they were lent ([`Agents::era`](crate::agents::Agents::era)); 0 for no certain time.
     pub era: u64,
+    /// In views with which mounts ([`View::table_number`](crate::view::View::table_number)); 0 for any.
+    pub table: u64,
+}
+
+impl Lending {
+    /// The same, at any time and in any view.
+    #[must_use]
+    pub fn anywhere(self) -> Lending {
+        Lending { era: 0, table: 0, ..self }
+    }
+
+    /// Whether what is lent by views with these mounts may have this in common.
+    #[must_use]
+    pub fn may_be_with(self, table: u64) -> bool {
+        self.table == 0 || self.table == table
+    }
 }
 
 impl Route {

@@ -41,6 +41,7 @@ pub type Table = MountTable<Arc<Mount>>;
 /// A mount holds its layer, and the layer its view: whoever ends a view calls [`close`](Self::close), which parts them.
 pub struct View {
     table: ArcSwap<Table>,
+    table_number: AtomicU64,
     changes: Mutex<Changing>,
     /// What `changes.modules` says, where it is asked for at every call.
     identities: RwLock<Option<&'static dyn Identities>>,
@@ -114,6 +115,7 @@ impl View {
     pub fn new(host: Arc<dyn Filesystem>, nodes: Arc<Nodes>, nesting: Nesting) -> Arc<View> {
         Arc::new(View {
             table: ArcSwap::default(),
+            table_number: AtomicU64::new(next_epoch().0),
             changes: Mutex::default(),
             identities: RwLock::default(),
             host,
@@ -136,6 +138,7 @@ impl View {
         }
         Arc::new(View {
             table: ArcSwap::new(table),
+            table_number: AtomicU64::new(self.table_number()),
             identities: RwLock::new(changes.modules.identities()),
             changes: Mutex::new(Changing { name: name.to_owned(), modules: changes.modules.clone(), dependants }),
             host: self.host.clone(),
@@ -150,7 +153,7 @@ impl View {
     pub fn close(&self) {
         let mut changes = self.changes.lock();
         changes.dependants.clear();
-        let mounts = self.table.swap(Arc::default());
+        let mounts = self.exchange(Table::default());
         drop(changes);
         drop(mounts);
     }
@@ -158,6 +161,20 @@ impl View {
     /// A snapshot of the mounts.
     pub fn table(&self) -> Guard<Arc<Table>> {
         self.table.load()
+    }
+
+    /// Views with the same number have the same mounts: one is as it was when it was [forked](View::fork) from the other. Never 0. When mounts have changed, the number is known to be another one
+    /// before anybody is told that they have.
+    #[must_use]
+    pub fn table_number(&self) -> u64 {
+        self.table_number.load(Ordering::SeqCst)
+    }
+
+    /// Has these mounts instead of those that are returned; `changes` is held.
+    fn exchange(&self, table: Table) -> Arc<Table> {
+        let before = self.table.swap(Arc::new(table));
+        self.table_number.store(next_epoch().0, Ordering::SeqCst);
+        before
     }
 
     /// The bottom of its layers.
@@ -370,7 +387,7 @@ impl View {
         }
         let mut table = Table::clone(&self.table());
         insert(&mut table, mount.clone());
-        let before = self.table.swap(Arc::new(table));
+        let before = self.exchange(table);
         drop(changes);
         drop(before);
         Ok(mount)
@@ -381,7 +398,7 @@ impl View {
         let mut changes = self.changes.lock();
         let mut table = Table::clone(&self.table());
         changes.release(&mut table, source_mount);
-        let before = self.table.swap(Arc::new(table));
+        let before = self.exchange(table);
         drop(changes);
         drop(before);
     }
@@ -421,7 +438,7 @@ impl View {
             table.remove(mount.epoch);
             changes.release(&mut table, mount.source_mount);
         }
-        let before = self.table.swap(Arc::new(table));
+        let before = self.exchange(table);
         drop(changes);
         drop(before);
         Ok(mount)
@@ -533,7 +550,7 @@ fn is_there(table: &Table, mount: &Mount) -> bool {
     table.newest_at(&mount.point, after).is_some_and(|entry| entry.epoch == mount.epoch && !entry.mount.detached)
 }
 
-/// One clock for all views: a mount that an inner view has from its outer one is known by the same epoch in both.
+/// One clock for all views, and for the numbers of their tables: a mount that an inner view has from its outer one is known by the same epoch in both.
 fn next_epoch() -> Epoch {
     static LAST: AtomicU64 = AtomicU64::new(0);
     Epoch(LAST.fetch_add(1, Ordering::Relaxed) + 1)

@@ -85,7 +85,7 @@ impl Call<'_> {
         let agents = &self.core.agents;
         if agents.expiry.begin(agents) {
             agent.tell_mount(tag, lending);
-            if lending.is_some_and(|lending| agents.is_of_now(lending)) {
+            if lending.is_some_and(|lending| agents.is_of_now(lending, self.view.table_number())) {
                 agent.publish(Key::of_all(self.proofs, tag));
             }
             agent.publish(Key::new(self.proofs, Start::Tagged(device, inode, tag), b""));
@@ -102,10 +102,11 @@ impl Call<'_> {
             return None;
         }
         let object = (stat.st_dev, stat.st_ino);
-        let same = if route.lent.is_some() {
+        let same = if let Some(lending) = route.lent {
             let lent = self.lent(&self.task, number, fd.as_fd(), object)?;
             // What is opened there has no other name, either.
-            lent.name == lent.host
+            lending.may_be_with(self.view.table_number())
+                && lent.name == lent.host
                 && lent.is_the_agents(self)
                 && lent.kept(self).is_none()
                 && self.are_agents_told(lent.shows)
@@ -181,7 +182,8 @@ impl Call<'_> {
             return None;
         }
         let stat = sys::statx(Reach::Path(host.as_bytes()), 0, libc::STATX_MNT_ID).ok()?;
-        let lending = Lending { mount: stat.stx_mnt_id, era: self.core.agents.era_of_lending() };
+        let era = self.core.agents.era_of_lending();
+        let lending = Lending { mount: stat.stx_mnt_id, era, table: self.view.table_number() };
         let tag = self.core.routes.tag(&self.lent_route(&name, &host, lending));
         let route = self.core.routes.only(tag)?;
         Some((u32::try_from(tag).ok()?, route.lent?))

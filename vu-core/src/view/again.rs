@@ -52,7 +52,7 @@ impl View {
         }
         let remounted = Arc::new(Mount { flags, words: shown, ..Mount::clone(&mount) });
         super::insert(&mut table, remounted.clone());
-        let before = self.table.swap(Arc::new(table));
+        let before = self.exchange(table);
         drop(changes);
         drop((before, mount));
         Ok(remounted)
@@ -94,7 +94,7 @@ impl View {
             table.remove(mount.epoch);
             super::insert(&mut table, Arc::new(Mount { epoch, point, ..Mount::clone(mount) }));
         }
-        let before = self.table.swap(Arc::new(table));
+        let before = self.exchange(table);
         drop(changes);
         drop((before, mount, moving));
         Ok(())

@@ -235,6 +235,23 @@ fn it_opens_untouched_directories() {
     assert!(lines[2].contains(":100644:2 ") && lines[3].contains(":100644:3 "), "{text}");
 }
 
+/// A view in a view is served as its outer one is, which goes on looking at the same. What both have open is what it is where it is looked at.
+#[test]
+fn it_opens_untouched_directories_in_inner_views() {
+    let many = "for i in $(seq 200); do mkdir -p e/many/d$i; echo 1 > e/many/d$i/f; done; mkdir up up2";
+    let enter = "ls -R e/many > /dev/null; umvu --norc -m vufs -- sh -c";
+    for inner in ["", "vumount -t vufs d m; ", "vumount -t vufs -o cow up2 e; "] {
+        let before = format!("{many}; vumount -t vufs -o cow up e; {enter} '{inner}exec \"$@\"' sh \\");
+        assert_eq!(steps(&before, &["*$W/e/many"]), "*$W/e/many is answered here: 200\n", "{inner}");
+    }
+    let look = "import os; print({os.stat('d1/f', dir_fd=5).st_size for _ in range(50)}, {os.listdir(5) == os.listdir('/proc/self/fd/5') for _ in range(50)})";
+    let said = Site::new().session(&format!(
+        "{many}; vumount -t vufs -o cow up e; exec 5< e/many; look() {{ /usr/bin/python3 -c \"{look}\"; }}; export -f look; look
+         umvu --norc -m vufs -- bash -c 'vumount -t vufs -o cow up2 e; echo 123 > e/many/d1/f; look'; look"
+    ));
+    assert_eq!(said.ok(), "{2} {True}\n{4} {True}\n{2} {True}\n");
+}
+
 /// A module for identities costs those nothing who are who they were; who becomes somebody else has no agent from then on.
 #[test]
 fn it_answers_who_has_the_identity_of_the_host() {
