@@ -188,6 +188,11 @@ pub trait Filesystem: Send + Sync {
         object
     }
 
+    /// Whether it shows what another directory below it shows, under other names, and does nothing else.
+    fn is_alias(&self) -> bool {
+        false
+    }
+
     /// The directories of the host whose entries a directory shows: what is ruled for it (landlock(7)) is ruled for those.
     fn host_directories(&self, path: &AbsPath) -> Vec<AbsPath> {
         match self.locate(path, Purpose::List) {

@@ -76,7 +76,8 @@ impl Sources {
         for entry in view.table().iter_newest_first().filter(|entry| !entry.mount.detached) {
             let root = AbsPath::root();
             let ask = |purpose| entry.mount.shielded("locate", |fs| fs.locate(&root, purpose));
-            let of_union = ask(Purpose::List) == Ok(Location::Own);
+            let is_alias = entry.mount.shielded("is_alias", |fs| Ok(fs.is_alias())).unwrap_or(false);
+            let of_union = !is_alias && ask(Purpose::List) == Ok(Location::Own);
             let mut shown =
                 entry.mount.shielded("host_directories", |fs| Ok(fs.host_directories(&root))).unwrap_or_default();
             if let Ok(Location::Host(host)) = ask(Purpose::Read)

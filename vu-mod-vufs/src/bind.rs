@@ -72,6 +72,10 @@ impl Filesystem for Bind {
         self.below.removed(&self.name_below(path), object)
     }
 
+    fn is_alias(&self) -> bool {
+        true
+    }
+
     fn host_directories(&self, path: &AbsPath) -> Vec<AbsPath> {
         self.below.host_directories(&self.name_below(path))
     }

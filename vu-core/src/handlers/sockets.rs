@@ -251,8 +251,9 @@ fn address(call: &Call<'_>, index: usize, follow: Follow, sleeps: bool) -> Resul
     let host = || if sleeps { Outcome::HostMaySleep } else { Outcome::Host };
     let Some(path) = unix_path(call, call.arg(index), call.uint(index + 1))? else { return Ok(host()) };
     let binds = follow == Follow::Entry;
+    let as_given = || if binds { bind_as_given(call, &path) } else { host() };
     let place = match call.meaning(&PathArg::at_cwd(path.clone(), follow), Need::Object) {
-        Ok(Meaning::Kernel) => return Ok(host()),
+        Ok(Meaning::Kernel) => return Ok(as_given()),
         Ok(Meaning::Place(place)) if place.native && !binds => place,
         // To all others the address is of a wrong family, whatever it says.
         _ if !is_unix_socket(call) => return Ok(host()),
@@ -268,7 +269,7 @@ fn address(call: &Call<'_>, index: usize, follow: Follow, sleeps: bool) -> Resul
     }
     let place = if binds && !place.found { call.for_writing(place, Purpose::Write)? } else { place };
     if place.native {
-        return Ok(host());
+        return Ok(as_given());
     }
     if binds && place.found {
         return Err(Errno::EADDRINUSE);
@@ -302,6 +303,22 @@ fn address(call: &Call<'_>, index: usize, follow: Follow, sleeps: bool) -> Resul
             result
         })),
     ))
+}
+
+/// bind(2) by a name that is the kernel's, too: if it was one that the kernel had for a socket of another name in the view, that is so no more.
+fn bind_as_given(call: &Call<'_>, path: &[u8]) -> Outcome {
+    let names = call.core.socket_names.clone();
+    if names.given(path).is_none() {
+        return Outcome::Host;
+    }
+    let path = path.to_vec();
+    let forget = move |result| {
+        if result == 0 {
+            names.forget(&path);
+        }
+        result
+    };
+    call.rewrite_with(call.syscall.nr, Default::default(), Some(Box::new(forget)))
 }
 
 /// Why nobody is reached by the name of an object of a mount's own: no mount keeps sockets (`unix_find_bsd`, `net/unix/af_unix.c`).

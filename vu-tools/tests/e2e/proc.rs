@@ -54,6 +54,19 @@ $P/bin/cat /proc/self/maps | grep -o '/[^ ]*cat$' | uniq; sh -c 'rm dog; $P/bin/
     );
 }
 
+/// What a bind shows of a union has the union's names, too, and these are asked for first.
+#[test]
+fn mappings_of_what_is_bound_from_a_union() {
+    let cats = "for cat in /bin/cat $M/bin/cat; do $cat /proc/self/maps | grep -o '/[^ ]*cat$' | uniq; done";
+    for union in ["cow,except=/proc $D/cow /", "merge,except=/proc $D/merge /"] {
+        let said =
+            Site::new().session(&format!("vumount -t vufs -o {union}; vumount -t vufs / $M; {cats}; echo $M")).ok();
+        let lines: Vec<&str> = said.lines().collect();
+        let [plain, below, mount_point] = lines[..] else { panic!("{said}") };
+        assert_eq!((plain, below.strip_prefix(mount_point)), ("/usr/bin/cat", Some("/usr/bin/cat")), "{union}");
+    }
+}
+
 /// Programs are mapped where they are in their root, whose names they are told.
 #[test]
 fn mappings_in_another_root() {

@@ -238,6 +238,18 @@ END
     );
 }
 
+/// The kernel's name of a socket may be that of another one, of another name in the view, that was there before.
+#[test]
+fn names_of_sockets_that_take_the_place_of_others() {
+    let script = "import os, socket
+os.chdir('/'); top, seen = os.environ['W'], []
+for name in os.environ['M'] + top + '/s', top + '/s', os.environ['M'] + top + '/s', top + '/s':
+    s = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM); s.bind(name); seen.append(s.getsockname() == name); os.unlink(name)
+print(seen)";
+    let said = Site::new().session(&format!("vumount -t vufs / $M; /usr/bin/python3 -c \"{script}\""));
+    assert_eq!(said.ok(), "[True, True, True, True]\n");
+}
+
 #[test]
 fn names_of_processes() {
     differential(
