@@ -72,28 +72,29 @@ pub fn inside(args: &[OsString]) -> Outcome {
     let rest = args.get(1..).unwrap_or_default();
     match count.and_then(|count| rest.split_at_checked(count)) {
         Some((files, command)) if !command.is_empty() => {
-            run_files(files);
+            run_files(files, None);
             Err(exec(command, None))
         }
         _ => Err(Failure::misuse(format!("{INSIDE} is umvu's own: start a command with 'umvu COMMAND'"))),
     }
 }
 
-/// Runs start-up files one after the other. One that fails is reported, and the others are run all the same.
-pub fn run_files(files: &[impl AsRef<OsStr>]) {
+/// Runs start-up files one after the other, with this `PATH` if they are to have another one. One that fails is reported, and the others are run all the same.
+pub fn run_files(files: &[impl AsRef<OsStr>], path: Option<&OsStr>) {
     for file in files {
         let file = Path::new(file);
-        if let Some(reason) = run_file(file) {
+        if let Some(reason) = run_file(file, path) {
             failure::report("umvu", &format!("start-up file {}: {reason}", file.display()));
         }
     }
 }
 
 /// Runs a program; why it failed, if it did.
-fn run_file(file: &Path) -> Option<String> {
-    let status = match Command::new(file).status() {
+fn run_file(file: &Path, path: Option<&OsStr>) -> Option<String> {
+    let run = |command: &mut Command| command.envs(path.map(|path| ("PATH", path))).status();
+    let status = match run(&mut Command::new(file)) {
         // As execvp(3) and every shell do with a script without a first line that names its interpreter.
-        Err(error) if error.raw_os_error() == Some(libc::ENOEXEC) => Command::new("/bin/sh").arg(file).status(),
+        Err(error) if error.raw_os_error() == Some(libc::ENOEXEC) => run(Command::new("/bin/sh").arg(file)),
         status => status,
     };
     describe(file, status)
@@ -145,7 +146,7 @@ mod tests {
         assert_eq!(run("exit 0"), None);
         assert_eq!(run("exit 3"), Some("exit status 3".into()));
         assert_eq!(run("kill -9 $$"), Some("killed by signal 9".into()));
-        assert_eq!(run_file(Path::new("/nonexistent")), Some("No such file or directory".into()));
+        assert_eq!(run_file(Path::new("/nonexistent"), None), Some("No such file or directory".into()));
     }
 
     #[test]
@@ -156,8 +157,8 @@ mod tests {
         assert!(given_file(&file).is_err(), "not executable");
         std::fs::set_permissions(&file, PermissionsExt::from_mode(0o755)).unwrap();
         assert_eq!(given_file(&file).unwrap(), file);
-        assert_eq!(run_file(&file), Some("exit status 4".into()));
+        assert_eq!(run_file(&file, None), Some("exit status 4".into()));
         std::fs::write(&file, "#!/no/such/shell\n").unwrap();
-        assert_eq!(run_file(&file), Some("its interpreter /no/such/shell does not exist".into()));
+        assert_eq!(run_file(&file, None), Some("its interpreter /no/such/shell does not exist".into()));
     }
 }

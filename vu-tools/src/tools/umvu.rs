@@ -149,7 +149,7 @@ impl Options {
         }
         let umvu = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("umvu"));
         let links = links::provide(&umvu, std::env::var_os("PATH").as_deref(), Make::Beside);
-        start::run_files(&files);
+        start::run_files(&files, links.path.as_deref());
         Ok(start::exec(&self.command_or_shell(), links.path.as_deref()))
     }
 

@@ -74,6 +74,8 @@ fn start_up_files_mount_before_the_command_starts() {
     site.native("printf '#!/bin/sh\\nvu_insmod vufs && vumount -t vufs / \"$M\"\\n' > ~/.vurc; chmod +x ~/.vurc").ok();
     assert_eq!(site.umvu(&["sh", "-c", "cat $M$W/file"], b"").ok(), "content\n");
     assert_eq!(site.umvu(&["--norc", "sh", "-c", "ls $M"], b"").ok(), "");
+    let inner = "PATH=/usr/bin:/bin $UMVU sh -c 'cat $M$W/file'";
+    assert_eq!(site.umvu(&["--norc", "sh", "-c", inner], b"").ok(), "content\n", "in a view in a view, too");
     site.native("printf '#!/bin/sh\\nexit 4\\n' > own; chmod +x own").ok();
     let ran = site.umvu(&["--rc", "own", "sh", "-c", "ls $M; exit 6"], b"");
     let complaint = ran.stderr();
