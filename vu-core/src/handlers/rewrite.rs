@@ -467,8 +467,16 @@ fn one_file_system(call: &Call<'_>, from: &Meant, to: &Meant) -> bool {
     if link::is_unnamed(from) || matches!((&from.meaning, &to.meaning), (Meaning::Kernel, Meaning::Kernel)) {
         return true;
     }
-    let mount_of = |m| name_of(call, m).map(|name| call.layer.mount_for(&name).map(|(mount, _)| mount.epoch));
-    match (mount_of(from), mount_of(to)) {
+    let system_of = |m| {
+        let name = name_of(call, m)?;
+        let mount = call.layer.mount_for(&name).map(|(mount, _)| mount.epoch);
+        // A bind may show a union and what that declines.
+        let directory = if ends_in_dots(&m.text) { name } else { name.parent() };
+        let of_union =
+            call.core.has_virtual_files() && call.layer.locate(&directory, Purpose::List) == Ok(Location::Own);
+        Ok::<_, Errno>((mount, of_union))
+    };
+    match (system_of(from), system_of(to)) {
         (Ok(from), Ok(to)) => from == to,
         // The kernel says what is wrong with the path.
         _ => true,

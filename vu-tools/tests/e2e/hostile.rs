@@ -7,14 +7,13 @@ fn beside_a_witness(scenario: &str) {
     let program = helper("hostile", Flavour::Dynamic);
     for view in View::ALL {
         let site = Site::new();
-        // The hypervisor is the front's other child.
         let script = format!(
             r#"mkdir hostile seen
             (while [ ! -e stop ]; do
                 read -r line < file && [ "$line" = content ] && [ -d /usr ] && [ "$(/bin/echo x)" = x ] && mkdir seen/x && rmdir seen/x ||
                     {{ echo a witness saw something else; exit 1; }}
             done) & witness=$!
-            its=$(for pid in $(cat /proc/$PPID/task/*/children); do [ $pid = $$ ] || echo $pid; done | head -n 1)
+            its=$("$(dirname "$UMVU")/vuname" -U)
             cd hostile; "$P{}" {scenario} $its; status=$?; cd ..
             touch stop; wait $witness || exit 8; chmod -R u+rwx hostile; rm -rf hostile seen stop; cat file; exit $status"#,
             program.display()

@@ -185,6 +185,27 @@ for name in "shut", "shut/.", "shut/none", "missing", "file", "file/none", "":
 }
 
 /// Names of entries with dots, slashes and too many letters at their ends, and what is wrong first where several things are.
+/// A bind of everything shows a union and what that declines, between which nothing is renamed or linked: errors come in the order of two file systems.
+#[test]
+fn a_bind_shows_more_than_one_file_system() {
+    let site = Site::new();
+    let script = "import errno, itertools, os
+link = lambda a, b: os.link(a, b, src_dir_fd=0, follow_symlinks=False)
+names = '/proc/self', '/proc/none', '/proc/self/..', 'file', 'none', 'dir', 'dir/..', 'missing/x', 'file/x'
+for call, pair in itertools.product((os.rename, link), itertools.product(names, names)):
+    if ('/proc' in pair[0]) != ('/proc' in pair[1]):
+        try: print(*pair, call(*pair))
+        except OSError as error: print(*pair, errno.errorcode[error.errno])";
+    let look = format!("cd $W && /usr/bin/python3 -c \"{script}\"");
+    let native = site.native(&look).ok();
+    for union in
+        ["", "vumount -t vufs -o merge,except=/proc $D/merge /; ", "vumount -t vufs -o cow,except=/proc $D/cow /; "]
+    {
+        let seen = site.session(&format!("{union}vumount -t vufs / /; {look}")).ok();
+        assert!(native == seen, "{union}\n{}", crate::harness::difference(&native, &seen));
+    }
+}
+
 #[test]
 fn names_that_end_oddly() {
     let program = r#"import ctypes, errno, itertools, os
