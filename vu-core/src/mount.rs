@@ -77,7 +77,9 @@ impl Mount {
             text.push(',');
             text.push_str(word);
         };
-        for (word, flag, _) in FLAG_WORDS.iter().filter(|(_, flag, on)| *on && *flag != MountFlags::RDONLY) {
+        // The one is told above, the other is of the call and not of the mount.
+        let others = MountFlags::RDONLY | MountFlags::SILENT;
+        for (word, flag, _) in FLAG_WORDS.iter().filter(|(_, flag, on)| *on && !others.contains(*flag)) {
             if self.flags.contains(*flag) {
                 add(word);
             }

@@ -94,7 +94,7 @@ umount root/mnt root/dev/pts root/sys root/proc; echo $?; ls root/mnt root/proc 
 fn a_tmpfs_of_virtual_root_s() {
     root_says(
         r#"mkdir root/t; echo below > root/t/below
-mount -t tmpfs -o size=10M,mode=750,uid=3,gid=4,nodev,noexec tmpfs root/t; cd root/t
+mount -t tmpfs -o silent,size=10M,mode=750,uid=3,gid=4,nodev,noexec tmpfs root/t; cd root/t
 findmnt -n -o SOURCE,FSTYPE,OPTIONS . | tr -s ' '; stat -c '%u:%g %a' .; ls
 echo data > file; mkdir d; chown 5:6 file; mknod disk b 8 1; ln -s file l; cp ../bin/busybox true; ./true 2> /dev/null || echo noexec; setfattr -n user.a -v b file; mv file d/; ln d/file hard
 stat -c '%n %u:%g %a %F' d d/file disk hard l; getfattr --only-values -n user.a d/file; echo; ls -A; df . | awk 'END { print $1 }'; echo $(readlink /proc/self/cwd | grep -o 'root/t$')
