@@ -190,20 +190,21 @@ impl<'a, T: Tree + ?Sized> Walk<'a, T> {
     /// among them.
     fn names_together(&mut self) -> Step {
         let run = self.next_run();
-        let (file_type, handle) = match self.tree.probe(&run.path) {
-            Ok(Probe::Found { file_type, handle }) => (file_type, handle),
+        let looked = match self.tree.probe(&run.path) {
             Ok(Probe::Symlink) => return self.one_name(),
+            Ok(Probe::Found { file_type: None, handle }) if !self.any_type_will_do(run.position) => {
+                self.tree.look(&run.path).map(|look| (kind_of(&look), handle))
+            }
+            Ok(Probe::Found { file_type, handle }) => Ok((kind_of_type(file_type), handle)),
+            Err(errno) => Err(errno),
+        };
+        let (kind, handle) = match looked {
+            Ok(found) => found,
+            // It may also have gone between two looks at it.
             Err(Errno::ENOENT) if run.position != Position::Inner && self.wanted == Wanted::Place => {
                 return self.missing_together(run);
             }
             Err(errno) => return Err(errno),
-        };
-        let kind = match file_type {
-            Some(FileType::Directory) => Kind::Directory,
-            Some(FileType::Symlink) => Kind::Symlink,
-            Some(_) => Kind::Other,
-            None if self.any_type_will_do(run.position) => Kind::Unknown,
-            None => kind_of(&self.tree.look(&run.path)?),
         };
         match kind {
             Kind::Symlink if self.follows(run.position) => {
@@ -416,6 +417,15 @@ fn kind_of(look: &Look) -> Kind {
         Look::Directory => Kind::Directory,
         Look::Symlink(_) | Look::Magic(_) => Kind::Symlink,
         Look::Other => Kind::Other,
+    }
+}
+
+fn kind_of_type(file_type: Option<FileType>) -> Kind {
+    match file_type {
+        Some(FileType::Directory) => Kind::Directory,
+        Some(FileType::Symlink) => Kind::Symlink,
+        Some(_) => Kind::Other,
+        None => Kind::Unknown,
     }
 }
 

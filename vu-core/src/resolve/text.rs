@@ -127,21 +127,21 @@ impl Call<'_> {
                 if dots {
                     return Ok(ByText::Unclear);
                 }
-                let (found, handle) = match self.layer.probe(&name) {
+                let probed = match self.layer.probe(&name) {
                     Ok(Probe::Symlink) => return Ok(ByText::Unclear),
-                    Ok(Probe::Found { file_type, handle }) => {
-                        let file_type = match file_type {
-                            Some(file_type) => file_type,
-                            None => self.layer.stat(&name)?.file_type(),
-                        };
-                        if file_type == FileType::Symlink && last == Final::Refuse {
-                            return Ok(ByText::Unclear);
-                        }
-                        if must_be_dir && file_type != FileType::Directory {
-                            return Err(Errno::ENOTDIR);
-                        }
-                        (true, handle)
+                    Ok(Probe::Found { file_type: Some(file_type), handle }) => Ok((file_type, handle)),
+                    Ok(Probe::Found { file_type: None, handle }) => {
+                        self.layer.stat(&name).map(|stat| (stat.file_type(), handle))
                     }
+                    Err(errno) => Err(errno),
+                };
+                let (found, handle) = match probed {
+                    Ok((FileType::Symlink, _)) if last == Final::Refuse => return Ok(ByText::Unclear),
+                    Ok((file_type, _)) if must_be_dir && file_type != FileType::Directory => {
+                        return Err(Errno::ENOTDIR);
+                    }
+                    Ok((_, handle)) => (true, handle),
+                    // It may have gone between two looks at it.
                     Err(Errno::ENOENT) => (false, None),
                     Err(errno) => return Err(errno),
                 };

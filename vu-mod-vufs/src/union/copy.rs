@@ -43,7 +43,8 @@ impl Trees {
         match (self.kind, place, seen) {
             // What is made in a directory of both is made in B.
             (Kind::Merge, Place::Upper, _) if self.directory(path)?.lower => Ok(Side::Lower),
-            (Kind::Merge, Place::Upper | Place::Nowhere, _) => Err(Errno::EROFS),
+            (Kind::Merge, Place::Upper, _) => Err(Errno::EROFS),
+            (Kind::Merge, Place::Nowhere, _) => self.parent_in_lower(path).and(Err(Errno::EROFS)),
             (Kind::Merge, Place::Lower, Some(_)) => Ok(Side::Lower),
             (Kind::Merge, Place::Lower, None) => self.parent_in_lower(path).map(|()| Side::Lower),
             (_, Place::Upper, _) => {

@@ -600,3 +600,28 @@ fn processes_in_turn_are_told_what_the_kernel_tells() {
         assert!(native == seen, "seed {seed}, {mount}:\n{}", difference(&native, &seen));
     }
 }
+
+/// Locks by names, mail boxes, files that are replaced: what programs rely on between processes holds in every mount, since no step of a change can be seen.
+#[test]
+fn many_at_once_find_what_holds_of_every_file_system() {
+    let site = Site::new();
+    let program = site.path().join("at_once.py");
+    std::fs::write(&program, include_str!("../python/at_once.py")).unwrap();
+    let program = format!("/usr/bin/python3 {}", program.display());
+    let make =
+        format!("chmod -R u+rwX $D/t $D/up 2> /dev/null; rm -rf $D/t $D/up; mkdir $D/t $D/up; cd $D/t; {program} make");
+    site.native(&make).ok();
+    let native = site.native(&format!("cd $D/t; {program} run 30")).ok();
+    assert!(native.lines().count() > 10 && !native.contains(": NO"), "{native}");
+    for mount in [
+        "vumount -t vufs / /",
+        "vumount -t vufs -o merge $D/up $D/t",
+        "vumount -t vufs -o cow,except=/proc $D/up /",
+        "vumount -t vufs -o cow $D/up $D/t",
+        "vumount -t vufs -o mincow $D/up $D/t",
+    ] {
+        site.native(&make).ok();
+        let seen = site.session(&format!("{mount} && cd $D/t && {program} run 30 2>&1")).ok();
+        assert!(native == seen, "{mount}:\n{seen}");
+    }
+}
