@@ -208,7 +208,7 @@ impl Call<'_> {
         if self.opened_natively(fd) {
             return Ok(None);
         }
-        let Some((name, host)) = self.name_and_host(number) else { return Ok(None) };
+        let Some((name, host)) = self.name_and_host(number, fd) else { return Ok(None) };
         if self.layer.locate(&name, purpose)? != Location::Own {
             return Ok(None);
         }
@@ -219,16 +219,20 @@ impl Call<'_> {
     }
 
     /// The names of an open file of the host, in the view and there.
-    fn name_and_host(&self, number: i32) -> Option<(AbsPath, AbsPath)> {
-        let link = sys::read_link(self.task.proc().ok()?, &format!("fd/{number}")).ok()?;
-        let host = host_name(link).ok()?;
-        let name = self.descriptor_name(&self.task, number).unwrap_or_else(|| host.clone());
+    fn name_and_host(&self, number: i32, fd: BorrowedFd<'_>) -> Option<(AbsPath, AbsPath)> {
+        let host = self.host_of(number)?;
+        let name = self.name_of(fd, &host).unwrap_or_else(|| host.clone());
         Some((name, host))
     }
 
     /// Whether a descriptor is open on the host's object of this name.
     pub(super) fn is_open_at(&self, number: i32, there: &AbsPath) -> bool {
-        self.name_and_host(number).is_some_and(|(_, host)| host == *there)
+        self.host_of(number).is_some_and(|host| host == *there)
+    }
+
+    fn host_of(&self, number: i32) -> Option<AbsPath> {
+        let link = sys::read_link(self.task.proc().ok()?, &format!("fd/{number}")).ok()?;
+        host_name(link).ok()
     }
 
     /// The place that tells by inotify(7) what happens in a directory: that where names are made.
@@ -265,12 +269,11 @@ impl Call<'_> {
         if !self.core.has_virtual_files() || number < 0 {
             return Ok(None);
         }
-        if let Ok(fd) = self.task.descriptor(number)
-            && let Some(lent) = self.lent_by(&self.task, number, fd.as_fd())
-        {
+        let Ok(fd) = self.task.descriptor(number) else { return Ok(None) };
+        if let Some(lent) = self.lent_by(&self.task, number, fd.as_fd()) {
             return if lent.shows == Shows::Nothing { Err(Errno::ENOENT) } else { Ok(Some(lent.name)) };
         }
-        let Some((name, _)) = self.name_and_host(number) else {
+        let Some((name, _)) = self.name_and_host(number, fd.as_fd()) else {
             // A placeholder has a name of its mount alone.
             return Ok(self.descriptor_name(&self.task, number));
         };
