@@ -299,6 +299,16 @@ pub trait Filesystem: Send + Sync {
         Err(Errno::EPERM)
     }
 
+    /// Gives an object that was just made to its owner, with the permission bits that were meant: [`chown`](Self::chown), then [`chmod`](Self::chmod), which a
+    /// file system that keeps both may do in one.
+    ///
+    /// # Errors
+    /// Those of the two.
+    fn give(&self, path: &AbsPath, (uid, gid): (u32, u32), mode: u32, caller: &dyn Caller) -> Result<(), Errno> {
+        self.chown(path, Some(uid), Some(gid), caller)?;
+        self.chmod(path, mode, caller)
+    }
+
     /// Changes the times of last access and modification.
     ///
     /// # Errors

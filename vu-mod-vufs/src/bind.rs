@@ -132,6 +132,10 @@ impl Filesystem for Bind {
         self.below.chown(&self.name_below(path), uid, gid, caller)
     }
 
+    fn give(&self, path: &AbsPath, owner: (u32, u32), mode: u32, caller: &dyn Caller) -> Result<(), Errno> {
+        self.below.give(&self.name_below(path), owner, mode, caller)
+    }
+
     fn utimens(&self, path: &AbsPath, atime: TimeChange, mtime: TimeChange, caller: &dyn Caller) -> Result<(), Errno> {
         self.below.utimens(&self.name_below(path), atime, mtime, caller)
     }

@@ -57,10 +57,6 @@ pub(super) fn adopt(task: &Task, layer: &Layer, name: &AbsPath, asked: Option<u3
     let of_directory = directory.mode & libc::S_ISGID != 0;
     let (uid, gid) = (who.users.fs, if of_directory { directory.gid } else { who.groups.fs });
     let maker = &Maker(task);
-    let mut done = Ok(());
-    if (made.uid, made.gid) != (uid, gid) {
-        done = layer.chown(name, Some(uid), Some(gid), maker);
-    }
     let forced = for_its_user(made.file_type());
     let mut mode = made.permissions();
     if let Some(asked) = asked
@@ -72,9 +68,14 @@ pub(super) fn adopt(task: &Task, layer: &Layer, name: &AbsPath, asked: Option<u3
     if made.file_type() == FileType::Directory {
         mode = mode & !0o6000 | if of_directory { libc::S_ISGID } else { 0 };
     }
-    if mode != made.permissions() || mode & forced != forced {
-        done = done.and(layer.chmod(name, mode, maker));
-    }
+    let is_others = (made.uid, made.gid) != (uid, gid);
+    let has_other_mode = mode != made.permissions() || mode & forced != forced;
+    let done = match (is_others, has_other_mode) {
+        (true, true) => layer.give(name, (uid, gid), mode, maker),
+        (true, false) => layer.chown(name, Some(uid), Some(gid), maker),
+        (false, true) => layer.chmod(name, mode, maker),
+        (false, false) => Ok(()),
+    };
     if let Err(errno) = done {
         tracing::warn!("{name}: that it belongs to {uid}:{gid} cannot be kept ({errno})");
     }

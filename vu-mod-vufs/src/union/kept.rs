@@ -508,6 +508,30 @@ impl Trees {
         if kept { self.change_record(path, note) } else { Ok(()) }
     }
 
+    /// See [`Filesystem::give`](vu_api::Filesystem::give). What was just made has nothing kept of it, and what the host does not store of both is kept by one change.
+    pub(crate) fn give(
+        &self,
+        path: &AbsPath,
+        (uid, gid): (u32, u32),
+        mode: u32,
+        caller: &dyn Caller,
+    ) -> Result<(), Errno> {
+        let object = self.object(path)?;
+        let is_new = self.may_keep() && object.place == Place::Upper && object.record == Record::default();
+        if !is_new || self.chown_on(Side::Upper, &object.name, Some(uid), Some(gid), caller) != Err(Errno::EPERM) {
+            self.chown(path, Some(uid), Some(gid), caller)?;
+            return self.chmod(path, mode, caller);
+        }
+        let stored = mode & 0o1777 | for_its_user(&object.host, mode);
+        if stored != object.host.permissions() {
+            self.below.chmod(&object.name, stored, caller)?;
+        }
+        self.change_record(path, |record, _| {
+            (record.uid, record.gid) = (Some(uid), Some(gid));
+            record.mode = (stored != mode).then_some(mode);
+        })
+    }
+
     /// See [`Filesystem::unlock`](vu_api::Filesystem::unlock): what A has of the path, and is its user's own.
     pub(crate) fn unlock(&self, path: &AbsPath) -> Result<bool, Errno> {
         if !self.may_keep() {

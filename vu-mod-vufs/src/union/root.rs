@@ -218,6 +218,10 @@ impl Filesystem for Union {
         self.trees.chown(path, uid, gid, caller)
     }
 
+    fn give(&self, path: &AbsPath, owner: (u32, u32), mode: u32, caller: &dyn Caller) -> Result<(), Errno> {
+        self.trees.give(path, owner, mode, caller)
+    }
+
     fn utimens(&self, path: &AbsPath, atime: TimeChange, mtime: TimeChange, caller: &dyn Caller) -> Result<(), Errno> {
         self.trees.changed(path, |_, name, _| self.trees.below.utimens(name, atime, mtime, caller))
     }
