@@ -306,6 +306,29 @@ END
     );
 }
 
+/// Proofs that a way is free of links outlive the renames of files only.
+#[test]
+fn a_link_that_takes_the_place_of_a_directory_or_a_file_is_seen_at_once() {
+    says(
+        "mkdir upper low; vumount -t vufs $W/dir $W/empty; vumount -t vufs -o cow upper low; cat > r.py << 'END'
+import ctypes, os, sys, time
+def text(name): return open(os.getcwd() + '/' + name).readline().strip()
+def exchange(a, b): assert ctypes.CDLL(None).renameat2(-100, a.encode(), -100, b.encode(), 2) == 0
+for place in sys.argv[2:]:
+    os.chdir(place)
+    os.makedirs('way/sub'); print('way', file=open('way/sub/inner', 'w')); print('plain', file=open('plain', 'w'))
+    os.symlink(sys.argv[1], 'to_dir'); os.symlink(sys.argv[1] + '/lines', 'to_lines'); time.sleep(0.05)
+    said = [text('way/sub/inner'), text('plain')]
+    os.rename('plain', 'other'); os.link('other', 'plain'); said += [text('way/sub/inner'), text('plain')]
+    exchange('plain', 'to_lines'); said += [text('plain'), text('to_lines')]
+    os.rename('way', 'gone'); os.rename('to_dir', 'way'); said.append(text('way/sub/inner'))
+    print(*said)
+END
+        python3 r.py $W/empty $W $W/low",
+        "way plain way plain one plain inner\nway plain way plain one plain inner\n",
+    );
+}
+
 #[test]
 fn links_lead_into_and_out_of_mounts() {
     says(
