@@ -252,7 +252,9 @@ fn address(call: &Call<'_>, index: usize, follow: Follow, sleeps: bool) -> Resul
     let Some(path) = unix_path(call, call.arg(index), call.uint(index + 1))? else { return Ok(host()) };
     let binds = follow == Follow::Entry;
     let as_given = || if binds { bind_as_given(call, &path) } else { host() };
-    let place = match call.meaning(&PathArg::at_cwd(path.clone(), follow), Need::Object) {
+    // Where a socket is made, it must be known whether something is there: it may be made elsewhere.
+    let need = if binds { Need::Change } else { Need::Object };
+    let place = match call.meaning(&PathArg::at_cwd(path.clone(), follow), need) {
         Ok(Meaning::Kernel) => return Ok(as_given()),
         Ok(Meaning::Place(place)) if place.native && !binds => place,
         // To all others the address is of a wrong family, whatever it says.

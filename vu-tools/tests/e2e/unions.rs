@@ -55,6 +55,23 @@ fn what_a_descriptor_an_address_or_a_rule_names() {
     as_in_a_directory(helper("by_descriptor", Flavour::Dynamic).to_str().unwrap());
 }
 
+/// The look that found nothing there is remembered for a moment, and must not be taken for leave to make it on the host.
+#[test]
+fn a_socket_is_made_where_something_was_missing_a_moment_ago() {
+    let program = "import os, socket
+name = os.getcwd() + '/socket'
+for look in os.unlink, os.stat, lambda name: socket.socket(socket.AF_UNIX).connect(name):
+    try: look(name)
+    except OSError as error: print(error.errno)
+    made = socket.socket(socket.AF_UNIX)
+    made.bind(name)
+    made.listen()
+    socket.socket(socket.AF_UNIX).connect(name)
+    print(sorted(os.listdir()))
+    os.unlink(name)";
+    as_in_a_directory(&format!("python3 -c \"{program}\""));
+}
+
 #[test]
 fn directories_that_are_open_while_they_change() {
     let program = helper("open_directories", Flavour::Dynamic);
