@@ -378,12 +378,24 @@ impl Call<'_> {
     /// As [`meaning`](Self::meaning), by the name in any case.
     ///
     /// # Errors
-    /// Those of path_resolution(7); `EBADF` or `ENOENT` where the kernel would find that the start is none.
+    /// Those of path_resolution(7); `EBADF`, `ENOTDIR` or `ENOENT` where the kernel would find that the start is none.
     pub fn place(&self, arg: &PathArg) -> Result<Place, Errno> {
         match self.look_up(arg, Need::Name) {
             Ok(Meaning::Place(place)) => Ok(place),
-            Ok(Meaning::Kernel) => Err(Errno::ENOENT),
+            Ok(Meaning::Kernel) => Err(self.wrong_with_start(arg).unwrap_or(Errno::ENOENT)),
             Err(failure) => Err(failure.errno),
+        }
+    }
+
+    /// Why a path cannot begin at its descriptor (`path_init`, `fs/namei.c`).
+    pub(crate) fn wrong_with_start(&self, arg: &PathArg) -> Option<Errno> {
+        if arg.path.is_empty() || arg.is_absolute() || arg.dirfd == libc::AT_FDCWD {
+            return None;
+        }
+        match self.task.descriptor(arg.dirfd).map(|fd| sys::file_type(fd.as_fd())) {
+            Ok(Ok(FileType::Directory)) => None,
+            Ok(_) => Some(Errno::ENOTDIR),
+            Err(_) => Some(Errno::EBADF),
         }
     }
 

@@ -24,6 +24,7 @@ mod ownership;
 mod prepare;
 pub mod process;
 pub mod quota;
+mod refused;
 pub mod rewrite;
 pub mod sockets;
 mod stand_ins;

@@ -221,6 +221,10 @@ pub fn umount2(call: &mut Call<'_>) -> Result<Outcome, Errno> {
         return Ok(Outcome::Host);
     }
     let flags = if crate::table::name(call.abi, call.syscall.nr) == Some("umount2") { call.int(1) } else { 0 };
+    // Refused before the path is looked at (`ksys_umount`, `fs/namespace.c`).
+    if flags & !(libc::MNT_FORCE | libc::MNT_DETACH | libc::MNT_EXPIRE | libc::UMOUNT_NOFOLLOW) != 0 {
+        return Err(Errno::EINVAL);
+    }
     let follow = if flags & libc::UMOUNT_NOFOLLOW != 0 { Follow::Never } else { Follow::Last };
     // What was held of it would keep it in use.
     let Place { name: point, native, opaque, .. } = call.place(&at_cwd(call.read_path(0)?, follow))?;

@@ -6,7 +6,7 @@ use crate::{
     handlers::{
         ownership::{adopt, made_with},
         rewrite::last_component,
-        stat::magic_name,
+        stat::{magic_name, magic_text},
     },
     layer::Layer,
     listed::{Listed, Under, further_entries},
@@ -84,7 +84,8 @@ pub fn openat2(call: &mut Call<'_>) -> Result<Outcome, Errno> {
     let resolve = ResolveFlags::from_bits_retain(resolve);
     if (resolve & ResolveFlags::CACHED) == ResolveFlags::CACHED {
         // "Only if it needs no waiting": callers try again without.
-        return Err(Errno::EAGAIN);
+        let arg = PathArg::at(call.int(0), call.read_path(1)?, Follow::Last);
+        return Err(call.wrong_with_start(&arg).unwrap_or(Errno::EAGAIN));
     }
     let request = Request { resolve, ..simple(call, call.int(0), 1, how)? };
     open_at(call, &request)
@@ -151,7 +152,7 @@ fn open_at(call: &Call<'_>, request: &Request) -> Result<Outcome, Errno> {
         && call.core.has_virtual_files()
         && let Some(path) = reopened_elsewhere(call, &place)?
     {
-        return by_name(call, request, &path);
+        return by_name(call, request, &place, &path);
     }
     if creates_or_writes(flags) {
         call.may_write(&place)?;
@@ -221,11 +222,43 @@ fn reopened_elsewhere(call: &Call<'_>, place: &Place) -> Result<Option<AbsPath>,
     }
 }
 
-/// The tracee opens this path of the host.
-fn by_name(call: &Call<'_>, request: &Request, host: &AbsPath) -> Result<Outcome, Errno> {
+/// The tracee opens this path of the host in place of a magic link.
+fn by_name(call: &Call<'_>, request: &Request, link: &Place, host: &AbsPath) -> Result<Outcome, Errno> {
     let mut args: [Argument; 6] = Default::default();
     args[request.path_index] = call.path_argument(host.as_bytes())?;
-    Ok(call.rewrite(args))
+    let named = named(call, link).map(|(_, name)| (host.clone(), name));
+    Ok(call.rewrite_with(call.syscall.nr, args, named.map(|named| tells(call, named, false))))
+}
+
+/// What the object of a place is called on the host and in the view. That of a magic link may have been removed, and then both say so.
+fn named(call: &Call<'_>, place: &Place) -> Option<(AbsPath, AbsPath)> {
+    let host = place.host()?;
+    if !place.opaque {
+        return Some((host.clone(), place.name.clone()));
+    }
+    let target = AbsPath::new(sys::read_link_at(host.as_bytes()).ok()?).ok()?;
+    let name = magic_text(call, host).unwrap_or_else(|| target.clone());
+    Some((target, name))
+}
+
+/// When the tracee has opened an object that is called so on the host and in the view, its description is told by which route. If its mount `keeps` attributes, also that of a
+/// device node, which may be one of the mount's own.
+fn tells(call: &Call<'_>, (host, name): (AbsPath, AbsPath), keeps: bool) -> Finish {
+    let (task, routes, route) = (call.task.clone(), call.core.routes.clone(), call.route(&name, &host));
+    Box::new(move |result| {
+        if let Ok(number) = i32::try_from(result)
+            && number >= 0
+            && let Ok(fd) = task.descriptor(number)
+            && sys::file_type(fd.as_fd()).is_ok_and(|t| keeps || matches!(t, FileType::Regular | FileType::Directory))
+            && let Some((tag, route)) = routes.tagged(&route)
+        {
+            match (sys::set_tag(fd.as_fd(), tag), sys::fstat(fd.as_fd())) {
+                (Err(_), Ok(stat)) => task.process.path_routes.note((stat.st_dev, stat.st_ino), route),
+                _ => task.process.note_opened(&host, route),
+            }
+        }
+        result
+    })
 }
 
 /// Whether a slash follows the last component, which is a name, not `.` or `..`.
@@ -261,7 +294,8 @@ fn by_the_kernel(call: &Call<'_>, place: Option<&Place>, flags: OpenFlags) -> Ou
 fn open_host(call: &Call<'_>, request: &Request, place: &Place, host: &AbsPath) -> Result<Outcome, Errno> {
     let flags = request.how.flags;
     let elsewhere = *host != place.name;
-    if place.native && (place.opaque || !elsewhere) {
+    let keeps_its_name = !place.opaque || named(call, place).is_none_or(|(host, name)| host == name);
+    if place.native && keeps_its_name && (place.opaque || !elsewhere) {
         return Ok(by_the_kernel(call, Some(place), flags));
     }
     if place.opaque {
@@ -428,10 +462,7 @@ fn rewritten(call: &Call<'_>, request: &Request, place: &Place, host: &AbsPath) 
         args[3] = Argument::Value(24);
     }
     let task = call.task.clone();
-    let routes = call.core.routes.clone();
-    let route = place.host().map(|host| (host.clone(), call.route(&place.name, host)));
-    // A device node may be one of a mount's own, with attributes of its own.
-    let kept = call.layer.keeps_owners(&place.name);
+    let tells = named(call, place).map(|named| tells(call, named, call.layer.keeps_owners(&place.name)));
     let made = (!place.found && task.identity().is_some()).then(|| (place.name.clone(), request.how.mode));
     if made.is_some() {
         let mode = made_with(&task, &call.layer, &place.name, request.how.mode, FileType::Regular);
@@ -451,18 +482,7 @@ fn rewritten(call: &Call<'_>, request: &Request, place: &Place, host: &AbsPath) 
         {
             adopt(&task, &Layer::top(task.view()), &name, Some(mode));
         }
-        if let (Ok(number), Some((host, route))) = (i32::try_from(result), route)
-            && number >= 0
-            && let Ok(fd) = task.descriptor(number)
-            && sys::file_type(fd.as_fd()).is_ok_and(|t| kept || matches!(t, FileType::Regular | FileType::Directory))
-            && let Some((tag, route)) = routes.tagged(&route)
-        {
-            match (sys::set_tag(fd.as_fd(), tag), sys::fstat(fd.as_fd())) {
-                (Err(_), Ok(stat)) => task.process.path_routes.note((stat.st_dev, stat.st_ino), route),
-                _ => task.process.note_opened(&host, route),
-            }
-        }
-        result
+        tells.map_or(result, |tells| tells(result))
     });
     Ok(call.rewrite_with(call.syscall.nr, args, Some(finish)))
 }
@@ -471,6 +491,9 @@ fn open_own(call: &Call<'_>, request: &Request, place: &Place) -> Result<Outcome
     let flags = request.how.flags;
     if !place.found && !flags.contains(OpenFlags::CREAT) {
         return Err(Errno::ENOENT);
+    }
+    if place.found && flags.contains(OpenFlags::CREAT | OpenFlags::EXCL) {
+        return Err(Errno::EEXIST);
     }
     if place.must_be_dir && flags.contains(OpenFlags::CREAT) {
         return Err(Errno::EISDIR);

@@ -261,14 +261,14 @@ fn rmdir(call: &Call<'_>, place: &Place) -> Result<(), Errno> {
 }
 
 /// `struct xattr_args` (`include/uapi/linux/xattr.h`).
-struct XattrArgs {
-    value: u64,
-    size: usize,
-    flags: u32,
+pub(super) struct XattrArgs {
+    pub value: u64,
+    pub size: usize,
+    pub flags: u32,
 }
 
 /// The structure that one argument points to, and whose size is the next. A longer one may only have zeros behind (`copy_struct_from_user`).
-fn xattr_args(call: &Call<'_>, index: usize) -> Result<XattrArgs, Errno> {
+pub(super) fn xattr_args(call: &Call<'_>, index: usize) -> Result<XattrArgs, Errno> {
     const SIZE: usize = 16;
     const LONGEST: usize = 4096;
     let size = call.size(index + 1);
@@ -289,7 +289,7 @@ fn xattr_args(call: &Call<'_>, index: usize) -> Result<XattrArgs, Errno> {
 }
 
 /// The two times of utime(2) (seconds), utimes(2) (microseconds) or utimensat(2) (nanoseconds); NULL is now.
-fn times(call: &Call<'_>, name: &str, address: u64) -> Result<(TimeChange, TimeChange), Errno> {
+pub(super) fn times(call: &Call<'_>, name: &str, address: u64) -> Result<(TimeChange, TimeChange), Errno> {
     if address == 0 {
         return Ok((TimeChange::Now, TimeChange::Now));
     }

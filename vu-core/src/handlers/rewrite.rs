@@ -5,7 +5,7 @@
 
 use crate::{
     call::{Call, Outcome},
-    handlers::{direct, layouts, link, own, ownership::adopt, stat::magic_name},
+    handlers::{direct, link, own, ownership::adopt, refused, stat::magic_name},
     layer::Layer,
     resolve::{Meaning, Need, PathArg, Place},
     sys, table,
@@ -13,7 +13,7 @@ use crate::{
 use std::os::fd::AsFd;
 use vu_api::{AbsPath, AccessMode, Caller, Errno, FileType, Filesystem, Location, Purpose};
 use vu_path::{EmptyPath, Follow};
-use vu_trace::{Abi, Argument, Finish, Memory};
+use vu_trace::{Abi, Argument, Finish};
 
 /// A path argument of a call: where it stands, and what it means.
 pub(super) struct Meant {
@@ -27,10 +27,21 @@ pub(super) struct Meant {
 /// Every call whose row says so: resolves each path argument of it, and exchanges those that the kernel would not understand.
 pub fn paths(call: &mut Call<'_>) -> Result<Outcome, Errno> {
     let Some(row) = table::lookup(call.abi, call.syscall.nr) else { return Ok(Outcome::Host) };
-    let name = row.name;
-    if kernel_refuses(call, name) {
+    if refused::for_its_numbers(call, row.name) {
         return Ok(Outcome::Host);
     }
+    let outcome = exchange(call, row);
+    match outcome {
+        // Memory that cannot be read tells nothing (`EFAULT`; `EPERM` where the hypervisor alone may not, `PR_SET_DUMPABLE`).
+        Err(Errno::EFAULT | Errno::EPERM) => outcome,
+        // Looked at only where a path is wrong, too: else the kernel says the same in either case.
+        Err(_) if refused::for_what_it_gives(call, row.name) => Ok(Outcome::Host),
+        _ => outcome,
+    }
+}
+
+fn exchange(call: &mut Call<'_>, row: &table::Row) -> Result<Outcome, Errno> {
+    let name = row.name;
     let makes = makes_a_name(name);
     if name.starts_with("symlink") {
         call.core.names_change();
@@ -198,52 +209,6 @@ pub fn paths(call: &mut Call<'_>) -> Result<Outcome, Errno> {
         })
     });
     Ok(call.rewrite_with(call.syscall.nr, args, adopted))
-}
-
-/// Whether the kernel refuses the call before it looks at its paths: it is left to it, since otherwise what is wrong with a path would be
-/// said first.
-fn kernel_refuses(call: &Call<'_>, name: &str) -> bool {
-    let has_other = |index: usize, known: i32| call.int(index) & !known != 0;
-    let link_flags = libc::AT_EMPTY_PATH | libc::AT_SYMLINK_NOFOLLOW;
-    let file_type = |index: usize| {
-        let mode = call.uint(index);
-        mode & libc::S_IFMT != 0
-            && !matches!(FileType::from_mode(mode), Some(t) if t != FileType::Directory && t != FileType::Symlink)
-    };
-    match name {
-        "unlinkat" => has_other(2, libc::AT_REMOVEDIR),
-        "renameat2" => {
-            let flags = call.uint(4);
-            let exchange = flags & libc::RENAME_EXCHANGE != 0;
-            flags & !(libc::RENAME_NOREPLACE | libc::RENAME_EXCHANGE | libc::RENAME_WHITEOUT) != 0
-                || exchange && flags & (libc::RENAME_NOREPLACE | libc::RENAME_WHITEOUT) != 0
-        }
-        "truncate" => {
-            call.abi == Abi::X86_64 && call.arg(1).cast_signed() < 0 || call.abi == Abi::I386 && call.int(1) < 0
-        }
-        "mknod" => file_type(1),
-        "mknodat" => file_type(2),
-        "statfs64" => call.size(1) != layouts::STATFS64,
-        "linkat" => has_other(4, libc::AT_EMPTY_PATH | libc::AT_SYMLINK_FOLLOW),
-        "setxattrat" | "getxattrat" => has_other(2, link_flags) || !(16..=4096).contains(&call.size(5)),
-        "listxattrat" | "removexattrat" => has_other(2, link_flags),
-        "fchmodat2" => has_other(3, link_flags),
-        "fchownat" => has_other(4, link_flags),
-        "utimensat" => has_other(3, link_flags) || changes_no_time(call),
-        // Only root may.
-        "acct" | "swapon" | "swapoff" => sys::effective_uid() != 0,
-        _ => false,
-    }
-}
-
-/// Whether utimensat(2) is to leave both times as they are: then nothing is looked up (`do_utimes`, `fs/utimes.c`).
-fn changes_no_time(call: &Call<'_>) -> bool {
-    let mut times = [0; 32];
-    call.core.has_virtual_files()
-        && call.abi == Abi::X86_64
-        && call.arg(2) != 0
-        && call.memory().read(call.arg(2), &mut times).is_ok()
-        && [8, 24].iter().all(|&at| times[at..at + 8] == libc::UTIME_OMIT.to_ne_bytes())
 }
 
 /// A place that is the view's alone, with nothing in it.
@@ -497,16 +462,6 @@ fn name_of(call: &Call<'_>, m: &Meant) -> Result<AbsPath, Errno> {
 /// What is wrong with a path of which the kernel alone knows, where the other one is a mount's: that is said before the two are compared.
 pub(super) fn errno_of_kernels(call: &Call<'_>, m: &Meant) -> Errno {
     let arg = PathArg::at(m.dirfd.map_or(libc::AT_FDCWD, |at| call.int(at)), m.text.clone(), Follow::Entry);
-    if arg.path.is_empty() {
-        return Errno::ENOENT;
-    }
-    if !arg.path.starts_with(b"/") && arg.dirfd != libc::AT_FDCWD {
-        match call.task.descriptor(arg.dirfd).map(|fd| sys::file_type(fd.as_fd())) {
-            Ok(Ok(FileType::Directory)) => {}
-            Ok(_) => return Errno::ENOTDIR,
-            Err(_) => return Errno::EBADF,
-        }
-    }
     call.place(&arg).err().unwrap_or(Errno::EXDEV)
 }
 

@@ -22,6 +22,9 @@ use vu_trace::{Abi, Tid};
 const STAT_FLAGS: i32 =
     libc::AT_SYMLINK_NOFOLLOW | libc::AT_NO_AUTOMOUNT | libc::AT_EMPTY_PATH | libc::AT_STATX_SYNC_TYPE;
 
+/// `STATX__RESERVED` (`include/uapi/linux/stat.h`).
+const STATX_RESERVED: u32 = 0x8000_0000;
+
 /// What is done with a place: nothing, where the kernel finds it itself. A host's object may have to be reached by its path.
 fn look(
     call: &mut Call<'_>,
@@ -143,7 +146,8 @@ fn tell(call: &Call<'_>, place: &Place, owner: Option<(u32, u32)>, buffer: usize
 /// statx(2).
 pub fn statx(call: &mut Call<'_>) -> Result<Outcome, Errno> {
     let flags = call.int(2);
-    if flags & !STAT_FLAGS != 0 {
+    let both = libc::AT_STATX_FORCE_SYNC | libc::AT_STATX_DONT_SYNC;
+    if flags & !STAT_FLAGS != 0 || flags & both == both || call.uint(3) & STATX_RESERVED != 0 {
         return Err(Errno::EINVAL);
     }
     if flags & libc::AT_EMPTY_PATH != 0 && is_empty(call, 1) {
@@ -339,9 +343,7 @@ fn read_link_at(call: &Call<'_>, dirfd: i32, path_index: usize) -> Result<Outcom
         Meaning::Kernel => return Ok(Outcome::Host),
         Meaning::Place(place) => place,
     };
-    let named =
-        |host: &AbsPath| told_name(call, host).or_else(|| removed_name(call, host)).or_else(|| magic_name(call, host));
-    let target = match place.host().map(named) {
+    let target = match place.host().map(|host| told_name(call, host).or_else(|| magic_text(call, host))) {
         Some(Some(name)) => {
             // As seen from the reader's root (`d_path`, `fs/d_path.c`).
             let root = call.task.fs().root.read().clone();
@@ -395,6 +397,11 @@ pub(super) fn magic_descriptor(call: &Call<'_>, link: &AbsPath) -> Option<(Arc<T
 
 fn number(text: &[u8]) -> Option<i32> {
     std::str::from_utf8(text).ok()?.parse().ok()
+}
+
+/// What the magic link of a file reads as in the view, if not as on the host; that of one which was removed says so.
+pub(super) fn magic_text(call: &Call<'_>, link: &AbsPath) -> Option<AbsPath> {
+    removed_name(call, link).or_else(|| magic_name(call, link))
 }
 
 /// What the magic link of a file reads as that umvu tells in the place of one of `/proc`.
