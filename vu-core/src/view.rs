@@ -115,7 +115,7 @@ impl View {
     pub fn new(host: Arc<dyn Filesystem>, nodes: Arc<Nodes>, nesting: Nesting) -> Arc<View> {
         Arc::new(View {
             table: ArcSwap::default(),
-            table_number: AtomicU64::new(next_epoch().0),
+            table_number: AtomicU64::new(next_table_number()),
             changes: Mutex::default(),
             identities: RwLock::default(),
             host,
@@ -173,7 +173,7 @@ impl View {
     /// Has these mounts instead of those that are returned; `changes` is held.
     fn exchange(&self, table: Table) -> Arc<Table> {
         let before = self.table.swap(Arc::new(table));
-        self.table_number.store(next_epoch().0, Ordering::SeqCst);
+        self.table_number.store(next_table_number(), Ordering::SeqCst);
         before
     }
 
@@ -550,8 +550,13 @@ fn is_there(table: &Table, mount: &Mount) -> bool {
     table.newest_at(&mount.point, after).is_some_and(|entry| entry.epoch == mount.epoch && !entry.mount.detached)
 }
 
-/// One clock for all views, and for the numbers of their tables: a mount that an inner view has from its outer one is known by the same epoch in both.
+/// One clock for all views: a mount that an inner view has from its outer one is known by the same epoch in both.
 fn next_epoch() -> Epoch {
     static LAST: AtomicU64 = AtomicU64::new(0);
     Epoch(LAST.fetch_add(1, Ordering::Relaxed) + 1)
+}
+
+fn next_table_number() -> u64 {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    LAST.fetch_add(1, Ordering::Relaxed) + 1
 }
