@@ -11,7 +11,7 @@ use crate::{
     sys, table,
 };
 use std::os::fd::AsFd;
-use vu_api::{AbsPath, AccessMode, Caller, Errno, FileType, Filesystem, Location, Purpose};
+use vu_api::{AbsPath, AccessMode, Caller, Errno, FileType, Filesystem, Location, NAME_MAX, Purpose};
 use vu_path::{EmptyPath, Follow};
 use vu_trace::{Abi, Argument, Finish};
 
@@ -252,9 +252,6 @@ pub(super) fn wrong_with_ways(call: &Call<'_>, name: &str, meant: &[Meant]) -> O
     };
     wrong.or_else(|| others.iter().find_map(|m| wrong_with_way(call, m)))
 }
-
-/// The longest name of an entry (`include/uapi/linux/limits.h`).
-const NAME_MAX: usize = 255;
 
 /// What is said where a path means nothing, for this reason: first what is wrong with those before it.
 fn said_of_path(call: &Call<'_>, row: &table::Row, (text, errno): (&[u8], Errno), before: &[Meant]) -> Errno {

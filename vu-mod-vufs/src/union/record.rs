@@ -5,7 +5,7 @@
 //! name passes from one object to another; an empty line stands between them.
 
 use std::{collections::BTreeMap, fmt::Write};
-use vu_api::{FileType, Stat};
+use vu_api::{FileType, NAME_MAX, Stat};
 
 /// The longest text that is read: extended attributes are the longest part of it.
 pub(crate) const LONGEST: u64 = 1 << 20;
@@ -13,8 +13,6 @@ pub(crate) const LONGEST: u64 = 1 << 20;
 const SUFFIX: u8 = 0x7f;
 /// Begins the name of such a file where the object's name leaves no room for the ending.
 const LONG: &str = "\x7flong.";
-/// The longest name (include/uapi/linux/limits.h).
-const NAME_MAX: usize = 255;
 
 /// What the file of records of an object of this name is called, in the directory of marks. The mount's root has no name.
 pub(crate) fn file_name(name: &[u8]) -> Vec<u8> {

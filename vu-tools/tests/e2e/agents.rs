@@ -568,18 +568,25 @@ fn what_was_read_for_copies_is_given_back() {
     assert!(resident < 2500, "{resident} kB, of which a copy is some 2000");
 }
 
+/// Makes `$D/t`, in which a program is going to work, and `$D/up` anew, and goes there.
+const ANEW: &str = "chmod -R u+rwX $D/t $D/up 2> /dev/null; rm -rf $D/t $D/up; mkdir $D/t $D/up; cd $D/t";
+
+/// How a Python program of this text is run.
+fn python_program(site: &Site, text: &str) -> String {
+    let program = site.path().join("program.py");
+    std::fs::write(&program, text).unwrap();
+    format!("/usr/bin/python3 {}", program.display())
+}
+
 /// Three processes, one of which changes what the others have looked at a moment ago, by whatever name and descriptor, are told what they would be told
 /// without a mount.
 #[test]
 fn processes_in_turn_are_told_what_the_kernel_tells() {
     const STEPS: &str = "150";
     let site = Site::new();
-    let program = site.path().join("in_turn.py");
-    std::fs::write(&program, include_str!("../python/in_turn.py")).unwrap();
-    let program = format!("/usr/bin/python3 {}", program.display());
+    let program = python_program(&site, include_str!("../python/in_turn.py"));
     let make = |seed| {
-        let clean = "chmod -R u+rwX $D/t $D/up 2> /dev/null; rm -rf $D/t $D/up; mkdir $D/t $D/up; cd $D/t";
-        site.native(&format!("{clean}; {program} make {seed}")).ok();
+        site.native(&format!("{ANEW}; {program} make {seed}")).ok();
     };
     let one_name = "$D/t $D/t $D/t";
     let mounts = [
@@ -605,11 +612,8 @@ fn processes_in_turn_are_told_what_the_kernel_tells() {
 #[test]
 fn many_at_once_find_what_holds_of_every_file_system() {
     let site = Site::new();
-    let program = site.path().join("at_once.py");
-    std::fs::write(&program, include_str!("../python/at_once.py")).unwrap();
-    let program = format!("/usr/bin/python3 {}", program.display());
-    let make =
-        format!("chmod -R u+rwX $D/t $D/up 2> /dev/null; rm -rf $D/t $D/up; mkdir $D/t $D/up; cd $D/t; {program} make");
+    let program = python_program(&site, include_str!("../python/at_once.py"));
+    let make = format!("{ANEW}; {program} make");
     site.native(&make).ok();
     let native = site.native(&format!("cd $D/t; {program} run 30")).ok();
     assert!(native.lines().count() > 10 && !native.contains(": NO"), "{native}");
