@@ -55,6 +55,13 @@ impl Errno {
         self.0
     }
 
+    /// Whether it says nothing of the object of a call, but that whoever made it lacked descriptors or memory, or that a device failed. Who asks whether something is there must not
+    /// take it for a no.
+    #[must_use]
+    pub const fn is_no_answer(self) -> bool {
+        matches!(self, Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::EIO)
+    }
+
     /// What a system call that fails this way returns: the negative number.
     #[must_use]
     pub const fn as_result(self) -> i64 {

@@ -395,7 +395,7 @@ impl Task {
     /// A copy of its descriptor `number`.
     ///
     /// # Errors
-    /// `EBADF`, `ESRCH`.
+    /// `EBADF`, `ESRCH`; `EMFILE`, … of the hypervisor itself.
     pub fn descriptor(&self, number: i32) -> Result<OwnedFd, Errno> {
         sys::pidfd_getfd(self.process.pidfd()?.as_fd(), number)
     }

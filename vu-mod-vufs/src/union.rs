@@ -35,10 +35,7 @@ use listing::Listings;
 use marks::Mounter;
 use parking_lot::{Mutex, RwLock};
 use places::{Cache, Place};
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
-};
+use std::sync::{Arc, atomic::AtomicBool};
 use vu_api::{AbsPath, Errno, FileType, Filesystem, Location, Purpose, Stat};
 
 pub use root::{Attributes, Union};
@@ -162,14 +159,7 @@ impl Trees {
         match place {
             Place::Upper if path.is_root() => Ok(Location::Own),
             Place::Nowhere => Ok(Location::Own),
-            Place::Lower if self.has_links.load(Ordering::Relaxed) => {
-                match self.object(path) {
-                    Ok(object) => self.below.locate(&object.name, purpose),
-                    // Whoever looks there finds what is wrong.
-                    Err(_) => self.below.locate(&self.in_lower(path), purpose),
-                }
-            }
-            Place::Lower => self.below.locate(&self.in_lower(path), purpose),
+            Place::Lower => self.below.locate(&self.content_of_lower(path)?, purpose),
             Place::Upper => {
                 let name = self.in_upper(path);
                 match seen {

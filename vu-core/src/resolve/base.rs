@@ -75,7 +75,11 @@ impl Call<'_> {
         {
             return Ok(Some(base.clone()));
         }
-        let Ok(fd) = self.task.descriptor(dirfd) else { return Ok(None) };
+        let fd = match self.task.descriptor(dirfd) {
+            Ok(fd) => fd,
+            Err(errno) if errno.is_no_answer() => return Err(errno),
+            Err(_) => return Ok(None),
+        };
         let stat = sys::fstat(fd.as_fd())?;
         if wanted == Wanted::Directory && FileType::from_mode(stat.st_mode) != Some(FileType::Directory) {
             return Ok(None);

@@ -66,8 +66,11 @@ impl Call<'_> {
         if one_name && !need.opens() && !placeholders {
             return true;
         }
-        // A bad descriptor is the kernel's to refuse.
-        let Ok(dir) = self.task.descriptor(arg.dirfd) else { return true };
+        let dir = match self.task.descriptor(arg.dirfd) {
+            Ok(dir) => dir,
+            // A bad descriptor is the kernel's to refuse.
+            Err(errno) => return !errno.is_no_answer(),
+        };
         if placeholders && let Ok(stat) = sys::fstat(dir.as_fd()) {
             let object = (stat.st_dev, stat.st_ino);
             if let Some(base) = self.placeholder_of(object) {

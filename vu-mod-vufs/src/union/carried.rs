@@ -80,7 +80,7 @@ impl Trees {
         match self.below.get_xattr(name, CONTAINS) {
             // Who may not read the directory is not told, but may read what is in it.
             Ok(_) | Err(Errno::EACCES) => Ok(true),
-            Err(errno @ Errno::EIO) => Err(errno),
+            Err(errno) if errno.is_no_answer() => Err(errno),
             Err(_) => Ok(false),
         }
     }
@@ -147,7 +147,7 @@ impl Trees {
 fn settled(done: Result<(), Errno>) -> Result<bool, Errno> {
     match done {
         Ok(()) => Ok(true),
-        Err(errno @ (Errno::EIO | Errno::EROFS | Errno::ENOENT)) => Err(errno),
+        Err(errno) if errno.is_no_answer() || matches!(errno, Errno::EROFS | Errno::ENOENT) => Err(errno),
         Err(_) => Ok(false),
     }
 }

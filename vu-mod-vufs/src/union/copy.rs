@@ -308,10 +308,21 @@ impl Trees {
                 Err(errno) => return Err(errno),
             }
         }
-        for attribute in self.below.list_xattr(source).unwrap_or_default() {
-            let Ok(value) = self.below.get_xattr(source, &attribute) else { continue };
+        // Where there are no attributes, or none to be seen, there are none to copy; that they cannot be told just now is no reason to lose them.
+        let attributes = match self.below.list_xattr(source) {
+            Err(errno) if errno.is_no_answer() => return Err(errno),
+            told => told.unwrap_or_default(),
+        };
+        for attribute in attributes {
+            let value = match self.below.get_xattr(source, &attribute) {
+                Ok(value) => value,
+                Err(errno) if errno.is_no_answer() => return Err(errno),
+                Err(_) => continue,
+            };
             match self.set_xattr_on(Side::Upper, name, (&attribute, &value), XattrFlags::empty(), &self.me) {
-                Err(errno @ (Errno::ENOSPC | Errno::EDQUOT | Errno::EIO)) => return Err(errno),
+                Err(errno) if errno.is_no_answer() || matches!(errno, Errno::ENOSPC | Errno::EDQUOT) => {
+                    return Err(errno);
+                }
                 Err(_) if is_for_few(&attribute) => drop(kept.xattrs.insert(attribute, value)),
                 // Security modules give their own.
                 Ok(()) | Err(_) => {}

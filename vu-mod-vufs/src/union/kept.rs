@@ -607,6 +607,23 @@ impl Trees {
         }
     }
 
+    /// The name of what holds the content of an object that B has, in the layer below.
+    ///
+    /// # Errors
+    /// `EMFILE`, `EIO`, …: that of a copy cannot be told then, and B's is another one. What is wrong with the path, whoever looks there finds.
+    pub(super) fn content_of_lower(&self, path: &AbsPath) -> Result<AbsPath, Errno> {
+        if !self.has_links.load(Ordering::Relaxed) {
+            return Ok(self.in_lower(path));
+        }
+        match self.object(path) {
+            Ok(object) => Ok(object.name),
+            Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP | Errno::ENAMETOOLONG | Errno::EACCES) => {
+                Ok(self.in_lower(path))
+            }
+            Err(errno) => Err(errno),
+        }
+    }
+
     pub(super) fn link_name(&self, dev: u64, ino: u64) -> AbsPath {
         self.upper.child(MARKS).child(record::link_name(dev, ino).as_bytes())
     }

@@ -110,8 +110,15 @@ impl Trees {
 
     /// Looks at what was left in `.-`: what hypervisors that were killed have left half made is removed.
     pub(super) fn look_around(&self) {
-        let Ok(entries) = super::listing::read_directory(&*self.below, &self.upper.child(MARKS), &self.me) else {
-            return;
+        let entries = match super::listing::read_directory(&*self.below, &self.upper.child(MARKS), &self.me) {
+            Ok(entries) => entries,
+            Err(Errno::ENOENT | Errno::ENOTDIR) => return,
+            // What is there cannot be known: it is asked for each time.
+            Err(_) => {
+                self.has_links.store(true, Ordering::Relaxed);
+                self.has_shared.store(true, Ordering::Relaxed);
+                return;
+            }
         };
         for entry in entries {
             if entry.name.starts_with(record::LINKED.as_bytes()) {

@@ -1,7 +1,7 @@
 //! The mount: the operations of the view's side.
 
 use super::{Content, Kind, Trees, marks::Mounter, places::Place};
-use std::sync::{Arc, atomic::Ordering};
+use std::sync::Arc;
 use vu_api::{
     AbsPath, AccessMode, Caller, Errno, FileType, Filesystem, Location, OpenFlags, OpenHow, Opened, Probe, Purpose,
     Removed, RenameFlags, Shows, Stat, StatFs, TimeChange, Withdrawal, Withdrawn, XattrFlags,
@@ -74,10 +74,7 @@ impl Union {
         let name = match self.trees.find(path)? {
             Place::Nowhere => return Err(Errno::ENOENT),
             Place::Upper => self.trees.in_upper(path),
-            Place::Lower if self.trees.has_links.load(Ordering::Relaxed) => {
-                self.trees.object(path).map_or_else(|_| self.trees.in_lower(path), |object| object.name)
-            }
-            Place::Lower => self.trees.in_lower(path),
+            Place::Lower => self.trees.content_of_lower(path)?,
         };
         question(&*self.trees.below, &name)
     }

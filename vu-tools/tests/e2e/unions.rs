@@ -347,6 +347,16 @@ fn names_of_one_file_stay_names_of_one_file() {
     );
 }
 
+/// What cannot be known of a copy is an error, or looked for in another way: B's content is another one.
+#[test]
+fn copies_that_cannot_be_looked_for_are_not_taken_for_none() {
+    says(
+        "echo x >> file; cd $D; vuumount $W; chmod 300 up/.-; vumount -t vufs -o cow up $W; cat $W/hard; vuumount $W; chmod 700 up/.-
+        record=$(echo up/.-/*$'\x7f'); rm $record; mkdir $record; vumount -t vufs -o cow up $W; cat $W/file; cat $W/hard",
+        "content\nx\ncat: $D/work/file: Is a directory\ncat: $D/work/hard: Is a directory\n",
+    );
+}
+
 #[test]
 fn numbers_of_files_stay() {
     says(
