@@ -2,6 +2,9 @@
 //!
 //! A new thread is attached by the kernel and stops before it runs. Its parent stops, too, to tell of it; either stop may be reported first, and if it is the
 //! child's, the child waits for its parent's. A parent that is killed in between never tells: then the child's origin is found out otherwise.
+//!
+//! A thread that executes a program goes on under its process's number. Its own, of which nobody tells any more, is free from then on, and may be another's before the exec is told; if
+//! the process is killed meanwhile, that never is.
 
 use crate::{
     auxiliary,
@@ -10,11 +13,12 @@ use crate::{
     naming::ExecutedBy,
     proc::{self, Status},
     ptrace::{Gone, Midway, Stopped, Tid, interrupt},
-    tracer::{Phase, Process, Thread, Tracer},
+    tracer::{Deceased, Phase, Process, Thread, Tracer},
     verdict::{Birth, Hypervisor},
     x86_64::{Abi, Registers},
 };
 use std::time::{Duration, Instant};
+use vu_api::Errno;
 
 /// How long a parent that is alive may take from making a child to telling so, on a machine that has much else to do.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -52,24 +56,30 @@ impl<H: Hypervisor> Tracer<H> {
 
     /// Enters a new thread into the books, and lets it run if it has reported already.
     fn birth(&mut self, parent: Tid, child: Tid, flags: u64, debuggee: Option<Box<Debuggee>>) {
-        let Some(maker) = self.threads.get(&parent) else { return };
-        if self.threads.contains_key(&child) {
-            return;
-        }
-        // Nobody will tell once more that it is dead. Its number may be another's by now, who is alive.
-        if self.stillborn.remove(&child).is_some() && !is_alive(child) {
-            return;
-        }
         let shares = |flag: i32| flags & u64::from(flag.unsigned_abs()) != 0;
+        let Some(maker) = self.threads.get(&parent) else { return };
+        let process = if shares(libc::CLONE_THREAD) { maker.process } else { child };
+        match self.threads.get(&child) {
+            None => {}
+            // Somebody stood in for the parent.
+            Some(known) if known.process == process => return,
+            Some(_) => self.vanished(child),
+        }
+        // Nobody will tell once more that it is dead. Its number may have been another's that died, and it is alive.
+        if self.stillborn.remove(&child).is_some() && !is_tracee(child) {
+            return;
+        }
         let space = self.space(parent);
-        let (process, filters) = if shares(libc::CLONE_THREAD) {
+        let Some(maker) = self.threads.get(&parent) else { return };
+        let filters = if process != child {
             // The kernel gives a filter to all threads of a process at once, and this one is among them.
-            (maker.process, maker.filters)
+            maker.filters
         } else {
             // Filters and memory that came to the parent's process since the parent was last seen may have come after the birth.
             let space = if shares(libc::CLONE_VM) { space } else { space.forked(maker.areas_seen) };
-            self.processes.insert(child, Process { threads: 0, maker: Some(parent), space });
-            (child, maker.filters_seen)
+            let stack = self.processes.get(&maker.process).map_or(0, |process| process.stack);
+            self.processes.insert(child, Process { threads: 0, maker: Some(parent), space, stack });
+            maker.filters_seen
         };
         self.enrol(Birth { parent, child, process, flags }, filters, debuggee);
     }
@@ -77,7 +87,10 @@ impl<H: Hypervisor> Tracer<H> {
     fn enrol(&mut self, birth: Birth, filters: usize, debuggee: Option<Box<Debuggee>>) {
         let Birth { parent, child, process, .. } = birth;
         // A number may be used again before its former owner is forgotten.
-        self.deceased.retain(|(tid, _)| *tid != child);
+        if let Some(index) = self.deceased.iter().position(|deceased| deceased.tid == child) {
+            self.deceased.remove(index);
+            self.hypervisor.exited(child);
+        }
         self.processes.entry(process).or_default().threads += 1;
         let mut thread = Thread::new(process, filters);
         if process != child {
@@ -124,26 +137,66 @@ impl<H: Hypervisor> Tracer<H> {
             if waited < patience {
                 continue;
             }
-            // The last one that was killed is the likeliest; otherwise a thread that went with an exec of another one of its process. If nothing is
-            // known, the view's first process stands in.
-            let killed = self.deceased.back().map(|&(tid, _)| tid);
-            let maker = maker.and_then(|process| self.thread_of(process));
-            let Some(parent) = killed.or(maker).or_else(|| self.threads.keys().min().copied()) else { continue };
+            let Some(parent) = self.stand_in(child, process, maker) else { continue };
             let thread = (libc::CLONE_THREAD | libc::CLONE_VM | libc::CLONE_FS | libc::CLONE_FILES).unsigned_abs();
             let flags = if process == child { 0 } else { thread.into() };
             tracing::debug!("{child}: its maker was killed before it told of it; {parent} stands in");
             // It may have any of the filters: those it has already are not given to it once more.
             self.enrol(Birth { parent, child, process, flags }, 0, None);
         }
-        while let Some(&(tid, since)) = self.deceased.front()
-            && now.duration_since(since) > PATIENCE
+        while let Some(deceased) = self.deceased.front()
+            && now.duration_since(deceased.since) > PATIENCE
         {
+            self.hypervisor.exited(deceased.tid);
             self.deceased.pop_front();
-            self.hypervisor.exited(tid);
         }
         self.stillborn.retain(|_, &mut since| now.duration_since(since) <= PATIENCE);
         if !self.newborn.is_empty() || !self.deceased.is_empty() || !self.stillborn.is_empty() {
             self.doorbell.alarm();
+        }
+    }
+
+    /// Who is taken for the parent of a child of which nobody told. `maker` is the process that the kernel names, as far as it is known: that of a thread, or the parent of a process,
+    /// which may be one that adopted it.
+    fn stand_in(&self, child: Tid, process: Tid, maker: Option<Tid>) -> Option<Tid> {
+        let maker = maker.and_then(|process| self.thread_of(process));
+        if process != child && maker.is_some() {
+            // One of its threads, which went with the exec of another one.
+            return maker;
+        }
+        // Others are killed, too, in other views even: that it was forked by one of them is seen by its memory. The last one is the likeliest.
+        let stack = proc::memory_map(child).map(|map| map[proc::STACK]).filter(|&stack| stack != 0);
+        let forked = self.deceased.iter().rev().find(|deceased| Some(deceased.stack) == stack);
+        let killed = forked.or(if maker.is_none() { self.deceased.back() } else { None }).map(|deceased| deceased.tid);
+        // If nothing is known, it is the first process.
+        killed.or(maker).or_else(|| self.threads.keys().min().copied())
+    }
+
+    /// Forgets a thread whose number is not its own any more.
+    fn vanished(&mut self, tid: Tid) {
+        let Some(thread) = self.threads.remove(&tid) else { return };
+        self.passing.take(tid);
+        self.execs.over(tid);
+        self.debugger_ended(tid);
+        if let Some(debuggee) = &thread.debuggee {
+            self.forget_debuggee(tid, debuggee.debugger);
+        }
+        if let Some(process) = self.processes.get_mut(&thread.process) {
+            process.threads = process.threads.saturating_sub(1);
+        }
+        self.hypervisor.exited(tid);
+    }
+
+    /// The same, if it is so. Only those of threads that are no leaders vanish.
+    pub(crate) fn forget_if_vanished(&mut self, tid: Tid) {
+        let Some(process) = self.threads.get(&tid).map(|thread| thread.process).filter(|&process| process != tid)
+        else {
+            return;
+        };
+        // SAFETY: no memory is involved, and no signal is sent.
+        let sent = unsafe { libc::syscall(libc::SYS_tgkill, process.0, tid.0, 0) };
+        if sent != 0 && Errno::last() == Errno::ESRCH {
+            self.vanished(tid);
         }
     }
 
@@ -176,6 +229,9 @@ impl<H: Hypervisor> Tracer<H> {
         } else {
             Tid(i32::try_from(stopped.event_message()?).unwrap_or(process.0))
         };
+        // Its number may be another's by now.
+        let still = self.threads.get(&former).is_some_and(|thread| thread.process == process);
+        let former = if still { former } else { process };
         self.passing.take(former);
         self.passing.take(process);
         if former != process
@@ -195,6 +251,7 @@ impl<H: Hypervisor> Tracer<H> {
         }
         if let Some(p) = self.processes.get_mut(&process) {
             p.space = crate::space::Space::default();
+            p.stack = stopped.registers().map_or(0, |regs| regs.stack());
         }
         let executed_by = if self.hypervisor.asks_for_path(process) { ExecutedBy::find(&stopped)? } else { None };
         if let Some(by) = &executed_by {
@@ -246,6 +303,14 @@ impl<H: Hypervisor> Tracer<H> {
         if let Some(debuggee) = &thread.debuggee {
             self.debuggee_ended(tid, thread.process, debuggee, status);
         }
+        if tid == thread.process && self.processes.get(&tid).is_some_and(|process| process.threads > 1) {
+            // Its leader ends last: who is known still has become that by an exec which was not told any more.
+            let others = self.threads.iter().filter(|(_, other)| other.process == tid).map(|(&other, _)| other);
+            for other in others.collect::<Vec<_>>() {
+                self.vanished(other);
+            }
+        }
+        let stack = self.processes.get(&thread.process).map_or(0, |process| process.stack);
         if let Some(process) = self.processes.get_mut(&thread.process) {
             process.threads = process.threads.saturating_sub(1);
             if process.threads == 0 {
@@ -254,7 +319,7 @@ impl<H: Hypervisor> Tracer<H> {
         }
         if killed && !self.ending {
             // It may have been about to tell of a child, which then has what it had.
-            self.deceased.push_back((tid, Instant::now()));
+            self.deceased.push_back(Deceased { tid, since: Instant::now(), stack });
             self.doorbell.alarm();
         } else {
             self.hypervisor.exited(tid);
@@ -262,9 +327,11 @@ impl<H: Hypervisor> Tracer<H> {
     }
 }
 
-/// Whether there is such a thread that has not ended yet.
-fn is_alive(tid: Tid) -> bool {
-    Status::read(tid).is_some_and(|status| !status.is_zombie())
+/// Whether there is such a thread that has not ended yet, and the caller traces it.
+fn is_tracee(tid: Tid) -> bool {
+    // SAFETY: no memory is involved.
+    let own = Tid(unsafe { libc::gettid() });
+    Status::read(tid).is_some_and(|status| !status.is_zombie() && status.tracer() == Some(own))
 }
 
 /// The flags of the call that made a thread, from its maker's registers.
@@ -296,9 +363,9 @@ mod tests {
     use parking_lot::Mutex;
     use std::{fs, sync::Arc};
 
-    /// Notes who was born of whom.
+    /// Notes who was born of whom, and who is gone.
     #[derive(Default)]
-    struct Register(Mutex<Vec<(Tid, Tid)>>);
+    struct Register(Mutex<Vec<(Tid, Tid)>>, Mutex<Vec<Tid>>);
 
     impl Hypervisor for Register {
         fn intercepted(&self, _call: &Intercepted<'_>) -> Verdict {
@@ -311,7 +378,14 @@ mod tests {
             self.0.lock().push((birth.child, birth.parent));
         }
         fn executed(&self, _process: Tid, _former: Tid) {}
-        fn exited(&self, _tid: Tid) {}
+        fn exited(&self, tid: Tid) {
+            self.1.lock().push(tid);
+        }
+    }
+
+    fn tracer(register: &Arc<Register>) -> Tracer<Register> {
+        let doorbell = Arc::new(Doorbell::new().unwrap());
+        Tracer::new(register.clone(), Arc::new(Required::default()), 1, doorbell, Box::new(|| ()))
     }
 
     /// A process in the call that makes its child, as long as the child lives: with `CLONE_VFORK`, as `posix_spawn` does it.
@@ -358,15 +432,14 @@ mod tests {
     /// On a busy machine a parent may take long to tell of its child. Somebody who was killed meanwhile is not taken for it.
     #[test]
     fn a_parent_that_may_be_about_to_tell_is_waited_for() {
-        let register = Arc::new(Register::default());
-        let doorbell = Arc::new(Doorbell::new().unwrap());
-        let mut tracer = Tracer::new(register.clone(), Arc::new(Required::default()), 1, doorbell, Box::new(|| ()));
+        let register = Arc::default();
+        let mut tracer = tracer(&register);
         let (parent, child) = making();
         let _family = Family(parent, child);
         tracer.adopt(parent);
         let while_waiting = |tracer: &mut Tracer<Register>| {
             let killed = Tid(i32::MAX);
-            tracer.deceased.push_back((killed, Instant::now()));
+            tracer.deceased.push_back(Deceased { tid: killed, since: Instant::now(), stack: 0 });
             tracer.threads.insert(killed, Thread::new(killed, 0));
             let event = decode(child, libc::PTRACE_EVENT_STOP << 16 | libc::SIGTRAP << 8 | 0x7f).unwrap();
             tracer.newborn.insert(child, (event, Instant::now().checked_sub(2 * IMPATIENCE).unwrap()));
@@ -377,12 +450,66 @@ mod tests {
             std::thread::yield_now();
         }
         assert_eq!(while_waiting(&mut tracer), None);
-        // Of who can have nothing more to tell, it is not, and the killed one stands in.
+        // Of who can have nothing more to tell, it is not.
         kill(child);
         while proc::sleeps_in(parent).is_none_or(|(nr, _)| nr == libc::SYS_clone) {
             std::thread::yield_now();
         }
         // Dead, but not waited for: as good as any child.
-        assert_eq!(while_waiting(&mut tracer), Some(Tid(i32::MAX)));
+        assert_eq!(while_waiting(&mut tracer), Some(parent));
+    }
+
+    /// Whoever was killed last is not taken for the parent of what another one has forked.
+    #[test]
+    fn a_killed_parent_is_known_by_its_memory() {
+        let register = Arc::default();
+        let mut tracer = tracer(&register);
+        let (parent, child) = making();
+        let _family = Family(parent, child);
+        let stack = proc::memory_map(parent).unwrap()[proc::STACK];
+        for (tid, stack) in [(Tid(i32::MAX - 1), stack), (Tid(i32::MAX), stack + 16)] {
+            tracer.deceased.push_back(Deceased { tid, since: Instant::now(), stack });
+        }
+        assert_eq!(tracer.stand_in(child, child, None), Some(Tid(i32::MAX - 1)));
+        tracer.deceased.pop_front();
+        assert_eq!(tracer.stand_in(child, child, None), Some(Tid(i32::MAX)), "if nothing is known of it");
+        tracer.adopt(parent);
+        assert_eq!(tracer.stand_in(child, child, Some(parent)), Some(parent));
+    }
+
+    /// A process that is killed in an exec of a thread that is not its first ends under the first one's number, and nobody tells of the other.
+    #[test]
+    fn nobody_is_left_of_a_process_that_has_ended() {
+        let register: Arc<Register> = Arc::default();
+        let mut tracer = tracer(&register);
+        let (process, thread, other) = (Tid(i32::MAX), Tid(i32::MAX - 1), Tid(i32::MAX - 2));
+        for process in [process, other] {
+            tracer.adopt(process);
+        }
+        tracer.birth(process, thread, libc::CLONE_THREAD.unsigned_abs().into(), None);
+        assert_eq!(tracer.processes[&process].threads, 2);
+        tracer.ended(process, libc::SIGKILL);
+        assert_eq!(*register.1.lock(), [thread]);
+        assert!(tracer.threads.keys().eq([&other]) && tracer.processes.keys().eq([&other]));
+    }
+
+    /// Its number may be another's before its exec is told.
+    #[test]
+    fn numbers_of_threads_that_became_leaders_are_used_again() {
+        let register: Arc<Register> = Arc::default();
+        let mut tracer = tracer(&register);
+        let (process, parent) = (Tid(i32::MAX), Tid(i32::MAX - 1));
+        // SAFETY: no memory is involved.
+        let number = Tid(unsafe { libc::gettid() });
+        tracer.adopt(process);
+        tracer.adopt(parent);
+        tracer.birth(process, number, libc::CLONE_THREAD.unsigned_abs().into(), None);
+        tracer.birth(parent, number, 0, None);
+        assert_eq!(register.0.lock().last(), Some(&(number, parent)));
+        assert_eq!((tracer.threads[&number].process, tracer.processes[&process].threads), (number, 1));
+        // That it reports first makes no difference.
+        tracer.threads.get_mut(&number).unwrap().process = process;
+        tracer.forget_if_vanished(number);
+        assert!(!tracer.threads.contains_key(&number));
     }
 }

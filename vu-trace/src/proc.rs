@@ -34,6 +34,11 @@ impl Status {
         self.number("PPid").map(Tid)
     }
 
+    /// The thread that traces it; 0 for nobody.
+    pub(crate) fn tracer(&self) -> Option<Tid> {
+        self.number("TracerPid").map(Tid)
+    }
+
     /// Whether it has ended, and its parent has not heard of it yet.
     pub(crate) fn is_zombie(&self) -> bool {
         self.field("State").is_some_and(|state| state.starts_with(['Z', 'X']))
@@ -118,8 +123,9 @@ fn signal_bit(signal: i32) -> u64 {
     u32::try_from(signal - 1).ok().and_then(|shift| 1u64.checked_shl(shift)).unwrap_or(0)
 }
 
-/// Which of the addresses of [`memory_map`] is that of the arguments.
+/// Which of the addresses of [`memory_map`] is that of the arguments, and where the stack began.
 pub(crate) const ARGUMENTS: usize = 7;
+pub(crate) const STACK: usize = 6;
 
 /// Where the parts of a program lie that has not run yet, in the order of `struct prctl_mm_map` (`include/uapi/linux/prctl.h`).
 pub(crate) fn memory_map(tid: Tid) -> Option<[u64; 11]> {

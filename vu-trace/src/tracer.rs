@@ -150,6 +150,16 @@ pub(crate) struct Process {
     /// The thread that made it; not that of the view's first process.
     pub maker: Option<Tid>,
     pub space: Space,
+    /// Where the stack of its program began, by which an exec and the processes that were forked since are told from others; 0 if that is not known.
+    pub stack: u64,
+}
+
+/// A thread that was killed.
+pub(crate) struct Deceased {
+    pub tid: Tid,
+    pub since: Instant,
+    /// That of its [process](Process::stack).
+    pub stack: u64,
 }
 
 /// The tracer's state. It belongs to one thread.
@@ -169,7 +179,7 @@ pub(crate) struct Tracer<H> {
     /// Threads that reported before their parent's event was seen. They wait in this stop.
     pub newborn: AHashMap<Tid, (Event, Instant)>,
     /// Killed threads, which may have made a thread and not told.
-    pub deceased: VecDeque<(Tid, Instant)>,
+    pub deceased: VecDeque<Deceased>,
     /// Threads that were killed before their parent's event was seen.
     pub stillborn: AHashMap<Tid, Instant>,
     /// Who debugs whom inside the view.
@@ -278,6 +288,9 @@ impl<H: Hypervisor> Tracer<H> {
     pub(crate) fn event(&mut self, tid: Tid, event: Event) {
         if let Event::Ended { status } = event {
             return self.ended(tid, status);
+        }
+        if matches!(event, Event::Interrupted { .. }) {
+            self.forget_if_vanished(tid);
         }
         if !self.threads.contains_key(&tid) {
             // A new thread whose parent's event is still to come. It waits.

@@ -309,16 +309,21 @@ impl<H: Hypervisor> Tracer<H> {
         }
     }
 
-    /// A debuggee is dead. Its debugger hears of it by the kernel if it is its child.
-    pub(crate) fn debuggee_ended(&mut self, tid: Tid, process: Tid, debuggee: &Debuggee, status: i32) {
+    /// A debuggee is one no more.
+    pub(crate) fn forget_debuggee(&mut self, tid: Tid, debugger: Tid) {
         self.end_attaching(tid);
-        let debugger = debuggee.debugger;
         if let Some(debuggees) = self.debuggers.debuggees.get_mut(&debugger) {
             debuggees.remove(&tid);
             if debuggees.is_empty() {
                 self.debuggers.debuggees.remove(&debugger);
             }
         }
+    }
+
+    /// A debuggee is dead. Its debugger hears of it by the kernel if it is its child.
+    pub(crate) fn debuggee_ended(&mut self, tid: Tid, process: Tid, debuggee: &Debuggee, status: i32) {
+        let debugger = debuggee.debugger;
+        self.forget_debuggee(tid, debugger);
         let Some(of_debugger) = self.threads.get(&debugger).map(|thread| thread.process) else { return };
         if tid == process && (debuggee.child || parent_of(tid) == Some(of_debugger)) {
             return self.wake(of_debugger);
