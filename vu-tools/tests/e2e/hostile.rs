@@ -1,6 +1,6 @@
 //! Programs that mean no good: the hypervisor lives, and others in the view do not notice.
 
-use crate::harness::{Flavour, Site, View, helper};
+use crate::harness::{Flavour, Site, View, helper, run};
 
 /// Runs a scenario of `tests/c/hostile.c` in each view beside one who does everyday things and looks at the results.
 fn beside_a_witness(scenario: &str) {
@@ -67,4 +67,30 @@ fn threads_that_all_execute_and_are_killed() {
 #[test]
 fn processes_without_memory_and_descriptors() {
     beside_a_witness("poverty");
+}
+
+/// A number is the next one's when its thread is gone, and nobody is told of each that goes. In a pid namespace of few numbers that takes no time; a view there
+/// shows what the one inside of it does not.
+#[test]
+fn numbers_come_again() {
+    let site = Site::new();
+    let few = "unshare --user --map-root-user --pid --fork --mount-proc sh -c 'echo 400 > /proc/sys/kernel/pid_max'";
+    if !site.native(few).status.success() {
+        // Linux 6.14 is the first that has a limit for each namespace.
+        return eprintln!("not tested: there is no pid namespace with numbers of its own here");
+    }
+    let program = helper("hostile", Flavour::Dynamic);
+    let look = r#"vumount -t vufs -o cow "$D/cow" "$W" && cd "$W" || exit 99
+        echo changed > file
+        umvu --norc -m vufs -- sh -c 'vuumount "$W"; cd "$D/out"; exec "$1" executions 0' sh "$1" & other=$!
+        while kill -0 $other; do read -r line <<< "$(cat file)"; [ "$line" = changed ] || { echo "it is '$line'"; exit 1; }; done 2> /dev/null
+        wait $other && for i in {1..400}; do cat file; done | uniq -c"#;
+    let script = format!(
+        "echo 400 > /proc/sys/kernel/pid_max; exec \"$UMVU\" --norc -m vufs -- bash -c '{}' sh {}",
+        look.replace('\'', r"'\''"),
+        program.display()
+    );
+    let mut command = site.user_command("/usr/bin/unshare");
+    command.args(["--user", "--map-root-user", "--pid", "--fork", "--mount-proc", "bash", "-c", &script]);
+    assert_eq!(run(command, b"").ok().trim(), "400 changed");
 }
