@@ -207,7 +207,12 @@ impl Trees {
         let _unchanged = self.records.read();
         let fd = match self.below.open(&record_name(mark), &how, &self.me) {
             Ok(Opened::Host(fd)) => fd,
-            Ok(Opened::Virtual(_)) | Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ENAMETOOLONG) => return Ok(Vec::new()),
+            // No file of records, as the host says by reading it.
+            Ok(Opened::Virtual(other)) => {
+                let is_directory = other.stat()?.file_type() == FileType::Directory;
+                return Err(if is_directory { Errno::EISDIR } else { Errno::EIO });
+            }
+            Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ENAMETOOLONG) => return Ok(Vec::new()),
             Err(errno) => return Err(errno),
         };
         // As much as most files have, by one step.
