@@ -155,7 +155,8 @@ fn so_is_a_merge_with_nothing() {
 
 /// Runs a script as root of a mount namespace, in a fresh tmpfs.
 pub fn as_root(script: &str) -> String {
-    let begin = "S=$(mktemp -d); trap 'umount -l $S; rmdir $S' EXIT; mount -t tmpfs none $S; cd $S; exec 2>&1\n";
+    // Without a place of its own, it would work in root's home.
+    let begin = "exec 2>&1; S=$(mktemp -d) || exit; trap 'umount -l $S; rmdir $S' EXIT; mount -t tmpfs none $S && cd $S || exit\n";
     let mut command = Command::new("unshare");
     command.args(if geteuid().is_root() { &["--mount"][..] } else { &["--map-root-user", "--mount"] });
     command.args(["/bin/sh", "-c", &format!("{begin}{script}")]).env("UMVU", &*UMVU).env("LC_ALL", "C");
