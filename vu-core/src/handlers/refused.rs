@@ -5,6 +5,7 @@ use crate::{
     handlers::{
         layouts,
         own::{times, xattr_args},
+        stat::{STAT_FLAGS, is_empty},
         xattrs,
     },
     sys,
@@ -42,6 +43,8 @@ pub(super) fn for_its_numbers(call: &Call<'_>, name: &str) -> bool {
         // The kinds of quotas: of users, groups and projects (`do_quotactl`, `fs/quota/quota.c`).
         "quotactl" => call.uint(0) & 0xff > 2,
         "fchmodat2" => has_other(3, link_flags),
+        // A descriptor alone is looked at before the flags are.
+        "fstatat64" => has_other(3, STAT_FLAGS) && !(call.int(3) & libc::AT_EMPTY_PATH != 0 && is_empty(call, 1)),
         "fchownat" => has_other(4, link_flags),
         "utimensat" => has_other(3, link_flags) || changes_no_time(call),
         // Only root may.

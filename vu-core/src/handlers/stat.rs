@@ -19,7 +19,7 @@ use vu_path::Follow;
 use vu_trace::{Abi, Tid};
 
 /// The flags that the kernel takes (`vfs_statx`, `fs/stat.c`); others it refuses before it looks at the path.
-const STAT_FLAGS: i32 =
+pub(super) const STAT_FLAGS: i32 =
     libc::AT_SYMLINK_NOFOLLOW | libc::AT_NO_AUTOMOUNT | libc::AT_EMPTY_PATH | libc::AT_STATX_SYNC_TYPE;
 
 /// `STATX__RESERVED` (`include/uapi/linux/stat.h`).
@@ -125,7 +125,7 @@ pub fn newfstatat(call: &mut Call<'_>) -> Result<Outcome, Errno> {
 }
 
 /// Whether the path at `index` is empty or, where the kernel takes that for empty (Linux 6.11), NULL.
-fn is_empty(call: &Call<'_>, index: usize) -> bool {
+pub(super) fn is_empty(call: &Call<'_>, index: usize) -> bool {
     call.arg(index) == 0 || call.read_path(index).is_ok_and(|path| path.is_empty())
 }
 

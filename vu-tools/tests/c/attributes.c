@@ -13,7 +13,7 @@
 #endif
 
 /* `arch/x86/entry/syscalls/syscall_32.tbl` */
-enum { STAT = 106, LSTAT, FSTAT, STATFS = 99, FSTATFS, STATFS64 = 268, FSTATFS64 };
+enum { STAT = 106, LSTAT, FSTAT, STATFS = 99, FSTATFS, STATFS64 = 268, FSTATFS64, FSTATAT64 = 300 };
 /* `arch/x86/include/uapi/asm/stat.h`, `include/uapi/asm-generic/statfs.h` */
 struct old_stat {
     uint32_t dev, ino;
@@ -58,6 +58,10 @@ int main(int argc, char **argv)
             show(path, AT_FDCWD, &stat);
         told("stat", syscall(STAT, path, &stat));
         told("stat to nowhere", syscall(STAT, path, 8));
+        struct stat64 newest;
+        for (int flags = 1; flags; flags <<= 1)
+            told("fstatat64", syscall(FSTATAT64, AT_FDCWD, path, &newest, flags));
+        told("fstatat64 of the descriptor", syscall(FSTATAT64, fd, "", &newest, AT_EMPTY_PATH));
         if (told("fstat", syscall(FSTAT, fd, &stat)) == 0)
             show("", fd, &stat);
         if (told("statfs", syscall(STATFS, path, &fs)) == 0)
