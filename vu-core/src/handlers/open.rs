@@ -241,6 +241,9 @@ fn named(call: &Call<'_>, place: &Place) -> Option<(AbsPath, AbsPath)> {
     Some((target, name))
 }
 
+/// What is named by the route by which it was opened: what lies there. A symbolic link can be open, too (`O_PATH`).
+const TOLD: [FileType; 3] = [FileType::Regular, FileType::Directory, FileType::Symlink];
+
 /// When the tracee has opened an object that is called so on the host and in the view, its description is told by which route. If its mount `keeps` attributes, also that of a
 /// device node, which may be one of the mount's own.
 fn tells(call: &Call<'_>, (host, name): (AbsPath, AbsPath), keeps: bool) -> Finish {
@@ -249,7 +252,7 @@ fn tells(call: &Call<'_>, (host, name): (AbsPath, AbsPath), keeps: bool) -> Fini
         if let Ok(number) = i32::try_from(result)
             && number >= 0
             && let Ok(fd) = task.descriptor(number)
-            && sys::file_type(fd.as_fd()).is_ok_and(|t| keeps || matches!(t, FileType::Regular | FileType::Directory))
+            && sys::file_type(fd.as_fd()).is_ok_and(|t| keeps || TOLD.contains(&t))
             && let Some((tag, route)) = routes.tagged(&route)
         {
             match (sys::set_tag(fd.as_fd(), tag), sys::fstat(fd.as_fd())) {

@@ -347,6 +347,21 @@ fn names_of_one_file_stay_names_of_one_file() {
     );
 }
 
+#[test]
+fn links_that_are_open_have_the_names_of_a_bind_of_a_union() {
+    let program = "import os, sys
+os.chdir(sys.argv[1])
+for flags in os.O_PATH | os.O_NOFOLLOW, os.O_PATH: print(os.readlink('/proc/self/fd/%d' % os.open('link', flags)))";
+    for kind in ["merge", "cow"] {
+        let site = Site::new();
+        let said = site.session(&format!(
+            "mkdir $D/up; vumount -t vufs -o {kind} $D/up $W; vumount -t vufs $W $M; exec /usr/bin/python3 -c \"{program}\" $M"
+        ));
+        let at = site.mount_point();
+        assert_eq!(said.ok(), format!("{0}/link\n{0}/file\n", at.display()), "{kind}");
+    }
+}
+
 /// What cannot be known of a copy is an error, or looked for in another way: B's content is another one.
 #[test]
 fn copies_that_cannot_be_looked_for_are_not_taken_for_none() {
