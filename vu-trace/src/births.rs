@@ -166,8 +166,10 @@ impl<H: Hypervisor> Tracer<H> {
         }
         // Others are killed, too, in other views even: that it was forked by one of them is seen by its memory. The last one is the likeliest.
         let stack = proc::memory_map(child).map(|map| map[proc::STACK]).filter(|&stack| stack != 0);
-        let forked = self.deceased.iter().rev().find(|deceased| Some(deceased.stack) == stack);
-        let killed = forked.or(if maker.is_none() { self.deceased.back() } else { None }).map(|deceased| deceased.tid);
+        // Its own number may have been a killed one's.
+        let mut killed = self.deceased.iter().rev().filter(|deceased| deceased.tid != child);
+        let forked = killed.clone().find(|deceased| Some(deceased.stack) == stack);
+        let killed = forked.or_else(|| if maker.is_none() { killed.next() } else { None }).map(|deceased| deceased.tid);
         // If nothing is known, it is the first process.
         killed.or(maker).or_else(|| self.threads.keys().min().copied())
     }
@@ -473,6 +475,8 @@ mod tests {
         assert_eq!(tracer.stand_in(child, child, None), Some(Tid(i32::MAX - 1)));
         tracer.deceased.pop_front();
         assert_eq!(tracer.stand_in(child, child, None), Some(Tid(i32::MAX)), "if nothing is known of it");
+        tracer.deceased.push_back(Deceased { tid: child, since: Instant::now(), stack });
+        assert_eq!(tracer.stand_in(child, child, None), Some(Tid(i32::MAX)), "nobody is his own parent");
         tracer.adopt(parent);
         assert_eq!(tracer.stand_in(child, child, Some(parent)), Some(parent));
     }
