@@ -19,6 +19,10 @@ use std::{
 /// How long after it was set the alarm rings.
 const ALARM: Duration = Duration::from_millis(20);
 
+/// The bell. No real-time signal: one of those is refused (`EAGAIN`) where the user's processes leave as many unhandled as may be queued
+/// (`RLIMIT_SIGPENDING`), and the tracer would sleep on for ever; another one comes all the same (`__send_signal_locked`, `kernel/signal.c`).
+const SIGNAL: i32 = libc::SIGURG;
+
 /// What the tracer is asked to do.
 pub(crate) enum Request {
     /// Have something done in place of a notified call.
@@ -51,14 +55,19 @@ impl Doorbell {
     /// To be made by the tracer's own thread.
     pub(crate) fn new() -> io::Result<Doorbell> {
         // SAFETY: all-zero is valid; `leave_wait` is async-signal-safe and has the signature that SA_SIGINFO demands. No SA_RESTART:
-        // wait4 is to return.
+        // wait4 is to return. The set of signals is emptied before it is used.
         unsafe {
             let mut action: libc::sigaction = mem::zeroed();
             action.sa_sigaction = x86_64::leave_wait as *const () as usize;
             action.sa_flags = libc::SA_SIGINFO;
-            if libc::sigaction(Self::signal(), &raw const action, ptr::null_mut()) != 0 {
+            if libc::sigaction(SIGNAL, &raw const action, ptr::null_mut()) != 0 {
                 return Err(io::Error::last_os_error());
             }
+            // Who starts a view may block all signals, and the mask is inherited.
+            let mut own: libc::sigset_t = mem::zeroed();
+            libc::sigemptyset(&raw mut own);
+            libc::sigaddset(&raw mut own, SIGNAL);
+            libc::pthread_sigmask(libc::SIG_UNBLOCK, &raw const own, ptr::null_mut());
             Ok(Doorbell {
                 queue: Mutex::default(),
                 rung: AtomicU32::new(0),
@@ -71,17 +80,13 @@ impl Doorbell {
         }
     }
 
-    fn signal() -> i32 {
-        libc::SIGRTMIN() + 3
-    }
-
     /// Queues a request and wakes the tracer.
     pub(crate) fn ring(&self, request: Request) {
         self.queue.lock().push_back(request);
         // Rung already: the tracer has been woken and will look at the whole queue.
         if self.rung.swap(1, Ordering::SeqCst) == 0 {
             // SAFETY: no memory is involved.
-            unsafe { libc::syscall(libc::SYS_tgkill, self.process, self.tracer, Self::signal()) };
+            unsafe { libc::syscall(libc::SYS_tgkill, self.process, self.tracer, SIGNAL) };
         }
     }
 

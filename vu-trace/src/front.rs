@@ -39,6 +39,8 @@ pub(crate) fn set_signal(signal: i32, handler: libc::sighandler_t) {
 /// The terminal's signals are the command's; ours are requests to end the view in order.
 pub(crate) fn take_signals(control: &UnixStream) {
     CONTROL.store(control.as_raw_fd(), Ordering::SeqCst);
+    // Where it is ignored, a child leaves no status behind (wait(2)).
+    set_signal(libc::SIGCHLD, libc::SIG_DFL);
     for signal in [libc::SIGINT, libc::SIGQUIT, libc::SIGTSTP] {
         set_signal(signal, libc::SIG_IGN);
     }

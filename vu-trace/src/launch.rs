@@ -236,6 +236,8 @@ fn be_hypervisor<H: Hypervisor>(mut front: UnixStream, cookie: u64, make: impl F
     if let Ok(null) = &null {
         replace(null.as_raw_fd(), 0);
         replace(null.as_raw_fd(), 1);
+    // Whoever started us may ignore it, and of a child that ends nothing would be told to us.
+    set_signal(libc::SIGCHLD, libc::SIG_DFL);
     }
     let Some(command) = read_number(&mut front) else { return 1 };
     let attached = seize(Tid(command));

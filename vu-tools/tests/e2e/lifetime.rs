@@ -138,3 +138,15 @@ fn a_thousand_short_lived_processes() {
     assert_eq!(site.session(script).ok(), "done\n");
     eventually("nothing is left", || survivors(&site).is_empty());
 }
+
+#[test]
+fn a_view_starts_where_signals_are_blocked_or_cannot_be_queued() {
+    let site = Site::new();
+    let view = "$UMVU -N -m vufs sh -c 'vumount -t vufs / $M && cd $M$W && cat file && exit 5'; echo $?";
+    for start in ["env --block-signal", "env --ignore-signal=CHLD,URG,ALRM"] {
+        assert_eq!(site.native(&format!("{start} {view}")).ok(), "content\n5\n", "{start}");
+        let masks = |umvu| site.native(&format!("{start} {umvu} grep -E ^Sig[BI] /proc/self/status")).ok();
+        assert_eq!(masks("$UMVU -N"), masks(""), "{start}");
+    }
+    assert_eq!(site.native(&format!("ulimit -i 0; {view}")).ok(), "content\n5\n");
+}
