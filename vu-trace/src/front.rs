@@ -1,6 +1,6 @@
 //! The front of a view: the process that umvu's caller started. It mirrors the command: when it stops or ends, and how.
 
-use crate::launch::{HANG_UP, STOPPED, TERMINATE};
+use crate::launch::{GOES_ON, HANG_UP, STOPS, TERMINATE};
 use std::{
     io::Write,
     os::{fd::AsRawFd, unix::net::UnixStream},
@@ -75,9 +75,10 @@ pub(crate) fn mirror(command: i32, control: &mut UnixStream) -> i32 {
         }
         // The shell that waits for us is to see the job stopped. It continues the whole process group. If somebody continues the
         // command only, the hypervisor, who is told first, continues us.
-        let _ = control.write_all(&[STOPPED]);
+        let _ = control.write_all(&[STOPS]);
         // SAFETY: no memory is involved.
         unsafe { libc::raise(libc::SIGSTOP) };
+        let _ = control.write_all(&[GOES_ON]);
         // And if somebody continued us only, he meant the command.
         thread::sleep(SAME_MOMENT);
         told = wait(command, libc::WCONTINUED | libc::WNOHANG | libc::WUNTRACED);

@@ -53,15 +53,15 @@ pub struct Launch<S, C> {
 const GO: u8 = b'g';
 pub(crate) const TERMINATE: u8 = b't';
 pub(crate) const HANG_UP: u8 = b'h';
-pub(crate) const STOPPED: u8 = b'z';
+pub(crate) const STOPS: u8 = b'z';
+pub(crate) const GOES_ON: u8 = b'c';
 const FAREWELL: u8 = b'f';
 const STAYS: u8 = b's';
 
 /// How long processes have to end themselves when they are asked to.
 const GRACE: Duration = Duration::from_secs(2);
-/// How often it is looked whether the command goes on without the front.
+/// How often it is looked whether the command goes on without the front, while that is stopped.
 const GLANCE: Duration = Duration::from_millis(50);
-const GLANCES: u32 = 20;
 
 /// Starts the view, and returns the command's exit status as a shell tells it: 128+N if signal N killed it.
 ///
@@ -299,11 +299,11 @@ impl Watcher {
         let front_process = unsafe { libc::getppid() };
         let mut byte = [0];
         let mut deadline: Option<Instant> = None;
-        // How many more times it is looked at the front: it stops a moment after it says so.
-        let mut glances = 0;
+        // From when the front says that it stops until it says that it goes on: on a busy machine it takes its time for either.
+        let mut front_stops = false;
         let mut command_ran = false;
         loop {
-            let patience = if glances > 0 { Some(GLANCE) } else { deadline.map(|_| GRACE) };
+            let patience = if front_stops { Some(GLANCE) } else { deadline.map(|_| GRACE) };
             let _ = self.front.set_read_timeout(patience);
             match self.front.read(&mut byte) {
                 Ok(1) => match byte[0] {
@@ -324,7 +324,8 @@ impl Watcher {
                             self.doorbell.ring(Request::Farewell);
                         }
                     }
-                    STOPPED => glances = GLANCES,
+                    STOPS => front_stops = true,
+                    GOES_ON => front_stops = false,
                     _ => {}
                 },
                 Err(error) if matches!(error.kind(), io::ErrorKind::Interrupted) => {}
@@ -336,9 +337,8 @@ impl Watcher {
             if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
                 self.doorbell.ring(Request::End(libc::SIGKILL));
             }
-            if glances > 0 {
+            if front_stops {
                 let (stopped, alone) = (is_stopped(front_process), !is_stopped(self.command));
-                glances = if stopped { GLANCES } else { glances - 1 };
                 // Seen twice: a stopped process may make a call of ours for a moment.
                 if stopped && alone && command_ran {
                     // SAFETY: no memory is involved.

@@ -150,3 +150,17 @@ fn a_view_starts_where_signals_are_blocked_or_cannot_be_queued() {
     }
     assert_eq!(site.native(&format!("ulimit -i 0; {view}")).ok(), "content\n5\n");
 }
+
+#[test]
+fn a_command_that_is_continued_alone_is_waited_for() {
+    // However long its front takes to stop behind it.
+    let site = Site::new();
+    let script = r#"echo '#include <signal.h>
+        #include <unistd.h>
+        int raise(int signal) { if (signal == SIGSTOP) sleep(2); return kill(getpid(), signal); }' > late.c
+        gcc -shared -fPIC -o late.so late.c
+        LD_PRELOAD=$PWD/late.so $UMVU -N sh -c 'echo $$ > pid; kill -STOP $$; exit 5' & front=$!
+        until [ -s pid ] && grep -q '^State:.[Tt]' /proc/$(cat pid)/status; do sleep 0.01; done
+        kill -CONT $(cat pid); wait $front; echo $?"#;
+    assert_eq!(site.native(script).ok(), "5\n");
+}
