@@ -50,6 +50,7 @@ pub struct Launch<S, C> {
 }
 
 /// The messages of the sockets between the three processes.
+const READY: u8 = b'r';
 const GO: u8 = b'g';
 pub(crate) const TERMINATE: u8 = b't';
 pub(crate) const HANG_UP: u8 = b'h';
@@ -97,7 +98,7 @@ where
     drop((hypervisors_end, commands_end));
 
     take_signals(&control);
-    let started = attach(&mut control, command).and_then(|()| {
+    let started = await_command(&mut go).and_then(|()| attach(&mut control, command)).and_then(|()| {
         go.write_all(&[GO]).map_err(Hindrance::start)?;
         // The command reports whether its filter could be installed; end-of-file would be its death.
         match read_number(&mut go) {
@@ -141,6 +142,11 @@ fn read_number(socket: &mut UnixStream) -> Option<i32> {
     Some(i32::from_le_bytes(number))
 }
 
+/// Waits until the command may be attached to.
+fn await_command(go: &mut UnixStream) -> Result<(), Hindrance> {
+    go.read_exact(&mut [0]).map_err(Hindrance::start)
+}
+
 /// Has the hypervisor attach to the command.
 fn attach(control: &mut UnixStream, command: i32) -> Result<(), Hindrance> {
     control.write_all(&command.to_le_bytes()).map_err(Hindrance::start)?;
@@ -165,8 +171,7 @@ fn be_command(
         libc::prctl(libc::PR_SET_PTRACER, hypervisor);
         libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
     }
-    let mut byte = [0];
-    if front.read_exact(&mut byte).is_err() {
+    if front.write_all(&[READY]).and_then(|()| front.read_exact(&mut [0])).is_err() {
         return 1;
     }
     let installed =
@@ -231,13 +236,13 @@ fn be_hypervisor<H: Hypervisor>(mut front: UnixStream, cookie: u64, make: impl F
     ] {
         set_signal(signal, libc::SIG_IGN);
     }
+    // Whoever started us may ignore it, and of a child that ends nothing would be told to us.
+    set_signal(libc::SIGCHLD, libc::SIG_DFL);
     // Whoever reads what the command writes is to see the end of it.
     let null = std::fs::File::options().read(true).write(true).open("/dev/null");
     if let Ok(null) = &null {
         replace(null.as_raw_fd(), 0);
         replace(null.as_raw_fd(), 1);
-    // Whoever started us may ignore it, and of a child that ends nothing would be told to us.
-    set_signal(libc::SIGCHLD, libc::SIG_DFL);
     }
     let Some(command) = read_number(&mut front) else { return 1 };
     let attached = seize(Tid(command));
