@@ -28,7 +28,7 @@ use std::{
 use vu_api::{Errno, MountFlags};
 use vu_fd::Nodes;
 use vu_path::Epoch;
-use vu_trace::{Abi, Appearance, Birth, Hypervisor, Intercepted, Naming, Required, Tid, Verdict};
+use vu_trace::{Abi, Appearance, Birth, Death, Hypervisor, Intercepted, Naming, Required, Tid, Verdict};
 
 /// The hypervisor.
 ///
@@ -168,6 +168,15 @@ impl Core {
     #[must_use]
     pub fn scratch_in(&self, task: &Task, range: std::ops::Range<u64>) -> Option<std::ops::Range<u64>> {
         vu_trace::scratch_in(&task.memory(), self.cookie, range)
+    }
+
+    /// A task is gone, and not in the books any more.
+    fn has_ended(&self, task: &Task) {
+        self.count_stopped(task.appearance().stopped, false);
+        task.tell(Tag::Tasks, format_args!("has ended"));
+        if task.tid == task.process.id {
+            task.process.asked.end(false);
+        }
     }
 
     /// One of them more, or less.
@@ -482,18 +491,18 @@ impl Hypervisor for Core {
         again
     }
 
+    fn began(&self, first: Tid) {
+        self.tasks.insert_first(first, self.first.clone(), self.debug);
+    }
+
     fn born(&self, birth: Birth) {
-        if birth.parent == birth.child {
-            self.tasks.insert_first(birth.child, self.first.clone(), self.debug);
-        } else {
-            self.tasks.born(&birth);
-            if let Some(task) = self.tasks.get(birth.child) {
-                if sets_apart(&birth) {
-                    self.agents.switch_off(&task);
-                }
-                let kind = if birth.process == birth.child { "process" } else { "thread" };
-                task.tell(Tag::Tasks, format_args!("is a new {kind}, made by {}", birth.parent));
+        self.tasks.born(&birth);
+        if let Some(task) = self.tasks.get(birth.child) {
+            if sets_apart(&birth) {
+                self.agents.switch_off(&task);
             }
+            let kind = if birth.process == birth.child { "process" } else { "thread" };
+            task.tell(Tag::Tasks, format_args!("is a new {kind}, made by {}", birth.parent));
         }
     }
 
@@ -562,13 +571,18 @@ impl Hypervisor for Core {
     }
 
     fn exited(&self, tid: Tid) {
-        if let Some(task) = self.tasks.get(tid) {
-            self.count_stopped(task.appearance().stopped, false);
-            task.tell(Tag::Tasks, format_args!("has ended"));
-            if tid == task.process.id {
-                task.process.asked.end(false);
-            }
+        if let Some(task) = self.tasks.exited(tid) {
+            self.has_ended(&task);
         }
-        self.tasks.exited(tid);
+    }
+
+    fn was_killed(&self, tid: Tid, death: Death) {
+        if let Some(task) = self.tasks.was_killed(tid, death) {
+            self.has_ended(&task);
+        }
+    }
+
+    fn forgets(&self, death: Death) {
+        self.tasks.forget(death);
     }
 }

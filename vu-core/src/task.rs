@@ -26,7 +26,7 @@ use std::{
     },
 };
 use vu_api::{AbsPath, Caller, Credentials, Errno, Family, Stack, capability};
-use vu_trace::{Appearance, Birth, Naming, ProcessMemory, Tid};
+use vu_trace::{Appearance, Birth, Death, Naming, Parent, ProcessMemory, Tid};
 
 /// A thread of the view.
 pub struct Task {
@@ -653,19 +653,23 @@ impl Caller for Task {
 
 /// All tasks, by thread id.
 #[derive(Default)]
-pub struct Tasks(RwLock<AHashMap<Tid, Arc<Task>>>);
+pub struct Tasks {
+    living: RwLock<AHashMap<Tid, Arc<Task>>>,
+    /// Those that were killed a moment ago, of whom somebody may still be born.
+    killed: Mutex<AHashMap<Death, Arc<Task>>>,
+}
 
 impl Tasks {
     /// The task of a thread.
     #[must_use]
     pub fn get(&self, tid: Tid) -> Option<Arc<Task>> {
-        self.0.read().get(&tid).cloned()
+        self.living.read().get(&tid).cloned()
     }
 
     /// All of them, at this moment.
     #[must_use]
     pub fn all(&self) -> Vec<Arc<Task>> {
-        self.0.read().values().cloned().collect()
+        self.living.read().values().cloned().collect()
     }
 
     /// Takes in the first one of a view.
@@ -685,12 +689,16 @@ impl Tasks {
             appearance: RwLock::default(),
             held: Keep::default(),
         };
-        self.0.write().insert(tid, Arc::new(task));
+        self.living.write().insert(tid, Arc::new(task));
     }
 
     /// Takes in a new one: it has of its parent what the flags of clone(2) share, and copies of the rest.
     pub fn born(&self, birth: &Birth) {
-        let Some(parent) = self.get(birth.parent) else { return };
+        let parent = match birth.parent {
+            Parent::Living(tid) => self.get(tid),
+            Parent::Killed(death) => self.killed.lock().get(&death).cloned(),
+        };
+        let Some(parent) = parent else { return };
         let shares = |flag: i32| birth.flags & u64::from(flag.unsigned_abs()) != 0;
         let process = if birth.process == parent.process.id {
             parent.process.clone()
@@ -723,7 +731,7 @@ impl Tasks {
             appearance: RwLock::default(),
             held: Keep::default(),
         };
-        self.0.write().insert(birth.child, Arc::new(task));
+        self.living.write().insert(birth.child, Arc::new(task));
     }
 
     /// The thread `former` of a process goes on under the process's own id.
@@ -731,7 +739,7 @@ impl Tasks {
         if process == former {
             return;
         }
-        let mut tasks = self.0.write();
+        let mut tasks = self.living.write();
         if let Some(old) = tasks.remove(&former) {
             let task = Task {
                 tid: process,
@@ -752,8 +760,22 @@ impl Tasks {
         }
     }
 
-    /// Forgets one.
-    pub fn exited(&self, tid: Tid) {
-        self.0.write().remove(&tid);
+    /// Forgets one, and returns it.
+    pub fn exited(&self, tid: Tid) -> Option<Arc<Task>> {
+        self.living.write().remove(&tid)
+    }
+
+    /// The same of one of whom somebody may still be born.
+    pub fn was_killed(&self, tid: Tid, death: Death) -> Option<Arc<Task>> {
+        let task = self.exited(tid)?;
+        self.killed.lock().insert(death, task.clone());
+        Some(task)
+    }
+
+    /// Nobody is born of it any more.
+    pub fn forget(&self, death: Death) {
+        let task = self.killed.lock().remove(&death);
+        // Its view may end with it, which takes its time.
+        drop(task);
     }
 }

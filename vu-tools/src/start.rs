@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use vu_api::Errno;
 use vu_core::config::ExecFailure;
+use vu_trace::with_inherited_broken_pipes;
 
 /// The first argument of the starter; the number of start-up files, their names and the command follow.
 pub const INSIDE: &str = "--inside-view";
@@ -122,7 +123,7 @@ pub fn exec(command: &[OsString], path: Option<&OsStr>) -> Failure {
     if let Some(path) = path {
         next.env("PATH", path);
     }
-    let failure = ExecFailure::new(program, Errno::from(next.exec()));
+    let failure = ExecFailure::new(program, Errno::from(with_inherited_broken_pipes(&mut next).exec()));
     Failure { message: failure.message, status: failure.status }
 }
 

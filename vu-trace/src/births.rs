@@ -14,10 +14,14 @@ use crate::{
     proc::{self, Status},
     ptrace::{Gone, Midway, Stopped, Tid, interrupt},
     tracer::{Deceased, Phase, Process, Thread, Tracer},
-    verdict::{Birth, Hypervisor},
+    verdict::{Birth, Death, Hypervisor, Parent},
     x86_64::{Abi, Registers},
 };
-use std::time::{Duration, Instant};
+use std::{
+    collections::hash_map::Entry,
+    mem,
+    time::{Duration, Instant},
+};
 use vu_api::Errno;
 
 /// How long a parent that is alive may take from making a child to telling so, on a machine that has much else to do.
@@ -40,9 +44,11 @@ impl<H: Hypervisor> Tracer<H> {
             changed.put_back(parent);
             changed.put_back(child);
         }
-        let debuggee = self.inherit(parent, event, flags);
-        self.birth(parent, child, flags, debuggee);
-        if flags & u64::from(libc::CLONE_THREAD.unsigned_abs()) == 0 {
+        if self.is_to_be_entered(parent, child, flags) {
+            let debuggee = self.inherit(parent, event, flags);
+            self.birth(parent, child, flags, debuggee);
+        }
+        if !shares(flags, libc::CLONE_THREAD) {
             self.has_child(parent);
         }
         self.seen(parent);
@@ -54,50 +60,82 @@ impl<H: Hypervisor> Tracer<H> {
         Ok(())
     }
 
+    /// Whether a thread of which its parent tells is to be entered into the books: not if it has ended, or somebody stood in for the parent. Then its number may be another's already.
+    fn is_to_be_entered(&mut self, parent: Tid, child: Tid, flags: u64) -> bool {
+        self.forget_if_vanished(child);
+        if self.threads.contains_key(&child) {
+            self.stillborn.remove(&child);
+            return false;
+        }
+        if !self.newborn.contains_key(&child) && !is_unheard_of(child) {
+            self.stillborn.remove(&child);
+            return false;
+        }
+        // Who had this number ended before anybody told of him. It is he who is told of, unless the living one is known to be this parent's.
+        !self.stillborn.contains_key(&child) || {
+            let own = self.is_child(parent, child, flags);
+            if !own {
+                self.stillborn.remove(&child);
+            }
+            own
+        }
+    }
+
+    /// Whether the kernel says that a thread was made so.
+    fn is_child(&self, parent: Tid, child: Tid, flags: u64) -> bool {
+        let (Some(maker), Some(status)) = (self.threads.get(&parent), Status::read(child)) else { return false };
+        if shares(flags, libc::CLONE_THREAD) {
+            return status.process() == Some(maker.process);
+        }
+        let parent = if shares(flags, libc::CLONE_PARENT) {
+            Status::read(maker.process).and_then(|maker| maker.parent())
+        } else {
+            Some(maker.process)
+        };
+        status.process() == Some(child) && status.parent() == parent
+    }
+
     /// Enters a new thread into the books, and lets it run if it has reported already.
     fn birth(&mut self, parent: Tid, child: Tid, flags: u64, debuggee: Option<Box<Debuggee>>) {
-        let shares = |flag: i32| flags & u64::from(flag.unsigned_abs()) != 0;
-        let Some(maker) = self.threads.get(&parent) else { return };
-        let process = if shares(libc::CLONE_THREAD) { maker.process } else { child };
-        match self.threads.get(&child) {
-            None => {}
-            // Somebody stood in for the parent.
-            Some(known) if known.process == process => return,
-            Some(_) => self.vanished(child),
-        }
-        // Nobody will tell once more that it is dead. Its number may have been another's that died, and it is alive.
-        if self.stillborn.remove(&child).is_some() && !is_tracee(child) {
-            return;
-        }
         let space = self.space(parent);
         let Some(maker) = self.threads.get(&parent) else { return };
+        let process = if shares(flags, libc::CLONE_THREAD) { maker.process } else { child };
         let filters = if process != child {
             // The kernel gives a filter to all threads of a process at once, and this one is among them.
             maker.filters
         } else {
             // Filters and memory that came to the parent's process since the parent was last seen may have come after the birth.
-            let space = if shares(libc::CLONE_VM) { space } else { space.forked(maker.areas_seen) };
+            let space = if shares(flags, libc::CLONE_VM) { space } else { space.forked(maker.areas_seen) };
             let stack = self.processes.get(&maker.process).map_or(0, |process| process.stack);
-            self.processes.insert(child, Process { threads: 0, maker: Some(parent), space, stack });
+            self.processes.insert(child, Process { maker: Some(parent), space, stack, ..Process::default() });
             maker.filters_seen
         };
-        self.enrol(Birth { parent, child, process, flags }, filters, debuggee);
+        self.enrol(Birth { parent: Parent::Living(parent), child, process, flags }, filters, debuggee);
     }
 
     fn enrol(&mut self, birth: Birth, filters: usize, debuggee: Option<Box<Debuggee>>) {
         let Birth { parent, child, process, .. } = birth;
-        // A number may be used again before its former owner is forgotten.
-        if let Some(index) = self.deceased.iter().position(|deceased| deceased.tid == child) {
-            self.deceased.remove(index);
-            self.hypervisor.exited(child);
-        }
-        self.processes.entry(process).or_default().threads += 1;
+        let known = self.processes.entry(process).or_default();
+        known.threads += 1;
+        known.threaded |= known.threads > 1;
         let mut thread = Thread::new(process, filters);
-        if process != child {
-            // As with other filters: the kernel gives it to all threads at once, or each gets it when it stops.
-            thread.waits = self.threads.get(&parent).map(|maker| maker.waits).unwrap_or_default();
+        match parent {
+            Parent::Living(parent) => {
+                if let Some(parent) = self.threads.get(&parent) {
+                    thread.own_filters = parent.own_filters.clone();
+                    if process != child {
+                        // As with other filters: the kernel gives it to all threads at once, or each gets it when it stops.
+                        thread.waits = parent.waits;
+                    }
+                }
+            }
+            Parent::Killed(death) => {
+                if let Some(parent) = self.deceased.iter().find(|deceased| deceased.death == death) {
+                    thread.own_filters = parent.own_filters.clone();
+                    known.stack = parent.stack;
+                }
+            }
         }
-        thread.own_filters = self.threads.get(&parent).map(|maker| maker.own_filters.clone()).unwrap_or_default();
         self.threads.insert(child, thread);
         self.hypervisor.born(birth);
         self.publish(child);
@@ -105,8 +143,7 @@ impl<H: Hypervisor> Tracer<H> {
             self.born_debuggee(child, *debuggee);
         }
         if self.ending {
-            // SAFETY: no memory is involved.
-            unsafe { libc::kill(child.0, libc::SIGKILL) };
+            kill(child);
         }
         if filters < self.spread {
             let _ = interrupt(child);
@@ -137,20 +174,27 @@ impl<H: Hypervisor> Tracer<H> {
             if waited < patience {
                 continue;
             }
-            let Some(parent) = self.stand_in(child, process, maker) else { continue };
+            let Some(parent) = self.stand_in(child, process, maker) else {
+                tracing::error!("{child}: nobody is left of whom it could have its view; it is killed");
+                self.newborn.remove(&child);
+                kill(child);
+                continue;
+            };
             let thread = (libc::CLONE_THREAD | libc::CLONE_VM | libc::CLONE_FS | libc::CLONE_FILES).unsigned_abs();
             let flags = if process == child { 0 } else { thread.into() };
-            tracing::debug!("{child}: its maker was killed before it told of it; {parent} stands in");
+            tracing::debug!("{child}: its maker did not tell of it; {parent} stands in");
             // It may have any of the filters: those it has already are not given to it once more.
             self.enrol(Birth { parent, child, process, flags }, 0, None);
         }
         while let Some(deceased) = self.deceased.front()
             && now.duration_since(deceased.since) > PATIENCE
+            // A child that takes longer has nobody else.
+            && !(self.threads.is_empty() && self.deceased.len() == 1)
         {
-            self.hypervisor.exited(deceased.tid);
+            self.hypervisor.forgets(deceased.death);
             self.deceased.pop_front();
         }
-        self.stillborn.retain(|_, &mut since| now.duration_since(since) <= PATIENCE);
+        self.stillborn.retain(|_, &mut since| now.duration_since(since) <= LONGEST);
         if !self.newborn.is_empty() || !self.deceased.is_empty() || !self.stillborn.is_empty() {
             self.doorbell.alarm();
         }
@@ -158,33 +202,49 @@ impl<H: Hypervisor> Tracer<H> {
 
     /// Who is taken for the parent of a child of which nobody told. `maker` is the process that the kernel names, as far as it is known: that of a thread, or the parent of a process,
     /// which may be one that adopted it.
-    fn stand_in(&self, child: Tid, process: Tid, maker: Option<Tid>) -> Option<Tid> {
-        let maker = maker.and_then(|process| self.thread_of(process));
-        if process != child && maker.is_some() {
+    fn stand_in(&self, child: Tid, process: Tid, maker: Option<Tid>) -> Option<Parent> {
+        let living = |process: Tid| self.thread_of(process).map(Parent::Living);
+        if process != child
+            && let Some(thread) = maker.and_then(living)
+        {
             // One of its threads, which went with the exec of another one.
-            return maker;
+            return Some(thread);
         }
-        // Others are killed, too, in other views even: that it was forked by one of them is seen by its memory. The last one is the likeliest.
+        let killed = |deceased: &Deceased| Parent::Killed(deceased.death);
+        // Others are killed, too, in other views even: who is of its family is seen by the memory that it has from there.
         let stack = proc::memory_map(child).map(|map| map[proc::STACK]).filter(|&stack| stack != 0);
-        // Its own number may have been a killed one's.
-        let mut killed = self.deceased.iter().rev().filter(|deceased| deceased.tid != child);
-        let forked = killed.clone().find(|deceased| Some(deceased.stack) == stack);
-        let killed = forked.or_else(|| if maker.is_none() { killed.next() } else { None }).map(|deceased| deceased.tid);
-        // If nothing is known, it is the first process.
-        killed.or(maker).or_else(|| self.threads.keys().min().copied())
+        let forked = self.deceased.iter().rev().find(|deceased| Some(deceased.stack) == stack).map(killed);
+        let relative = || {
+            let is_one = |process: &Tid| self.processes.get(process).is_some_and(|its| Some(its.stack) == stack);
+            let any = || self.processes.keys().copied().filter(is_one).min();
+            maker.filter(is_one).or_else(any).and_then(living)
+        };
+        // If nothing is known of its family, it is the last one killed, or the first process.
+        let last = || self.deceased.back().map(killed);
+        let first = || self.threads.keys().min().copied().map(Parent::Living);
+        forked.or_else(relative).or_else(|| maker.and_then(living)).or_else(last).or_else(first)
+    }
+
+    /// Strikes a thread out of the books.
+    fn strike_out(&mut self, tid: Tid) -> Option<Thread<H>> {
+        let thread = self.threads.remove(&tid)?;
+        self.passing.take(tid);
+        self.execs.over(tid);
+        self.debugger_ended(tid);
+        if let Entry::Occupied(mut process) = self.processes.entry(thread.process) {
+            process.get_mut().threads = process.get().threads.saturating_sub(1);
+            if process.get().threads == 0 {
+                process.remove();
+            }
+        }
+        Some(thread)
     }
 
     /// Forgets a thread whose number is not its own any more.
     fn vanished(&mut self, tid: Tid) {
-        let Some(thread) = self.threads.remove(&tid) else { return };
-        self.passing.take(tid);
-        self.execs.over(tid);
-        self.debugger_ended(tid);
+        let Some(thread) = self.strike_out(tid) else { return };
         if let Some(debuggee) = &thread.debuggee {
             self.forget_debuggee(tid, debuggee.debugger);
-        }
-        if let Some(process) = self.processes.get_mut(&thread.process) {
-            process.threads = process.threads.saturating_sub(1);
         }
         self.hypervisor.exited(tid);
     }
@@ -293,47 +353,59 @@ impl<H: Hypervisor> Tracer<H> {
     }
 
     pub(crate) fn ended(&mut self, tid: Tid, status: i32) {
-        let killed = libc::WIFSIGNALED(status) && libc::WTERMSIG(status) == libc::SIGKILL;
         self.newborn.remove(&tid);
-        self.passing.take(tid);
-        self.execs.over(tid);
-        self.debugger_ended(tid);
-        let Some(thread) = self.threads.remove(&tid) else {
+        let process = self.threads.get(&tid).and_then(|thread| self.processes.get(&thread.process));
+        let (threads, threaded, stack) =
+            process.map_or((0, false, 0), |process| (process.threads, process.threaded, process.stack));
+        let Some(thread) = self.strike_out(tid) else {
             self.stillborn.insert(tid, Instant::now());
             return self.doorbell.alarm();
         };
+        let is_leader = tid == thread.process;
         if let Some(debuggee) = &thread.debuggee {
             self.debuggee_ended(tid, thread.process, debuggee, status);
         }
-        if tid == thread.process && self.processes.get(&tid).is_some_and(|process| process.threads > 1) {
-            // Its leader ends last: who is known still has become that by an exec which was not told any more.
+        if is_leader && threads > 1 {
+            // It ends last: who is known still has become that by an exec which was not told any more.
             let others = self.threads.iter().filter(|(_, other)| other.process == tid).map(|(&other, _)| other);
             for other in others.collect::<Vec<_>>() {
                 self.vanished(other);
             }
         }
-        let stack = self.processes.get(&thread.process).map_or(0, |process| process.stack);
-        if let Some(process) = self.processes.get_mut(&thread.process) {
-            process.threads = process.threads.saturating_sub(1);
-            if process.threads == 0 {
-                self.processes.remove(&thread.process);
-            }
+        // Who ends his process ends its other threads, wherever they are, and has their status be his own (`do_group_exit`, `kernel/exit.c`).
+        let killed = libc::WIFSIGNALED(status) && libc::WTERMSIG(status) == libc::SIGKILL || is_leader && threaded;
+        if !killed || self.ending {
+            return self.hypervisor.exited(tid);
         }
-        if killed && !self.ending {
-            // It may have been about to tell of a child, which then has what it had.
-            self.deceased.push_back(Deceased { tid, since: Instant::now(), stack });
-            self.doorbell.alarm();
-        } else {
-            self.hypervisor.exited(tid);
-        }
+        // It may have been about to tell of a child, which then has what it had.
+        self.deaths += 1;
+        let death = Death(self.deaths);
+        self.hypervisor.was_killed(tid, death);
+        let own_filters = thread.own_filters;
+        self.deceased.push_back(Deceased { death, since: Instant::now(), stack, own_filters });
+        self.doorbell.alarm();
     }
 }
 
-/// Whether there is such a thread that has not ended yet, and the caller traces it.
-fn is_tracee(tid: Tid) -> bool {
+fn kill(process: Tid) {
     // SAFETY: no memory is involved.
-    let own = Tid(unsafe { libc::gettid() });
-    Status::read(tid).is_some_and(|status| !status.is_zombie() && status.tracer() == Some(own))
+    unsafe { libc::kill(process.0, libc::SIGKILL) };
+}
+
+/// Whether a bit is set among the flags of clone(2).
+fn shares(flags: u64, flag: i32) -> bool {
+    flags & u64::from(flag.unsigned_abs()) != 0
+}
+
+/// Whether there is a tracee of the calling thread's by this number whose end was not heard of yet.
+fn is_unheard_of(tid: Tid) -> bool {
+    let Ok(number) = libc::id_t::try_from(tid.0) else { return false };
+    let which = libc::WEXITED | libc::WSTOPPED | libc::__WALL | libc::__WNOTHREAD | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: all-zero is a valid siginfo_t, and the kernel writes one at most.
+    unsafe {
+        let mut info: libc::siginfo_t = mem::zeroed();
+        libc::waitid(libc::P_PID, number, &raw mut info, which) == 0
+    }
 }
 
 /// The flags of the call that made a thread, from its maker's registers.
@@ -361,13 +433,13 @@ fn clone_flags(stopped: &Stopped<Midway>, regs: &Registers) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{doorbell::Doorbell, filters::Required, ptrace::decode, verdict::*};
+    use crate::{doorbell::Doorbell, filters::Required, own_filters::OwnFilters, ptrace::decode, verdict::*};
     use parking_lot::Mutex;
     use std::{fs, sync::Arc};
 
     /// Notes who was born of whom, and who is gone.
     #[derive(Default)]
-    struct Register(Mutex<Vec<(Tid, Tid)>>, Mutex<Vec<Tid>>);
+    struct Register(Mutex<Vec<(Tid, Parent)>>, Mutex<Vec<Tid>>);
 
     impl Hypervisor for Register {
         fn intercepted(&self, _call: &Intercepted<'_>) -> Verdict {
@@ -376,10 +448,15 @@ mod tests {
         fn never_interrupted(&self, _tid: Tid, _abi: Abi, _nr: i64, _args: &[u64; 6]) -> bool {
             false
         }
+        fn began(&self, _first: Tid) {}
         fn born(&self, birth: Birth) {
             self.0.lock().push((birth.child, birth.parent));
         }
         fn executed(&self, _process: Tid, _former: Tid) {}
+        fn was_killed(&self, tid: Tid, _death: Death) {
+            self.exited(tid);
+        }
+        fn forgets(&self, _death: Death) {}
         fn exited(&self, tid: Tid) {
             self.1.lock().push(tid);
         }
@@ -414,9 +491,15 @@ mod tests {
         }
     }
 
-    fn kill(tid: Tid) {
-        // SAFETY: no memory is involved.
-        unsafe { libc::kill(tid.0, libc::SIGKILL) };
+    /// One that was killed just now.
+    fn dead(death: u64, stack: u64) -> Deceased {
+        Deceased { death: Death(death), since: Instant::now(), stack, own_filters: OwnFilters::default() }
+    }
+
+    /// A new thread stops for the first time.
+    fn reports(tracer: &mut Tracer<Register>, child: Tid, since: Instant) {
+        let event = decode(child, libc::PTRACE_EVENT_STOP << 16 | libc::SIGTRAP << 8 | 0x7f).unwrap();
+        tracer.newborn.insert(child, (event, since));
     }
 
     /// Ends both, however the test ends.
@@ -440,11 +523,8 @@ mod tests {
         let _family = Family(parent, child);
         tracer.adopt(parent);
         let while_waiting = |tracer: &mut Tracer<Register>| {
-            let killed = Tid(i32::MAX);
-            tracer.deceased.push_back(Deceased { tid: killed, since: Instant::now(), stack: 0 });
-            tracer.threads.insert(killed, Thread::new(killed, 0));
-            let event = decode(child, libc::PTRACE_EVENT_STOP << 16 | libc::SIGTRAP << 8 | 0x7f).unwrap();
-            tracer.newborn.insert(child, (event, Instant::now().checked_sub(2 * IMPATIENCE).unwrap()));
+            tracer.deceased.push_back(dead(1, 0));
+            reports(tracer, child, Instant::now().checked_sub(2 * IMPATIENCE).unwrap());
             tracer.look_for_orphans();
             register.0.lock().iter().find(|(born, _)| *born == child).map(|&(_, parent)| parent)
         };
@@ -458,7 +538,7 @@ mod tests {
             std::thread::yield_now();
         }
         // Dead, but not waited for: as good as any child.
-        assert_eq!(while_waiting(&mut tracer), Some(parent));
+        assert_eq!(while_waiting(&mut tracer), Some(Parent::Living(parent)));
     }
 
     /// Whoever was killed last is not taken for the parent of what another one has forked.
@@ -469,16 +549,57 @@ mod tests {
         let (parent, child) = making();
         let _family = Family(parent, child);
         let stack = proc::memory_map(parent).unwrap()[proc::STACK];
-        for (tid, stack) in [(Tid(i32::MAX - 1), stack), (Tid(i32::MAX), stack + 16)] {
-            tracer.deceased.push_back(Deceased { tid, since: Instant::now(), stack });
-        }
-        assert_eq!(tracer.stand_in(child, child, None), Some(Tid(i32::MAX - 1)));
+        tracer.deceased.extend([dead(1, stack), dead(2, stack + 16)]);
+        assert_eq!(tracer.stand_in(child, child, None), Some(Parent::Killed(Death(1))));
         tracer.deceased.pop_front();
-        assert_eq!(tracer.stand_in(child, child, None), Some(Tid(i32::MAX)), "if nothing is known of it");
-        tracer.deceased.push_back(Deceased { tid: child, since: Instant::now(), stack });
-        assert_eq!(tracer.stand_in(child, child, None), Some(Tid(i32::MAX)), "nobody is his own parent");
+        assert_eq!(tracer.stand_in(child, child, None), Some(Parent::Killed(Death(2))), "if nothing is known of it");
+        let relative = Tid(i32::MAX);
+        tracer.adopt(relative);
+        tracer.processes.get_mut(&relative).unwrap().stack = stack;
+        assert_eq!(tracer.stand_in(child, child, None), Some(Parent::Living(relative)));
         tracer.adopt(parent);
-        assert_eq!(tracer.stand_in(child, child, Some(parent)), Some(parent));
+        assert_eq!(tracer.stand_in(child, child, Some(parent)), Some(Parent::Living(relative)), "others adopt orphans");
+        tracer.processes.get_mut(&parent).unwrap().stack = stack;
+        assert_eq!(tracer.stand_in(child, child, Some(parent)), Some(Parent::Living(parent)));
+    }
+
+    /// Who ends his process may end another thread of it in the midst of making a child, and both end as he does.
+    #[test]
+    fn any_end_of_a_process_with_threads_may_leave_a_child() {
+        let register: Arc<Register> = Arc::default();
+        let mut tracer = tracer(&register);
+        let (process, thread, alone) = (Tid(i32::MAX), Tid(i32::MAX - 1), Tid(i32::MAX - 2));
+        tracer.adopt(process);
+        tracer.adopt(alone);
+        tracer.birth(process, thread, libc::CLONE_THREAD.unsigned_abs().into(), None);
+        for (tid, deaths) in [(thread, 0), (alone, 0), (process, 1)] {
+            tracer.ended(tid, 0);
+            assert_eq!(tracer.deceased.len(), deaths, "{tid}");
+        }
+        assert_eq!(*register.1.lock(), [thread, alone, process]);
+    }
+
+    /// A parent that has much to wait for tells of its child when that has ended long since, and its number is another's.
+    #[test]
+    fn told_late_of_a_child_nobody_takes_another_one_for_it() {
+        let mut tracer = tracer(&Arc::default());
+        let (parent, child) = making();
+        let _family = Family(parent, child);
+        let late = Tid(i32::MAX);
+        tracer.adopt(late);
+        tracer.adopt(parent);
+        assert!(!tracer.is_to_be_entered(late, child, 0), "there is no such tracee");
+        tracer.stillborn.insert(child, Instant::now());
+        reports(&mut tracer, child, Instant::now());
+        assert!(tracer.is_to_be_entered(parent, child, 0), "of one it is to be told yet");
+        assert!(!tracer.is_to_be_entered(late, child, 0) && tracer.stillborn.is_empty());
+        assert!(tracer.is_to_be_entered(parent, child, 0));
+        tracer.stillborn.insert(child, Instant::now());
+        tracer.birth(parent, child, 0, None);
+        for flags in [0, libc::CLONE_THREAD.unsigned_abs().into()] {
+            assert!(!tracer.is_to_be_entered(late, child, flags) && tracer.stillborn.is_empty());
+            assert_eq!(tracer.threads[&child].process, child);
+        }
     }
 
     /// A process that is killed in an exec of a thread that is not its first ends under the first one's number, and nobody tells of the other.
@@ -493,7 +614,7 @@ mod tests {
         tracer.birth(process, thread, libc::CLONE_THREAD.unsigned_abs().into(), None);
         assert_eq!(tracer.processes[&process].threads, 2);
         tracer.ended(process, libc::SIGKILL);
-        assert_eq!(*register.1.lock(), [thread]);
+        assert_eq!(*register.1.lock(), [thread, process]);
         assert!(tracer.threads.keys().eq([&other]) && tracer.processes.keys().eq([&other]));
     }
 
@@ -508,8 +629,10 @@ mod tests {
         tracer.adopt(process);
         tracer.adopt(parent);
         tracer.birth(process, number, libc::CLONE_THREAD.unsigned_abs().into(), None);
+        reports(&mut tracer, number, Instant::now());
+        assert!(tracer.is_to_be_entered(parent, number, 0));
         tracer.birth(parent, number, 0, None);
-        assert_eq!(register.0.lock().last(), Some(&(number, parent)));
+        assert_eq!(register.0.lock().last(), Some(&(number, Parent::Living(parent))));
         assert_eq!((tracer.threads[&number].process, tracer.processes[&process].threads), (number, 1));
         // That it reports first makes no difference.
         tracer.threads.get_mut(&number).unwrap().process = process;

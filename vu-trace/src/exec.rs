@@ -2,19 +2,57 @@
 
 use std::{
     ffi::{CStr, CString},
+    mem,
+    os::unix::process::CommandExt,
+    process::Command,
     ptr,
+    sync::atomic::{AtomicBool, Ordering},
 };
 use vu_api::Errno;
+
+/// Whether `SIGPIPE` was ignored when this process began, before Rust's runtime ignored it.
+static BROKEN_PIPES_IGNORED: AtomicBool = AtomicBool::new(false);
+
+/// The C library calls what stands in this section before `main`.
+#[used]
+#[unsafe(link_section = ".init_array")]
+static AT_THE_BEGINNING: extern "C" fn() = remember_broken_pipes;
+
+extern "C" fn remember_broken_pipes() {
+    // SAFETY: all-zero is a valid sigaction, and the kernel writes one.
+    let action = unsafe {
+        let mut action: libc::sigaction = mem::zeroed();
+        libc::sigaction(libc::SIGPIPE, ptr::null(), &raw mut action);
+        action.sa_sigaction
+    };
+    BROKEN_PIPES_IGNORED.store(action == libc::SIG_IGN, Ordering::Relaxed);
+}
+
+/// What `SIGPIPE` was when this process began.
+fn on_broken_pipes() -> libc::sighandler_t {
+    if BROKEN_PIPES_IGNORED.load(Ordering::Relaxed) { libc::SIG_IGN } else { libc::SIG_DFL }
+}
+
+/// Has the program of a [`Command`] find `SIGPIPE` as it was when this process began; the standard library would set it to its default.
+pub fn with_inherited_broken_pipes(command: &mut Command) -> &mut Command {
+    // SAFETY: signal(2) is async-signal-safe, and neither action is a handler of ours.
+    unsafe {
+        command.pre_exec(|| {
+            libc::signal(libc::SIGPIPE, on_broken_pipes());
+            Ok(())
+        })
+    }
+}
 
 /// Executes the program `argv[0]`, looked up on `path` if it has no slash; returns only the error.
 ///
 /// As execvp(3) does, a file that is no program is run by `/bin/sh`, and `EACCES` is told only if a file was found that may not be executed, and no other.
-/// `SIGPIPE`, which Rust's runtime ignores, is as it was.
+/// `SIGPIPE`, which Rust's runtime ignores, is as it was when this process began.
 #[must_use]
 pub fn execute_on_path(argv: &[CString], envp: &[CString], path: &[u8]) -> Errno {
     let Some(name) = argv.first() else { return Errno::EINVAL };
-    // SAFETY: the default action is no handler of ours.
-    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+    // SAFETY: neither action is a handler of ours.
+    unsafe { libc::signal(libc::SIGPIPE, on_broken_pipes()) };
     if name.as_bytes().is_empty() {
         return Errno::ENOENT;
     }

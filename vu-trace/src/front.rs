@@ -44,6 +44,8 @@ pub(crate) fn take_signals(control: &UnixStream) {
     for signal in [libc::SIGINT, libc::SIGQUIT, libc::SIGTSTP] {
         set_signal(signal, libc::SIG_IGN);
     }
+    // Who ignores it is not told how his children ended (wait(2)); our caller may have, and the command still does.
+    set_signal(libc::SIGCHLD, libc::SIG_DFL);
     for signal in [libc::SIGTERM, libc::SIGHUP] {
         let ask = ask_to_end as *const () as libc::sighandler_t;
         // SAFETY: as above. What was ignored from the start (nohup(1)) stays so.
@@ -59,9 +61,25 @@ extern "C" fn ask_to_end(signal: i32) {
     unsafe { libc::write(CONTROL.load(Ordering::SeqCst), message.as_ptr().cast(), 1) };
 }
 
+/// The command's status when it stops or ends. Whoever else ends meanwhile is let go: where the front is the init of a pid namespace (a container's command), or a subreaper, processes whose
+/// parents have ended become its children, and their numbers are taken until it waits for them.
+fn wait_as_init(command: i32) -> Option<i32> {
+    loop {
+        let mut status = 0;
+        // SAFETY: the kernel writes one int.
+        let got = unsafe { libc::waitpid(-1, &raw mut status, libc::WUNTRACED) };
+        if got == command {
+            return Some(status);
+        }
+        if got < 0 && Errno::last() != Errno::EINTR {
+            return None;
+        }
+    }
+}
+
 /// Waits for the command, stops when it stops, and returns its status as a shell tells it.
 pub(crate) fn mirror(command: i32, control: &mut UnixStream) -> i32 {
-    let mut told = wait(command, libc::WUNTRACED);
+    let mut told = wait_as_init(command);
     while let Some(status) = told {
         if libc::WIFEXITED(status) {
             return libc::WEXITSTATUS(status);
@@ -70,7 +88,7 @@ pub(crate) fn mirror(command: i32, control: &mut UnixStream) -> i32 {
             return 128 + libc::WTERMSIG(status);
         }
         if !libc::WIFSTOPPED(status) {
-            told = wait(command, libc::WUNTRACED);
+            told = wait_as_init(command);
             continue;
         }
         // The shell that waits for us is to see the job stopped. It continues the whole process group. If somebody continues the
@@ -85,7 +103,7 @@ pub(crate) fn mirror(command: i32, control: &mut UnixStream) -> i32 {
         if told.is_none() {
             // SAFETY: no memory is involved.
             unsafe { libc::kill(command, libc::SIGCONT) };
-            told = wait(command, libc::WUNTRACED);
+            told = wait_as_init(command);
         }
     }
     1

@@ -51,7 +51,7 @@ mod verdict;
 mod x86_64;
 
 pub use check::Hindrance;
-pub use exec::execute_on_path;
+pub use exec::{execute_on_path, with_inherited_broken_pipes};
 pub use filters::{Filter, Required};
 pub use handover::forgo as forgo_confinement;
 pub use launch::{Launch, launch};
@@ -62,7 +62,7 @@ pub use ptrace::Tid;
 pub use seat::start as start_thread;
 pub use space::scratch_in;
 pub use verdict::{
-    Appearance, Argument, Birth, Borrow, Finish, Hypervisor, Intercepted, Interception, NewDescriptor, Pointer,
-    Rewrite, Verdict,
+    Appearance, Argument, Birth, Borrow, Death, Finish, Hypervisor, Intercepted, Interception, NewDescriptor, Parent,
+    Pointer, Rewrite, Verdict,
 };
 pub use x86_64::{Abi, Registers};

@@ -34,16 +34,6 @@ impl Status {
         self.number("PPid").map(Tid)
     }
 
-    /// The thread that traces it; 0 for nobody.
-    pub(crate) fn tracer(&self) -> Option<Tid> {
-        self.number("TracerPid").map(Tid)
-    }
-
-    /// Whether it has ended, and its parent has not heard of it yet.
-    pub(crate) fn is_zombie(&self) -> bool {
-        self.field("State").is_some_and(|state| state.starts_with(['Z', 'X']))
-    }
-
     /// Whether a signal is there that is not blocked.
     pub(crate) fn signal_pending(&self) -> bool {
         (self.mask("SigPnd") | self.mask("ShdPnd")) & !self.mask("SigBlk") != 0
@@ -242,14 +232,13 @@ mod tests {
         assert_eq!(status.process(), Some(Tid(12)));
         assert_eq!(status.parent(), None);
         assert!(!status.is_stopped() && Status("State:\tt (tracing stop)\n".into()).is_stopped());
-        assert!(status.signal_pending() && !status.is_zombie() && status.is_to_end());
+        assert!(status.signal_pending() && status.is_to_end());
         let pending = |signal: i32, rest: &str| Status(format!("ShdPnd:\t{:016x}\n{rest}", signal_bit(signal)));
         assert!(pending(libc::SIGINT, "SigBlk:\t0\n").is_to_end());
         for survived in ["SigBlk:\t2\n", "SigIgn:\t2\n", "SigCgt:\t2\n"] {
             assert!(!pending(libc::SIGINT, survived).is_to_end());
         }
         assert!(!pending(libc::SIGTSTP, "").is_to_end() && !pending(libc::SIGCHLD, "").is_to_end());
-        assert!(Status("State:\tZ (zombie)\n".into()).is_zombie());
         let status = Status("SigIgn:\t0000000000000001\nSigCgt:\t0000000000010000\n".into());
         assert!(status.ignores(libc::SIGHUP) && !status.ignores(libc::SIGINT) && status.ignores(libc::SIGWINCH));
         assert!(status.catches(libc::SIGCHLD) && !status.ignores(libc::SIGCHLD));

@@ -54,9 +54,14 @@ impl Passing {
         }
     }
 
+    /// Whether a thread's call may pass.
+    fn expects(&self, tid: Tid) -> bool {
+        // Hardly any call is a rewritten one: no lock for the others.
+        self.count.load(Ordering::SeqCst) != 0 && self.threads.lock().contains(&tid)
+    }
+
     /// Whether this thread's call passes; it then passes no more.
     pub(crate) fn take(&self, tid: Tid) -> bool {
-        // Hardly any call is a rewritten one: no lock for the others.
         if self.count.load(Ordering::SeqCst) == 0 || !self.threads.lock().remove(&tid) {
             return false;
         }
@@ -219,7 +224,8 @@ impl<H: Hypervisor> Shared<H> {
 
     fn decide(&self, listener: &Arc<Listener>, notification: &Notification) {
         let &Notification { id, tid, abi, nr, args, instruction } = notification;
-        if self.passing.take(tid) {
+        // Its caller may be dead, and its number another's, whose call it is that passes.
+        if self.passing.expects(tid) && listener.waits(id) && self.passing.take(tid) {
             return listener.let_run(id);
         }
         let Some(abi) = abi else {

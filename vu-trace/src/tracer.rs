@@ -26,7 +26,7 @@ use crate::{
     seat::Seat,
     space::{Signature, Space},
     supervisor::{Passing, Supervisors},
-    verdict::{Birth, Hypervisor, Verdict},
+    verdict::{Death, Hypervisor, Verdict},
     x86_64::{Abi, Registers, Waited, wait_any},
 };
 use ahash::AHashMap;
@@ -147,6 +147,8 @@ impl<H> Thread<H> {
 #[derive(Default)]
 pub(crate) struct Process {
     pub threads: usize,
+    /// It has had several.
+    pub threaded: bool,
     /// The thread that made it; not that of the view's first process.
     pub maker: Option<Tid>,
     pub space: Space,
@@ -154,12 +156,13 @@ pub(crate) struct Process {
     pub stack: u64,
 }
 
-/// A thread that was killed.
+/// A thread that may have made another one of which it had not told when it ended.
 pub(crate) struct Deceased {
-    pub tid: Tid,
+    pub death: Death,
     pub since: Instant,
     /// That of its [process](Process::stack).
     pub stack: u64,
+    pub own_filters: OwnFilters,
 }
 
 /// The tracer's state. It belongs to one thread.
@@ -180,7 +183,9 @@ pub(crate) struct Tracer<H> {
     pub newborn: AHashMap<Tid, (Event, Instant)>,
     /// Killed threads, which may have made a thread and not told.
     pub deceased: VecDeque<Deceased>,
-    /// Threads that were killed before their parent's event was seen.
+    /// How many there were.
+    pub deaths: u64,
+    /// Threads whose end was heard of before their parent's event was seen.
     pub stillborn: AHashMap<Tid, Instant>,
     /// Who debugs whom inside the view.
     pub debuggers: Debuggers,
@@ -217,6 +222,7 @@ impl<H: Hypervisor> Tracer<H> {
             processes: AHashMap::default(),
             newborn: AHashMap::default(),
             deceased: VecDeque::new(),
+            deaths: 0,
             stillborn: AHashMap::default(),
             debuggers: Debuggers::default(),
             on_farewell,
@@ -228,7 +234,7 @@ impl<H: Hypervisor> Tracer<H> {
     pub(crate) fn adopt(&mut self, tid: Tid) {
         self.threads.insert(tid, Thread { own_filters: OwnFilters::first(), ..Thread::new(tid, 0) });
         self.processes.insert(tid, Process { threads: 1, ..Process::default() });
-        self.hypervisor.born(Birth { parent: tid, child: tid, process: tid, flags: 0 });
+        self.hypervisor.began(tid);
         self.publish(tid);
     }
 

@@ -153,11 +153,33 @@ impl fmt::Debug for Rewrite {
     }
 }
 
+/// The end of a thread that may have made another one of which it had not told. Such ends are counted: the thread's number is soon another's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Death(pub u64);
+
+/// Who made a thread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Parent {
+    /// A thread that lives.
+    Living(Tid),
+    /// One that was killed before it told of it.
+    Killed(Death),
+}
+
+impl fmt::Display for Parent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Parent::Living(tid) => tid.fmt(f),
+            Parent::Killed(_) => f.write_str("one that was killed"),
+        }
+    }
+}
+
 /// A thread or process that a tracee started.
 #[derive(Debug, Clone, Copy)]
 pub struct Birth {
     /// Who made it.
-    pub parent: Tid,
+    pub parent: Parent,
     /// The new thread.
     pub child: Tid,
     /// The process the new thread belongs to: the child itself, or the parent's process.
@@ -199,7 +221,10 @@ pub trait Hypervisor: Send + Sync + 'static {
     /// the wait for the verdict that was interrupted, and so only for a call that waits for one.
     fn never_interrupted(&self, tid: Tid, abi: Abi, nr: i64, args: &[u64; 6]) -> bool;
 
-    /// A thread was made. It does not run before this returns, nor does its parent.
+    /// The view's first process is there. It does not run before this returns.
+    fn began(&self, first: Tid);
+
+    /// A thread was made by another one. It does not run before this returns, nor does its parent.
     fn born(&self, birth: Birth);
 
     /// A process executes another program; `former` is the thread that made the call, whose id is now `process`.
@@ -248,6 +273,12 @@ pub trait Hypervisor: Send + Sync + 'static {
 
     /// A thread is gone.
     fn exited(&self, tid: Tid);
+
+    /// The same of one that may have made another one: what that one would have of it is kept until this [death is forgotten](Self::forgets).
+    fn was_killed(&self, tid: Tid, death: Death);
+
+    /// Nobody is born any more of a thread that was killed.
+    fn forgets(&self, death: Death);
 }
 
 impl<T: Hypervisor> Hypervisor for Arc<T> {
@@ -259,6 +290,9 @@ impl<T: Hypervisor> Hypervisor for Arc<T> {
     }
     fn never_interrupted(&self, tid: Tid, abi: Abi, nr: i64, args: &[u64; 6]) -> bool {
         T::never_interrupted(self, tid, abi, nr, args)
+    }
+    fn began(&self, first: Tid) {
+        T::began(self, first);
     }
     fn born(&self, birth: Birth) {
         T::born(self, birth);
@@ -295,5 +329,11 @@ impl<T: Hypervisor> Hypervisor for Arc<T> {
     }
     fn exited(&self, tid: Tid) {
         T::exited(self, tid);
+    }
+    fn was_killed(&self, tid: Tid, death: Death) {
+        T::was_killed(self, tid, death);
+    }
+    fn forgets(&self, death: Death) {
+        T::forgets(self, death);
     }
 }

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use vu_api::Errno;
 use vu_api::control::Request;
+use vu_trace::with_inherited_broken_pipes;
 
 /// The module that makes users virtual.
 const MODULE: &str = "unrealuidgid";
@@ -104,7 +105,7 @@ impl Options {
         if !keeps && !plan.login && user.uid.is_root() {
             command.env("PATH", with_roots_own(&std::env::var_os("PATH").unwrap_or_default()));
         }
-        let error = Errno::from(command.exec());
+        let error = Errno::from(with_inherited_broken_pipes(&mut command).exec());
         let status = if error == Errno::ENOENT { 127 } else { 126 };
         Failure { message: format!("{}: {error}", shell.display()), status }
     }

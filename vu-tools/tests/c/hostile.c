@@ -259,6 +259,42 @@ static void executions(void)
     }
 }
 
+/* ---- processes that end while a thread of theirs makes children */
+
+/* Whether a process without a parent has come into another view: leaves something where that is to be seen. */
+static void look_around(void)
+{
+    const char *elsewhere = getenv("ELSEWHERE");
+    char found[4096];
+    if (elsewhere && access(elsewhere, F_OK) == 0 && snprintf(found, sizeof found, "%s.found", elsewhere) > 0)
+        close(creat(found, 0600));
+}
+
+static void *multiply(void *unused)
+{
+    (void)unused;
+    for (;;)
+        if (fork() == 0) {
+            look_around();
+            _exit(0);
+        }
+    return NULL;
+}
+
+static void orphans(void)
+{
+    for (unsigned n = 0; goes_on(); n++) {
+        pid_t child = fork();
+        if (child == 0) {
+            pthread_t thread;
+            pthread_create(&thread, NULL, multiply, NULL);
+            usleep(n * 71 % 1500);
+            _exit(0);
+        }
+        waitpid(child, NULL, 0);
+    }
+}
+
 /* ---- with next to nothing */
 static void poverty(void)
 {
@@ -289,7 +325,8 @@ int main(int argc, char **argv)
 {
     static const struct { const char *name; void (*run)(void); } all[] = {
         {"race", race}, {"unmap", unmap}, {"descriptors", descriptors}, {"cookies", cookies}, {"hypervisor", hypervisor},
-        {"signals", signals}, {"executions", executions}, {"poverty", poverty},
+        {"signals", signals}, {"executions", executions}, {"orphans", orphans},
+        {"poverty", poverty},
     };
     begin = now();
     its_pid = argc == 3 ? atoi(argv[2]) : 0;

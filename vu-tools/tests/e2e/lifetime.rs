@@ -71,6 +71,40 @@ fn the_view_lasts_as_long_as_its_command_or_its_processes() {
     eventually("and then nothing is left", || survivors(&site).is_empty());
 }
 
+/// As `init` of a container, or under a process that is a subreaper and executes umvu: what nobody waits for comes to it.
+#[test]
+fn orphans_are_waited_for_by_who_inherits_them() {
+    let site = Site::new();
+    let script = r#"for i in {1..5}; do orphan=$( (sh -c 'echo $$' &) ); for i in {1..1000}; do [ -d /proc/$orphan ] || { echo gone; break; }; sleep 0.01; done; done; exit 3"#;
+    let subreaper = "import ctypes, os, sys; assert ctypes.CDLL(None).prctl(36, 1, 0, 0, 0) == 0; os.execv(sys.argv[1], sys.argv[1:])";
+    let mut command = site.user_command("/usr/bin/python3");
+    command.args(["-c", subreaper]).arg(&*UMVU).args(["--norc", "--", "bash", "-c", script]);
+    let ran = run(command, b"");
+    assert_eq!(ran.text(), "gone\ngone\ngone\ngone\ngone\n--- stderr\n--- exit status: 3\n");
+}
+
+#[test]
+fn ignored_signals_stay_ignored_and_the_commands_status_is_told() {
+    let site = Site::new();
+    let look = "grep SigIgn /proc/self/status; exit 3";
+    let run_by = |ignored: &str, args: &[&str]| {
+        let begin = format!(
+            "import os, signal, sys; [signal.signal(s, signal.SIG_DFL if s != {ignored} else signal.SIG_IGN) for s in (signal.SIGCHLD, signal.SIGPIPE)]; os.execv(sys.argv[1], sys.argv[1:])"
+        );
+        let mut command = site.user_command("/usr/bin/python3");
+        command.args(["-c", &begin]).args(args);
+        run(command, b"").text()
+    };
+    let umvu = UMVU.to_string_lossy();
+    for ignored in ["None", "signal.SIGCHLD", "signal.SIGPIPE"] {
+        let native = run_by(ignored, &["/bin/sh", "-c", look]);
+        assert!(native.ends_with("--- exit status: 3\n"), "{native}");
+        assert_eq!(run_by(ignored, &[&umvu, "--norc", "--", "/bin/sh", "-c", look]), native, "{ignored}");
+        let nested = [&umvu, "--norc", "--", &umvu, "--norc", "--", "/bin/sh", "-c", look];
+        assert_eq!(run_by(ignored, &nested), native, "{ignored}, in a view of a view");
+    }
+}
+
 #[test]
 fn nothing_is_left_behind() {
     let site = Site::new();

@@ -11,8 +11,8 @@ use std::{
 };
 use vu_api::Errno;
 use vu_trace::{
-    Abi, Argument, Birth, Filter, Hypervisor, Intercepted, Memory, NewDescriptor, ProcessMemory, Required, Rewrite,
-    Tid, Verdict,
+    Abi, Argument, Birth, Death, Filter, Hypervisor, Intercepted, Memory, NewDescriptor, ProcessMemory, Required,
+    Rewrite, Tid, Verdict,
     filter::{Calls, FilterSpec, Rule, When, X32, compile},
 };
 
@@ -150,6 +150,10 @@ impl Hypervisor for Tiny {
         PATH_CALLS.iter().chain([&OPENAT]).any(|pair| number(pair) == nr)
     }
 
+    fn began(&self, _first: Tid) {
+        self.living.fetch_add(1, Ordering::SeqCst);
+    }
+
     fn born(&self, _birth: Birth) {
         self.living.fetch_add(1, Ordering::SeqCst);
     }
@@ -159,6 +163,12 @@ impl Hypervisor for Tiny {
             self.living.fetch_sub(1, Ordering::SeqCst);
         }
     }
+
+    fn was_killed(&self, tid: Tid, _death: Death) {
+        self.exited(tid);
+    }
+
+    fn forgets(&self, _death: Death) {}
 
     fn exited(&self, _tid: Tid) {
         self.living.fetch_sub(1, Ordering::SeqCst);
