@@ -257,16 +257,14 @@ impl<H: Hypervisor> Tracer<H> {
         number: u64,
         job: Installation,
     ) -> Result<(), Gone> {
-        match take_descriptor(process, number) {
-            Ok(fd) => {
-                if let Err(error) = self.supervisors.serve(Listener::new(fd)) {
-                    error!("process {process}: nobody can serve its system calls ({error}); they fail with ENOSYS");
-                }
-            }
-            Err(errno) => {
-                // The program's own filter may have answered in the kernel's place.
-                return self.give_up(stopped, errno);
-            }
+        let served = match take_descriptor(process, number) {
+            // The program's own filter has answered in the kernel's place.
+            Err(Errno::EBADF) => return self.give_up(stopped, Errno::EBADF),
+            taken => taken.and_then(|fd| self.supervisors.serve(Listener::new(fd)).map_err(Errno::from)),
+        };
+        // Its calls would wait for ever as long as the listener is open in the process itself, and nobody listens.
+        if let Err(errno) = served {
+            error!("process {process}: nobody can serve its system calls ({errno}); they fail with ENOSYS");
         }
         let args = [number, 0, 0, 0, 0, 0];
         self.inject(stopped, job.abi, job.abi.numbers().close, args, move |tracer, stopped, _| {

@@ -295,7 +295,8 @@ impl Pool {
             listeners.1.insert(key, listener.clone());
             key
         };
-        self.control(libc::EPOLL_CTL_ADD, key, &listener)
+        // One that nobody hears is not to stay open: its callers would wait for ever.
+        self.control(libc::EPOLL_CTL_ADD, key, &listener).inspect_err(|_| drop(self.listeners.lock().1.remove(&key)))
     }
 
     fn remove(&self, key: u64, listener: &Listener) {

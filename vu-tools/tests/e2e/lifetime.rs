@@ -198,3 +198,11 @@ fn a_command_that_is_continued_alone_is_waited_for() {
         kill -CONT $(cat pid); wait $front; echo $?"#;
     assert_eq!(site.native(script).ok(), "5\n");
 }
+
+#[test]
+fn with_few_descriptors_calls_fail_and_none_waits_for_ever() {
+    let site = Site::new();
+    let script = "for n in $(seq 4 32); do (ulimit -n $n; timeout 60 $UMVU -N -m vufs sh -c 'vumount -t vufs / $M && cat $M$W/file') > out 2> said; \
+        case $? in 0) cat out;; 124) echo $n hangs; cat said;; esac; done | sort | uniq -c | sed 's/^ *[0-9]* //'";
+    assert_eq!(site.native(script).ok(), "content\n");
+}
