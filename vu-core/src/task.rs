@@ -768,6 +768,8 @@ impl Tasks {
     /// The same of one of whom somebody may still be born.
     pub fn was_killed(&self, tid: Tid, death: Death) -> Option<Arc<Task>> {
         let task = self.exited(tid)?;
+        // What is found out again is not held: a file system of the host's could not be unmounted.
+        task.fs().forget_cwd();
         self.killed.lock().insert(death, task.clone());
         Some(task)
     }

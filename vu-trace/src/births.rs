@@ -115,13 +115,12 @@ impl<H: Hypervisor> Tracer<H> {
 
     fn enrol(&mut self, birth: Birth, filters: usize, debuggee: Option<Box<Debuggee>>) {
         let Birth { parent, child, process, .. } = birth;
-        let known = self.processes.entry(process).or_default();
-        known.threads += 1;
-        known.threaded |= known.threads > 1;
         let mut thread = Thread::new(process, filters);
+        let mut stack = 0;
         match parent {
             Parent::Living(parent) => {
                 if let Some(parent) = self.threads.get(&parent) {
+                    stack = self.processes.get(&parent.process).map_or(0, |process| process.stack);
                     thread.own_filters = parent.own_filters.clone();
                     if process != child {
                         // As with other filters: the kernel gives it to all threads at once, or each gets it when it stops.
@@ -131,12 +130,15 @@ impl<H: Hypervisor> Tracer<H> {
             }
             Parent::Killed(death) => {
                 if let Some(parent) = self.deceased.iter().find(|deceased| deceased.death == death) {
+                    stack = parent.stack;
                     thread.own_filters = parent.own_filters.clone();
-                    known.stack = parent.stack;
                 }
             }
         }
         self.threads.insert(child, thread);
+        let known = self.processes.entry(process).or_insert_with(|| Process { stack, ..Process::default() });
+        known.threads += 1;
+        known.threaded |= known.threads > 1;
         self.hypervisor.born(birth);
         self.publish(child);
         if let Some(debuggee) = debuggee {
