@@ -11,6 +11,10 @@
 //! after it; each change is decided by one atomic step (a rename, a creation, a removal), and a hypervisor that is killed at any instant leaves the
 //! old object or the new one.
 //!
+//! **Whoever looks twice believes the step that counts.** Others change names at any moment. Where a merge finds that A has no part in a name, what is wrong there is said by the
+//! change in B itself, and by no look before it; a rename that finds its names changed, when it has the lock, begins anew. `tests/between.rs` makes a second change between
+//! any two looks of a first one.
+//!
 //! **Locks.** `names` is held while names are looked at once more and exchanged, never while content is copied. A union's layer below may be a union; its
 //! lock is taken after this one's, and the layers are ordered.
 

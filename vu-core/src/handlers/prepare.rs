@@ -19,8 +19,13 @@ impl Call<'_> {
     ///
     /// # Errors
     /// Those of [`Filesystem::locate`].
-    pub(super) fn for_writing(&self, mut place: Place, purpose: Purpose) -> Result<Place, Errno> {
+    pub(super) fn for_writing(&self, place: Place, purpose: Purpose) -> Result<Place, Errno> {
         let location = self.layer.locate(&place.name, purpose)?;
+        self.found_for_writing(place, location)
+    }
+
+    /// The same, of what was located just now.
+    fn found_for_writing(&self, mut place: Place, location: Location) -> Result<Place, Errno> {
         if location == place.location {
             return Ok(place);
         }
@@ -74,7 +79,13 @@ impl Call<'_> {
             }
             Some(FileType::Regular) if writes => {
                 let purpose = if flags.contains(OpenFlags::TRUNC) { Purpose::Replace } else { Purpose::Write };
-                self.for_writing(place, purpose)
+                match self.layer.locate(&place.name, purpose) {
+                    // It was removed a moment ago.
+                    Err(Errno::ENOENT) if flags.contains(OpenFlags::CREAT) => {
+                        self.for_making(Place { found: false, ..place })
+                    }
+                    located => self.found_for_writing(place, located?),
+                }
             }
             None if flags.contains(OpenFlags::CREAT) && !path_only => self.for_making(place),
             _ => Ok(place),

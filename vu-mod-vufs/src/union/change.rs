@@ -46,7 +46,7 @@ impl Trees {
         refuse_reserved(path)?;
         let found = self.find_on_both_sides(path)?;
         if is_there(found) {
-            return Err(Errno::EEXIST);
+            return Err(if found == (Place::Upper, None) { Errno::ENOTDIR } else { Errno::EEXIST });
         }
         // What `mincow` finds writable may still be refused.
         if self.prepare_found(path, found, Content::Keep)? == Side::Lower {
@@ -101,7 +101,7 @@ impl Trees {
                 if self.exists(to)? {
                     return Err(Errno::EEXIST);
                 }
-                if (self.kind, place) == (Kind::Mincow, Place::Lower) && self.parent_in_lower(to).is_ok() {
+                if (self.kind, place) == (Kind::Mincow, Place::Lower) && self.parent_is_in_lower(to) {
                     match self.below.link(&self.in_lower(from), &self.in_lower(to), caller) {
                         Err(errno) if refused(errno) => {}
                         done => return done,
@@ -301,6 +301,22 @@ impl Trees {
         caller: &dyn Caller,
     ) -> Result<(), Errno> {
         refuse_reserved(to)?;
+        if self.kind == Kind::Merge && self.find(from)? == Place::Lower && self.find(to)? == Place::Lower {
+            // B's alone, which may change at any moment: what is wrong, the change itself says.
+            return self.rename_in_lower(from, to, flags, caller);
+        }
+        while self.try_to_rename(from, to, flags, caller)? == Attempt::Overtaken {}
+        Ok(())
+    }
+
+    /// The same, if nobody changes what the two names are between the looks at them and the step that counts.
+    fn try_to_rename(
+        &self,
+        from: &AbsPath,
+        to: &AbsPath,
+        flags: RenameFlags,
+        caller: &dyn Caller,
+    ) -> Result<Attempt, Errno> {
         let object = self.object(from)?;
         let source = object.stat();
         let target = match self.stat(to) {
@@ -311,9 +327,9 @@ impl Trees {
         };
         let exchange = flags.contains(RenameFlags::EXCHANGE);
         self.may_rename((from, &source), (to, target.as_ref()), flags)?;
-        if target.is_some_and(|target| (target.dev, target.ino) == (source.dev, source.ino)) {
-            // Two names of one object stay as they are (rename(2)).
-            return Ok(());
+        if target.is_some_and(|target| is_same(&source, &target)) {
+            // Two names of one object stay as they are (rename(2)); but it may have been renamed from one to the other between the two looks.
+            return Ok(if self.are_one(from, to)? { Attempt::Done } else { Attempt::Overtaken });
         }
         // To leave a whiteout behind is B's to do, where B changes (`ovl_rename`, fs/overlayfs/dir.c).
         let known = (RenameFlags::NOREPLACE | RenameFlags::EXCHANGE).contains(flags);
@@ -321,10 +337,10 @@ impl Trees {
             return Err(Errno::EINVAL);
         }
         match self.kind {
-            Kind::Merge => return self.rename_in_lower(from, to, flags, caller),
+            Kind::Merge => return Err(Errno::EROFS),
             Kind::Mincow => match self.rename_in_lower(from, to, flags, caller) {
                 Err(errno) if refused(errno) && known => {}
-                done => return done,
+                done => return done.map(|()| Attempt::Done),
             },
             Kind::Cow => {}
         }
@@ -349,17 +365,29 @@ impl Trees {
             self.copy_up(from, Content::Keep)?;
         }
         if target.is_some() && (exchange || target_is_directory) {
-            self.copy_up(to, Content::Keep)?;
+            match self.copy_up(to, Content::Keep) {
+                Err(Errno::ENOENT) if !self.exists(to)? => return Ok(Attempt::Overtaken),
+                copied => copied?,
+            }
         } else {
             self.make_parents(to)?;
         }
         let _names = self.names.lock();
-        let replaced = if exchange || target.is_none() { None } else { Some(self.object(to)?) };
+        let stat = |path: &AbsPath| self.stat_if_there(&self.in_upper(path));
+        let source_now = stat(from)?.ok_or(Errno::ENOENT)?;
+        let at_target = match self.object(to) {
+            Err(Errno::ENOENT) => None,
+            found => Some(found?),
+        };
+        let are_directories = (is_directory(&source_now), at_target.as_ref().map(|object| is_directory(&object.host)));
+        if are_directories != (source_is_directory, target.as_ref().map(is_directory)) {
+            return Ok(Attempt::Overtaken);
+        }
+        let replaced = at_target.filter(|_| !exchange);
         if let Some(replaced) = &replaced {
             self.unshare(to, replaced)?;
         }
-        let stat = |path: &AbsPath| self.stat_if_there(&self.in_upper(path));
-        let (source_now, target_now) = (stat(from)?.ok_or(Errno::ENOENT)?, stat(to)?);
+        let target_now = stat(to)?;
         let in_lower = |path: &AbsPath| self.stat_lower(path).map(|stat| stat.is_some());
         let (from_in_lower, to_in_lower) = (in_lower(from)?, in_lower(to)?);
         // The marks of what is in a directory go with it. While they are on the way, only attributes that the host does not store are not seen.
@@ -393,7 +421,13 @@ impl Trees {
             self.one_name_less(&replaced)?;
         }
         self.listings.renamed(from, to, exchange);
-        Ok(())
+        Ok(Attempt::Done)
+    }
+
+    /// Whether two names are of one object, by one look at both.
+    fn are_one(&self, name: &AbsPath, other: &AbsPath) -> Result<bool, Errno> {
+        let _names = self.names.lock();
+        Ok(is_same(&self.stat(name)?, &self.stat(other)?))
     }
 
     /// What the kernel checks of the two names before it asks a file system (`do_renameat2`, `vfs_rename`, fs/namei.c).
@@ -434,6 +468,7 @@ impl Trees {
         flags: RenameFlags,
         caller: &dyn Caller,
     ) -> Result<(), Errno> {
+        let _names = self.names.lock();
         if self.find(from)? != Place::Lower || self.find(to)? != Place::Lower {
             return Err(Errno::EROFS);
         }
@@ -443,4 +478,17 @@ impl Trees {
         self.listings.renamed(from, to, flags.contains(RenameFlags::EXCHANGE));
         Ok(())
     }
+}
+
+/// What came of an attempt to rename.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Attempt {
+    Done,
+    /// Somebody else changed what was looked at.
+    Overtaken,
+}
+
+/// Whether these are the attributes of one object.
+fn is_same(stat: &Stat, other: &Stat) -> bool {
+    (stat.dev, stat.ino) == (other.dev, other.ino)
 }

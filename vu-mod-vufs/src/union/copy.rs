@@ -44,9 +44,10 @@ impl Trees {
             // What is made in a directory of both is made in B.
             (Kind::Merge, Place::Upper, _) if self.directory(path)?.lower => Ok(Side::Lower),
             (Kind::Merge, Place::Upper, _) => Err(Errno::EROFS),
-            (Kind::Merge, Place::Nowhere, _) => self.parent_in_lower(path).and(Err(Errno::EROFS)),
-            (Kind::Merge, Place::Lower, Some(_)) => Ok(Side::Lower),
-            (Kind::Merge, Place::Lower, None) => self.parent_in_lower(path).map(|()| Side::Lower),
+            (Kind::Merge, Place::Nowhere, _) if self.is_directory(&path.parent())? => Err(Errno::EROFS),
+            (Kind::Merge, Place::Nowhere, _) => Err(Errno::ENOTDIR),
+            // What is wrong with the way in B, which may change at any moment, only the change itself can say.
+            (Kind::Merge, Place::Lower, _) => Ok(Side::Lower),
             (_, Place::Upper, _) => {
                 if path.is_root() {
                     // Whoever watches A is not to see this come.
@@ -60,7 +61,7 @@ impl Trees {
             }
             (Kind::Mincow, Place::Lower, Some(_)) if self.lower_permits(path, AccessMode::WRITE)? => Ok(Side::Lower),
             (Kind::Mincow, Place::Lower, None)
-                if self.parent_in_lower(path).is_ok()
+                if self.parent_is_in_lower(path)
                     && self.lower_permits(&path.parent(), AccessMode::WRITE | AccessMode::EXECUTE)? =>
             {
                 Ok(Side::Lower)
@@ -82,15 +83,10 @@ impl Trees {
         may_be && self.below.statfs(&self.in_lower(path)).is_ok_and(file_system)
     }
 
-    /// B must have the directory in which something is to be made.
-    pub(super) fn parent_in_lower(&self, path: &AbsPath) -> Result<(), Errno> {
-        let parent = path.parent();
-        match self.stat_if_there(&self.in_lower(&parent))? {
-            Some(stat) if stat.file_type() == FileType::Directory => Ok(()),
-            Some(_) => Err(Errno::ENOTDIR),
-            None if self.exists(&parent)? => Err(Errno::EROFS),
-            None => Err(Errno::ENOENT),
-        }
+    /// Whether B has the directory in which something is to be made.
+    pub(super) fn parent_is_in_lower(&self, path: &AbsPath) -> bool {
+        let parent = self.below.stat(&self.in_lower(&path.parent()));
+        parent.is_ok_and(|stat| stat.file_type() == FileType::Directory)
     }
 
     pub(super) fn lower_permits(&self, path: &AbsPath, mode: AccessMode) -> Result<bool, Errno> {

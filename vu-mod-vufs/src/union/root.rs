@@ -167,7 +167,11 @@ impl Filesystem for Union {
             return self.ask(path, |fs, name| fs.open(name, how, caller));
         }
         let content = if flags.contains(OpenFlags::TRUNC) { Content::Drop } else { Content::Keep };
-        let side = self.trees.prepare(path, content)?;
+        let side = match self.trees.prepare(path, content) {
+            // It was removed between the looks, and is to be made then.
+            Err(Errno::ENOENT) if flags.contains(OpenFlags::CREAT) => self.trees.prepare(path, content)?,
+            prepared => prepared?,
+        };
         self.trees.below.open(&self.trees.on(side, path), how, caller)
     }
 
