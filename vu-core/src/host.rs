@@ -443,7 +443,7 @@ fn entry(path: &AbsPath) -> Result<(OwnedFd, CBytes), Errno> {
 
 /// A name for the object behind a handle, for the calls that take no handle. Following this magic link leads to the object
 /// itself: to a symbolic link, not to its target.
-fn proc_name(object: &OwnedFd) -> CBytes {
+fn proc_name(object: &impl AsRawFd) -> CBytes {
     let mut name = SmallVec::from_slice(b"/proc/self/fd/");
     name.extend_from_slice(object.as_raw_fd().to_string().as_bytes());
     name.push(0);
@@ -523,22 +523,26 @@ fn each_name(list: &[u8]) -> impl Iterator<Item = &[u8]> {
     list.split(|&byte| byte == 0).filter(|name| !name.is_empty())
 }
 
-/// The extended attributes of an open file, by their names; none where the file system has none.
+/// The extended attributes of an open file, by their names; none where the file system has none. It may be open as a name only (`O_PATH`), of which
+/// flistxattr(2) tells none.
 ///
 /// # Errors
-/// Those of flistxattr(2).
+/// Those of listxattr(2).
 pub fn xattrs_of(object: BorrowedFd<'_>) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, Errno> {
-    let fd = object.as_raw_fd();
-    // SAFETY: the buffer has the length that is passed.
-    let list = xattr_bytes(|buffer| unsafe { libc::flistxattr(fd, buffer.as_mut_ptr().cast(), buffer.len()) });
+    let file = proc_name(&object);
+    // SAFETY: `file` is a C string; the buffer has the length that is passed.
+    let list =
+        xattr_bytes(|buffer| unsafe { libc::listxattr(file.as_ptr(), buffer.as_mut_ptr().cast(), buffer.len()) });
     let list = match list {
         Err(Errno::EOPNOTSUPP) => Vec::new(),
         list => list?,
     };
     let value = |name: &[u8]| {
         let name = CBytes::new(name)?;
-        // SAFETY: the name is a C string; the buffer has the length that is passed.
-        xattr_bytes(|buffer| unsafe { libc::fgetxattr(fd, name.as_ptr(), buffer.as_mut_ptr().cast(), buffer.len()) })
+        xattr_bytes(|buffer| {
+            // SAFETY: both are C strings; the buffer has the length that is passed.
+            unsafe { libc::getxattr(file.as_ptr(), name.as_ptr(), buffer.as_mut_ptr().cast(), buffer.len()) }
+        })
     };
     // One that cannot be read is not told.
     Ok(each_name(&list).filter_map(|name| Some((name.to_vec(), value(name).ok()?))).collect())

@@ -10,7 +10,7 @@
 //!   several names, this holds for the listing, and for objects that have one name.
 //! * *a part*: the descriptor stands for a name, as a placeholder does. A listing that has begun goes on in the lower tree; after a rewind it is the mount's, and the
 //!   process keeps it ([`Listings`]), while its position is still that of the description.
-//! * *nothing*: the directory was removed from the view. It never comes back, whatever is made under its name.
+//! * *nothing*: the directory was removed from the view. It never comes back, whatever is made under its name. (A merge removes the lower tree's own; then it is lent no more, and all is the kernel's to tell.)
 //!
 //! What changes something goes by the name in any case. A working directory is never lent: the kernel writes core files there.
 
@@ -19,7 +19,7 @@ use crate::{
     resolve::Place,
     route::{Lending, Route},
     sys::{self, Reach},
-    task::{Object, Task, host_name},
+    task::{Object, REMOVED, Task, host_name},
 };
 use ahash::AHashMap;
 use parking_lot::Mutex;
@@ -104,7 +104,8 @@ impl Call<'_> {
     #[must_use]
     pub(crate) fn lent(&self, task: &Task, number: i32, fd: BorrowedFd<'_>, object: Object) -> Option<Lent> {
         let untagged = &task.process.untagged_routes;
-        let told = || host_name(sys::read_link(task.proc().ok()?, &format!("fd/{number}")).ok()?).ok();
+        let link = || sys::read_link(task.proc().ok()?, &format!("fd/{number}")).ok();
+        let told = || host_name(link()?).ok();
         let (route, host) = match sys::tag(fd) {
             Ok(0) if untagged.is_empty() => return None,
             Ok(0) => (untagged.find(object).filter(|route| route.lent.is_some())?, told()?),
@@ -113,6 +114,8 @@ impl Call<'_> {
                 let still = |host: &AbsPath| sys::stat_at(Reach::Path(host.as_bytes())).is_ok_and(leads);
                 let host = match self.core.lent.find(object, tag) {
                     Some(noted) if still(&noted) => noted,
+                    // It was removed in the lower tree itself, as a merge does: whatever has its name now is another one.
+                    Some(_) if link()?.ends_with(REMOVED) => return None,
                     Some(noted) => told().filter(still).unwrap_or(noted),
                     None => told()?,
                 };

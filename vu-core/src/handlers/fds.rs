@@ -122,7 +122,7 @@ pub(super) fn statx_of(call: &Call<'_>, number: i32, buffer: usize) -> Result<Ou
     }
     let mount = call.mount_of_descriptor(number);
     let mut stat = match (&told, &mount) {
-        (Some(stat), _) => encode_statx(stat),
+        (Some(stat), _) => encode_statx(stat, mask),
         (None, None) => return Ok(Outcome::Host),
         (None, Some(_)) => {
             let fd = match number {

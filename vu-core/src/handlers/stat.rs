@@ -158,7 +158,7 @@ pub fn statx(call: &mut Call<'_>) -> Result<Outcome, Errno> {
         let (flags, mask) = (call.int(2), call.uint(3));
         let mut stat = match place.reach() {
             Some(object) => sys::statx(object, flags & libc::AT_STATX_SYNC_TYPE, mask)?,
-            None => encode_statx(&call.layer.stat(&place.name)?),
+            None => encode_statx(&call.layer.stat(&place.name)?, mask),
         };
         if let Some((uid, gid)) = owner
             && stat.stx_uid == sys::effective_uid()
@@ -588,9 +588,9 @@ pub fn encode_stat(from: &Stat) -> libc::stat {
     to
 }
 
-/// The kernel's form of the extended attributes of a virtual object.
+/// The kernel's form of the extended attributes of a virtual object, for who asks for these. When it was made is told to who asks, as by most file systems.
 #[must_use]
-pub fn encode_statx(from: &Stat) -> libc::statx {
+pub fn encode_statx(from: &Stat, mask: u32) -> libc::statx {
     let mut to: libc::statx = sys::zeroed();
     let time = |time: vu_api::Time| {
         let mut t = to_time();
@@ -610,7 +610,7 @@ pub fn encode_statx(from: &Stat) -> libc::statx {
     to.stx_atime = time(from.atime);
     to.stx_mtime = time(from.mtime);
     to.stx_ctime = time(from.ctime);
-    if let Some(btime) = from.btime {
+    if let Some(btime) = from.btime.filter(|_| mask & libc::STATX_BTIME != 0) {
         to.stx_btime = time(btime);
         to.stx_mask |= libc::STATX_BTIME;
     }

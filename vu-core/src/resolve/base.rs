@@ -230,10 +230,18 @@ impl Call<'_> {
         sys::tag(fd) == Ok(0) && self.untagged_route(fd).is_none()
     }
 
+    /// The route by which the working directory leads to the host; that of a placeholder, by which what it stands for does, as far as that is one directory.
+    fn route_of_cwd(&self) -> Arc<Route> {
+        match self.cwd_placeholder().map(|(_, name)| (self.layer.locate(&name, Purpose::Read), name)) {
+            Some((Ok(Location::Host(host)), name)) => Arc::new(self.route(&name, &host)),
+            _ => self.task.fs().cwd_route.read().clone(),
+        }
+    }
+
     /// A file that the kernel opened by itself has no tag. If its process works inside a mount, and the file lies there, it was most likely
     /// opened from there. (Directories always get their tags.)
     fn opened_from_cwd(&self, fd: BorrowedFd<'_>, host: &AbsPath) -> Option<Arc<Route>> {
-        let route = self.task.fs().cwd_route.read().clone();
+        let route = self.route_of_cwd();
         let in_proc = host.components().next() == Some(b"proc");
         // Terminals and other devices are inherited rather than opened.
         let kind = sys::file_type(fd);

@@ -362,6 +362,25 @@ for flags in os.O_PATH | os.O_NOFOLLOW, os.O_PATH: print(os.readlink('/proc/self
     }
 }
 
+/// Whatever is made under the name of a directory that was removed, a descriptor of that leads to nothing.
+#[test]
+fn what_is_open_in_a_union_or_a_bind_of_it() {
+    let program = include_str!("../python/open_in_unions.py");
+    let run = |mounts: &str, at: &str| {
+        let site = Site::new();
+        let script = format!(
+            "cd $D; mkdir open up; cat > program.py <<'END'\n{program}\nEND\n{mounts}exec /usr/bin/python3 program.py {at}"
+        );
+        if mounts.is_empty() { site.native(&script).ok() } else { site.session(&script).ok() }
+    };
+    let native = run("", "$D/open");
+    for kind in ["merge", "cow"] {
+        let mount = format!("vumount -t vufs -o {kind},except=/proc $D/up /; ");
+        assert_eq!(run(&mount, "$D/open"), native, "{kind}");
+        assert_eq!(run(&format!("{mount}vumount -t vufs / $M; "), "$M$D/open"), native, "in a bind of a {kind}");
+    }
+}
+
 /// What cannot be known of a copy is an error, or looked for in another way: B's content is another one.
 #[test]
 fn copies_that_cannot_be_looked_for_are_not_taken_for_none() {
