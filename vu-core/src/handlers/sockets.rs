@@ -262,6 +262,13 @@ fn address(call: &Call<'_>, index: usize, follow: Follow, sleeps: bool) -> Resul
         Ok(Meaning::Place(place)) => place,
         Err(errno) => return Err(errno),
     };
+    if binds && !place.native && place.must_be_dir && !place.found {
+        // A slash follows the name of what is no directory (`filename_create`, `fs/namei.c`).
+        return Err(Errno::ENOENT);
+    }
+    if !binds && !place.native && place.found {
+        place.must_suit_slash(call)?;
+    }
     if let Some(judge) = call.layer.judge(&place.name, &*call.task) {
         match place.found {
             true if !binds => judge.may(&place.name, AccessMode::WRITE)?,

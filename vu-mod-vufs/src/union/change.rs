@@ -44,6 +44,9 @@ impl Trees {
     /// Makes a name that is not there.
     pub(crate) fn make(&self, path: &AbsPath, make: impl Fn(Side, &AbsPath) -> Result<(), Errno>) -> Result<(), Errno> {
         refuse_reserved(path)?;
+        if self.is_lowers_to_say(path)? {
+            return make(Side::Lower, &self.in_lower(path));
+        }
         let found = self.find_on_both_sides(path)?;
         if is_there(found) {
             return Err(if found == (Place::Upper, None) { Errno::ENOTDIR } else { Errno::EEXIST });
@@ -122,7 +125,15 @@ impl Trees {
         }
     }
 
+    /// Whether a name is B's alone, in a merge: B may change at any moment, and what is wrong with a change there, the change itself says.
+    fn is_lowers_to_say(&self, path: &AbsPath) -> Result<bool, Errno> {
+        Ok(self.kind == Kind::Merge && self.find(path)? == Place::Lower)
+    }
+
     pub(crate) fn unlink(&self, path: &AbsPath, caller: &dyn Caller) -> Result<(), Errno> {
+        if self.is_lowers_to_say(path)? {
+            return self.below.unlink(&self.in_lower(path), caller);
+        }
         let object = self.object(path)?;
         if object.stat().file_type() == FileType::Directory {
             return Err(Errno::EISDIR);
@@ -131,6 +142,17 @@ impl Trees {
     }
 
     pub(crate) fn rmdir(&self, path: &AbsPath, caller: &dyn Caller) -> Result<(), Errno> {
+        if self.is_lowers_to_say(path)? && !self.has_container(path)? {
+            self.below.rmdir(&self.in_lower(path), caller)?;
+        } else {
+            self.rmdir_of_both(path, caller)?;
+        }
+        self.listings.removed(path);
+        self.cache.forget(path);
+        Ok(())
+    }
+
+    fn rmdir_of_both(&self, path: &AbsPath, caller: &dyn Caller) -> Result<(), Errno> {
         let object = self.object(path)?;
         if object.stat().file_type() != FileType::Directory {
             return Err(Errno::ENOTDIR);
@@ -139,10 +161,7 @@ impl Trees {
         if !self.host_knows_whether_empty(path)? {
             self.expect_empty(path)?;
         }
-        self.remove((path, object.place), caller, |fs, name| fs.rmdir(name, caller))?;
-        self.listings.removed(path);
-        self.cache.forget(path);
-        Ok(())
+        self.remove((path, object.place), caller, |fs, name| fs.rmdir(name, caller))
     }
 
     /// That a directory is empty, before it is removed or replaced. One that may not be listed may be removed all the same if it is empty.
@@ -301,8 +320,7 @@ impl Trees {
         caller: &dyn Caller,
     ) -> Result<(), Errno> {
         refuse_reserved(to)?;
-        if self.kind == Kind::Merge && self.find(from)? == Place::Lower && self.find(to)? == Place::Lower {
-            // B's alone, which may change at any moment: what is wrong, the change itself says.
+        if self.is_lowers_to_say(from)? && self.is_lowers_to_say(to)? {
             return self.rename_in_lower(from, to, flags, caller);
         }
         while self.try_to_rename(from, to, flags, caller)? == Attempt::Overtaken {}

@@ -43,6 +43,12 @@ for path in "../f", "inner":
     tell("the same, by name: " + path, name, path, os.O_PATH, dir_fd=held)
 tell("made by d", name, "made", os.O_RDWR | os.O_CREAT, dir_fd=held)
 tell("fifo", name, "fifo", os.O_RDWR)
+for path in "missing/", "f/", "d/":
+    at = os.path.relpath(f"{top}/{path}", "/") + "/"
+    os.chdir("/")
+    tell("socket made " + path, socket.socket(socket.AF_UNIX).bind, at)
+    tell("socket found " + path, socket.socket(socket.AF_UNIX).connect, at)
+    os.chdir(top)
 tell("fifo by name", name, "fifo", os.O_PATH)
 one, other = socket.socketpair()
 socket.send_fds(one, [b"x"], [held])
