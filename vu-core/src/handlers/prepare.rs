@@ -194,7 +194,8 @@ impl Call<'_> {
     /// # Errors
     /// Those of looking at it.
     pub(super) fn removed(&self, number: i32, fd: BorrowedFd<'_>) -> Result<Option<Removed>, Errno> {
-        if sys::fstat(fd)?.st_nlink != 0 || self.opened_natively(fd) {
+        // An object that has lost one of its names may have others only where a mount of ours counts them.
+        if sys::fstat(fd)?.st_nlink != 0 && !self.core.has_virtual_files() || self.opened_natively(fd) {
             return Ok(None);
         }
         let named = self.removed_name(&self.task, number);

@@ -117,8 +117,8 @@ impl Trees {
                 // What is kept is kept under each name.
                 self.announce((from, &object.host), (to, None), false)?;
                 self.below.link(&self.in_upper(from), &self.in_upper(to), caller)?;
-                match self.linked(Place::Upper, &object.host, &object.record) {
-                    Some(link) => self.count_links(&link, object.host.nlink, 1),
+                match &object.link {
+                    Some(link) => self.count_links(link, object.host.nlink, 1),
                     None => Ok(()),
                 }
             }
@@ -228,8 +228,8 @@ impl Trees {
     /// Another name of what had several names in B is gone.
     fn one_name_less(&self, object: &Object) -> Result<(), Errno> {
         let several = object.host.file_type() != FileType::Directory && object.host.nlink > 1;
-        match self.linked(object.place, &object.host, &object.record) {
-            Some(link) => self.count_links(&link, object.host.nlink, -1),
+        match &object.link {
+            Some(link) => self.count_links(link, object.host.nlink, -1),
             // The others know by this that they are fewer.
             None if several && object.place == Place::Lower => {
                 self.count_links(&self.link_name(object.host.dev, object.host.ino), object.host.nlink, -1)

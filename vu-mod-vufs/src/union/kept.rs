@@ -32,6 +32,8 @@ pub(super) struct Object {
     /// The name of the object that holds the content, in the layer below, and the side on which that is.
     pub name: AbsPath,
     pub side: Side,
+    /// If it had several names in B: the name by which a copy of it is held.
+    pub link: Option<AbsPath>,
     /// Whether a file of records may stand under the name.
     pub filed: bool,
     /// Whether the attributes are others than those of the object that holds the content.
@@ -71,17 +73,18 @@ impl Trees {
         let mut record = record.unwrap_or_default();
         let mut differs = false;
         let mut held = name;
-        if let Some(link) = self.linked(place, &host, &record) {
+        let link = self.linked(place, &host, &record);
+        if let Some(link) = &link {
             differs = true;
             let own = (host.dev, host.ino);
             if place == Place::Lower
-                && let Some(stat) = self.stat_if_there(&link)?
+                && let Some(stat) = self.stat_if_there(link)?
             {
                 (held, host, side) = (link.clone(), stat, Side::Upper);
                 (host.dev, host.ino) = own;
             }
             // The attributes of an object are those of all its names.
-            if let Some(common) = self.read_records(&link)?.into_iter().next() {
+            if let Some(common) = self.read_records(link)?.into_iter().next() {
                 host.nlink = common.links.unwrap_or(host.nlink);
                 record = Record { object: record.object, dev: record.dev, ino: record.ino, links: None, ..common };
             }
@@ -93,7 +96,7 @@ impl Trees {
             record = Record::default();
         }
         differs |= record != Record::default();
-        Ok(Object { place, host, record, name: held, side, filed, differs })
+        Ok(Object { place, host, record, name: held, side, link, filed, differs })
     }
 
     /// Whether the attributes of an object, which was found there just now, are others than the host's of the object that has its content.
@@ -202,7 +205,7 @@ impl Trees {
     }
 
     /// The records under a mark, whose name is without the ending.
-    fn read_records(&self, mark: &AbsPath) -> Result<Vec<Record>, Errno> {
+    pub(super) fn read_records(&self, mark: &AbsPath) -> Result<Vec<Record>, Errno> {
         let how = OpenHow { flags: OpenFlags::NOFOLLOW, mode: 0 };
         let _unchanged = self.records.read();
         let fd = match self.below.open(&record_name(mark), &how, &self.me) {
@@ -420,11 +423,11 @@ impl Trees {
         record.object = (object.place == Place::Upper).then_some(host.ino);
         change(&mut record, &object.stat());
         let several = object.place == Place::Upper && host.file_type() != FileType::Directory && host.nlink > 1;
-        if let Some(link) = self.linked(object.place, &object.host, &record)
-            && let Some(common) = self.read_records(&link)?.into_iter().next()
+        if let Some(link) = &object.link
+            && let Some(common) = self.read_records(link)?.into_iter().next()
         {
             self.write_records(
-                &link,
+                link,
                 &[Record { links: common.links, object: None, dev: None, ino: None, ..record.clone() }],
             )?;
         } else if object.place == Place::Upper && self.shared(host.ino)?.is_some()

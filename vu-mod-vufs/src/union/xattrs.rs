@@ -4,9 +4,10 @@
 //! another one in A.
 
 use super::{
-    Kind, Side, Trees,
+    Kind, Place, Side, Trees,
     carried::{self, RECORD, shown_name, stored_name},
     copy::refused,
+    record::Record,
 };
 use vu_api::{AbsPath, Caller, Errno, FileType, Removed, XattrFlags};
 
@@ -92,7 +93,16 @@ impl Trees {
             return self.below.removed(&self.in_lower(path), object);
         }
         let Removed { mut stat, xattrs } = self.below.removed(&self.in_upper(path), object);
-        let record = xattrs.get(RECORD).and_then(|value| carried::read(value, stat.ino)).unwrap_or_default();
+        let mut record = xattrs.get(RECORD).and_then(|value| carried::read(value, stat.ino)).unwrap_or_default();
+        if stat.nlink > 0
+            && let Some(link) = self.linked(Place::Upper, &stat, &record)
+            && let Ok(records) = self.read_records(&link)
+            && let Some(common) = records.into_iter().next()
+        {
+            // It has other names, and was one object with them in B.
+            stat.nlink = common.links.unwrap_or(stat.nlink);
+            record = Record { object: record.object, dev: record.dev, ino: record.ino, ..common };
+        }
         record.apply(&mut stat);
         let shown = xattrs.into_iter().filter_map(|(name, value)| Some((shown_name(name)?, value)));
         Removed { stat, xattrs: shown.chain(record.xattrs).collect() }

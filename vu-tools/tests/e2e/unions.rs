@@ -381,6 +381,30 @@ fn what_is_open_in_a_union_or_a_bind_of_it() {
     }
 }
 
+/// An open file that has lost one of its names is told as by the others, and with the last of them nothing of it stays in A.
+#[test]
+fn an_open_file_loses_its_names_one_by_one() {
+    let program = "
+import os
+held = [os.open('one', os.O_RDWR), os.open('three', os.O_RDONLY)]
+def tell():
+    for stat in map(os.fstat, held): print(stat.st_nlink, oct(stat.st_mode), stat.st_ino == os.stat('three').st_ino)
+    print(*map(os.listxattr, held))
+os.unlink('one'); tell()
+os.write(held[0], b'changed'); os.chmod('two', 0o640); tell()
+os.unlink('two'); tell()
+os.unlink('three'); print(os.fstat(held[0]).st_nlink, os.listxattr(held[0]))
+";
+    let script = format!("echo content > one; ln one two; ln one three; /usr/bin/python3 -c \"{program}\"");
+    let native = Site::new().native(&script).ok();
+    assert!(native.ends_with("0 []\n"), "{native}");
+    let site = Site::new();
+    site.native("echo content > one; ln one two; ln one three").ok();
+    let mounted = format!("mkdir $D/up; vumount -t vufs -o cow $D/up $W; cd $W; /usr/bin/python3 -c \"{program}\"");
+    assert_eq!(site.session(&mounted).ok(), native);
+    assert_eq!(site.native("find $D/up -name '*link*'; cat one two three").ok(), "content\n".repeat(3));
+}
+
 /// What cannot be known of a copy is an error, or looked for in another way: B's content is another one.
 #[test]
 fn copies_that_cannot_be_looked_for_are_not_taken_for_none() {
