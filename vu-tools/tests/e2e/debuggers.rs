@@ -3,7 +3,7 @@
 use crate::harness::{Compare, Flavour, Site, View, difference, differential_with, helper};
 
 /// What differs from run to run: addresses, numbers of processes, random bytes, times used, who of two threads is first (futex), and the prefix at which the tree is seen in what strings are long.
-const NORMAL: &str = r#"normal() { sed -E 's/0x[0-9a-f]+/ADDRESS/g; s/\b[0-9]{3,}\b/N/g; s/"[^"]*"\.\.\./"…"/g; /getrandom/d; /^futex/d; s/parent_tid=\[[0-9]+\]/parent_tid/; s/si_utime=[^}]*//; s/ +/ /g; s/ $//'; }
+const NORMAL: &str = r#"normal() { sed -E 's/0x[0-9a-f]+/ADDRESS/g; s/\b[0-9]{3,}\b/N/g; s/"[^"]*"\.\.\./"…"/g; /getrandom/d; /^futex/d; s/parent_tid=\[[0-9N]+\]/parent_tid/; s/si_utime=[^}]*//; s/ +/ /g; s/ $//'; }
 "#;
 
 #[track_caller]
