@@ -63,22 +63,14 @@ impl<H: Hypervisor> Tracer<H> {
     /// Whether a thread of which its parent tells is to be entered into the books: not if it has ended, or somebody stood in for the parent. Then its number may be another's already.
     fn is_to_be_entered(&mut self, parent: Tid, child: Tid, flags: u64) -> bool {
         self.forget_if_vanished(child);
-        if self.threads.contains_key(&child) {
+        let is_settled = self.threads.contains_key(&child)
+            || !self.newborn.contains_key(&child) && !is_unheard_of(child)
+            // Who had this number ended before anybody told of him. It is he who is told of, unless the living one is known to be this parent's.
+            || self.stillborn.contains_key(&child) && !self.is_child(parent, child, flags);
+        if is_settled {
             self.stillborn.remove(&child);
-            return false;
         }
-        if !self.newborn.contains_key(&child) && !is_unheard_of(child) {
-            self.stillborn.remove(&child);
-            return false;
-        }
-        // Who had this number ended before anybody told of him. It is he who is told of, unless the living one is known to be this parent's.
-        !self.stillborn.contains_key(&child) || {
-            let own = self.is_child(parent, child, flags);
-            if !own {
-                self.stillborn.remove(&child);
-            }
-            own
-        }
+        !is_settled
     }
 
     /// Whether the kernel says that a thread was made so.
