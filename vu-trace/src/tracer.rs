@@ -27,7 +27,7 @@ use crate::{
     space::{Signature, Space},
     supervisor::{Passing, Supervisors},
     verdict::{Death, Hypervisor, Verdict},
-    x86_64::{Abi, Registers, Waited, wait_any},
+    x86_64::{Abi, Registers, Waited, is_anyone_left, wait_any},
 };
 use ahash::AHashMap;
 use std::{collections::VecDeque, mem, sync::Arc, time::Instant};
@@ -272,7 +272,9 @@ impl<H: Hypervisor> Tracer<H> {
                     }
                 }
             }
-            Request::Farewell => (self.on_farewell)(),
+            // Of who was the last the front may hear before we are told; then it waits for our end.
+            Request::Farewell if is_anyone_left() => (self.on_farewell)(),
+            Request::Farewell => {}
             Request::LookAround => {
                 self.look_for_orphans();
                 self.look_for_dying();

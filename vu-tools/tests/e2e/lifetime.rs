@@ -83,6 +83,25 @@ fn orphans_are_waited_for_by_who_inherits_them() {
     assert_eq!(ran.text(), "gone\ngone\ngone\ngone\ngone\n--- stderr\n--- exit status: 3\n");
 }
 
+/// Where the first process of a container waits for nobody, each would be left as a zombie.
+#[test]
+fn umvu_waits_for_its_own_processes() {
+    let site = Site::new();
+    let inherit = r#"
+import ctypes, os, subprocess, sys
+assert ctypes.CDLL(None).prctl(36, 1, 0, 0, 0) == 0
+for _ in range(30):
+    subprocess.run(sys.argv[1:], check=True)
+try:
+    print("left:", os.waitpid(-1, os.WNOHANG))
+except ChildProcessError:
+    print("nobody is left")
+"#;
+    let mut command = site.user_command("/usr/bin/python3");
+    command.args(["-c", inherit]).arg(&*UMVU).args(["--norc", "--", "/bin/true"]);
+    assert_eq!(run(command, b"").ok(), "nobody is left\n");
+}
+
 #[test]
 fn ignored_signals_stay_ignored_and_the_commands_status_is_told() {
     let site = Site::new();
