@@ -457,7 +457,7 @@ mod tests {
     }
 
     fn tracer(register: &Arc<Register>) -> Tracer<Register> {
-        let doorbell = Arc::new(Doorbell::new().unwrap());
+        let doorbell = Doorbell::new().unwrap();
         Tracer::new(register.clone(), Arc::new(Required::default()), 1, doorbell, Box::new(|| ()))
     }
 

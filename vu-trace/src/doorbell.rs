@@ -10,7 +10,7 @@ use std::{
     io, mem, ptr,
     sync::{
         Arc, Weak,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        atomic::{AtomicU32, Ordering},
     },
     thread,
     time::Duration,
@@ -48,12 +48,20 @@ pub(crate) struct Doorbell {
     /// Whether the alarm is set; its thread waits for that.
     alarm: Mutex<bool>,
     alarm_set: Condvar,
-    has_alarm: AtomicBool,
 }
 
 impl Doorbell {
-    /// To be made by the tracer's own thread.
-    pub(crate) fn new() -> io::Result<Doorbell> {
+    /// To be made by the tracer's own thread. The alarm's thread is started at once: when it is needed, the view may have as many processes and
+    /// threads as its user may (`RLIMIT_NPROC`), of which one waits for that alarm.
+    pub(crate) fn new() -> io::Result<Arc<Doorbell>> {
+        let doorbell = Arc::new(Doorbell::silent()?);
+        let own = doorbell.clone();
+        seat::start("alarm", 64 << 10, move || own.ring_late())?;
+        Ok(doorbell)
+    }
+
+    /// One whose alarm nobody hears.
+    fn silent() -> io::Result<Doorbell> {
         // SAFETY: all-zero is valid; `leave_wait` is async-signal-safe and has the signature that SA_SIGINFO demands. No SA_RESTART:
         // wait4 is to return. The set of signals is emptied before it is used.
         unsafe {
@@ -75,7 +83,6 @@ impl Doorbell {
                 tracer: libc::gettid(),
                 alarm: Mutex::new(false),
                 alarm_set: Condvar::new(),
-                has_alarm: AtomicBool::new(false),
             })
         }
     }
@@ -91,13 +98,7 @@ impl Doorbell {
     }
 
     /// Has the tracer look a moment from now at what may have been waiting for too long.
-    pub(crate) fn alarm(self: &Arc<Self>) {
-        if !self.has_alarm.swap(true, Ordering::SeqCst) {
-            let own = self.clone();
-            // If no thread can be started, it is tried again the next time.
-            let started = seat::start("alarm", 64 << 10, move || own.ring_late());
-            self.has_alarm.store(started, Ordering::SeqCst);
-        }
+    pub(crate) fn alarm(&self) {
         let mut set = self.alarm.lock();
         if !*set {
             *set = true;

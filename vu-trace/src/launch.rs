@@ -248,21 +248,25 @@ fn be_hypervisor<H: Hypervisor>(mut front: UnixStream, cookie: u64, make: impl F
     let attached = seize(Tid(command));
     let errno = attached.err().map_or(0, Errno::raw);
     let required = Arc::new(Required::default());
-    let (Ok(doorbell), Ok(mut to_front)) = (Doorbell::new(), front.try_clone()) else { return 1 };
-    let doorbell = Arc::new(doorbell);
-    let hypervisor = make(required.clone());
-    if front.write_all(&errno.to_le_bytes()).is_err() || errno != 0 {
-        return 1;
-    }
     let (ended, parted) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
-    let watcher = Watcher { front, doorbell: doorbell.clone(), command, ended: ended.clone(), parted: parted.clone() };
-    let watcher = match thread::Builder::new().name("front".into()).stack_size(64 << 10).spawn(|| watcher.run()) {
-        Ok(watcher) => watcher,
+    let started = Doorbell::new().and_then(|doorbell| {
+        let to_front = front.try_clone()?;
+        let watcher =
+            Watcher { front, doorbell: doorbell.clone(), command, ended: ended.clone(), parted: parted.clone() };
+        let watcher = thread::Builder::new().name("front".into()).stack_size(64 << 10).spawn(|| watcher.run())?;
+        Ok((doorbell, to_front, watcher))
+    });
+    let (doorbell, mut to_front, watcher) = match started {
+        Ok(started) => started,
         Err(error) => {
-            tracing::error!("no thread can be started: {error}");
+            tracing::error!("the hypervisor's threads cannot be started: {error} (see ulimit -u)");
             return 1;
         }
     };
+    let hypervisor = make(required.clone());
+    if to_front.write_all(&errno.to_le_bytes()).is_err() || errno != 0 {
+        return 1;
+    }
     let on_farewell = Box::new(move || {
         let _ = to_front.write_all(&[STAYS]);
         // The terminal or pipe belongs to others from now on.

@@ -94,7 +94,7 @@ impl Default for Relief {
 pub(crate) fn start(name: &str, run: impl FnOnce() + Send + 'static) -> bool {
     /// In bytes; it is touched as far as it is used.
     const STACK: usize = 1 << 20;
-    seat::start(name, STACK, run)
+    seat::start(name, STACK, run).is_ok()
 }
 
 impl Relief {
@@ -105,7 +105,7 @@ impl Relief {
         if !self.started.swap(true, Ordering::SeqCst) {
             let relief = self.clone();
             let run = move || relief.look_after();
-            if !seat::start("relief", 1 << 17, run) {
+            if seat::start("relief", 1 << 17, run).is_err() {
                 self.started.store(false, Ordering::SeqCst);
             }
         }

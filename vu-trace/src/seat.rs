@@ -9,7 +9,7 @@ use nix::{
     sched::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity},
     unistd::Pid,
 };
-use std::{fs::File, mem, os::unix::fs::FileExt, str, sync::LazyLock, thread};
+use std::{fs::File, io, mem, os::unix::fs::FileExt, str, sync::LazyLock, thread};
 
 /// After so many stops it is looked how long the tracer waited for its core.
 const ROUND: u32 = 32;
@@ -22,15 +22,15 @@ const LONGEST_PAUSE: u32 = 1024;
 /// Where the hypervisor may run, as it was started.
 pub(crate) static ALLOWED: LazyLock<CpuSet> = LazyLock::new(|| sched_getaffinity(Pid::from_raw(0)).unwrap_or_default());
 
-/// Starts a thread that may run wherever the hypervisor may, though its maker is bound to a core. False if there can be no more.
-pub fn start(name: &str, stack: usize, run: impl FnOnce() + Send + 'static) -> bool {
+/// Starts a thread that may run wherever the hypervisor may, though its maker is bound to a core. `EAGAIN` if there can be no more (pthread_create(3)).
+pub fn start(name: &str, stack: usize, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
     // Looked at before it is too late.
     LazyLock::force(&ALLOWED);
     let run = move || {
         unbind();
         run();
     };
-    thread::Builder::new().name(name.into()).stack_size(stack).spawn(run).is_ok()
+    thread::Builder::new().name(name.into()).stack_size(stack).spawn(run).map(drop)
 }
 
 /// The tracer's own; it belongs to its thread.
@@ -169,7 +169,7 @@ mod tests {
         seat.bind();
         assert!(seat.bound);
         let (send, receive) = mpsc::channel();
-        assert!(start("free", 1 << 17, move || send.send(affinity()).unwrap()));
+        start("free", 1 << 17, move || send.send(affinity()).unwrap()).unwrap();
         assert_eq!(receive.recv().unwrap(), before);
         seat.release();
         assert_eq!(affinity(), before);

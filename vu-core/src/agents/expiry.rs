@@ -33,7 +33,7 @@ impl Expiry {
         }
         let start = || {
             let agents = Arc::downgrade(agents);
-            vu_trace::start_thread("proofs", STACK, move || end_proofs(&agents))
+            vu_trace::start_thread("proofs", STACK, move || end_proofs(&agents)).is_ok()
         };
         if !self.started.get_or_init(start) {
             return false;
