@@ -259,7 +259,8 @@ fn be_hypervisor<H: Hypervisor>(mut front: UnixStream, cookie: u64, make: impl F
     let (doorbell, mut to_front, watcher) = match started {
         Ok(started) => started,
         Err(error) => {
-            tracing::error!("the hypervisor's threads cannot be started: {error} (see ulimit -u)");
+            let way_out = if error.kind() == io::ErrorKind::WouldBlock { " (see ulimit -u)" } else { "" };
+            tracing::error!("the hypervisor cannot be started: {error}{way_out}");
             return 1;
         }
     };

@@ -130,6 +130,13 @@ pub(crate) fn interrupt(tid: Tid) -> Result<(), Gone> {
     request(libc::PTRACE_INTERRUPT, tid, 0, 0).map(drop).map_err(|_| Gone)
 }
 
+/// Whether there is any tracee or child of this thread: [`wait_any`](crate::x86_64::wait_any) will not say next that there is nothing to wait for.
+pub(crate) fn is_anyone_left() -> bool {
+    let options = libc::WEXITED | libc::WSTOPPED | libc::WNOHANG | libc::WNOWAIT | libc::__WALL | libc::__WNOTHREAD;
+    // SAFETY: nothing is written where there is no pointer to (`waitid`, kernel/exit.c).
+    unsafe { libc::waitid(libc::P_ALL, 0, ptr::null_mut(), options) == 0 }
+}
+
 /// Sends a thread a signal.
 pub(crate) fn tgkill(process: Tid, tid: Tid, signal: i32) {
     // SAFETY: no memory is involved.

@@ -19,7 +19,7 @@ use crate::{
     inject::Injection,
     naming::Naming,
     own_filters::{Concerned, NewFilter, OwnFilters},
-    ptrace::{Boundary, Delivery, Entry, Event, Gone, Resume, Stopped, Tid, decode, interrupt},
+    ptrace::{Boundary, Delivery, Entry, Event, Gone, Resume, Stopped, Tid, decode, interrupt, is_anyone_left},
     relief::Relief,
     repair,
     rewrite::{Answered, Inside, Reissue, Replaced},
@@ -27,7 +27,7 @@ use crate::{
     space::{Signature, Space},
     supervisor::{Passing, Supervisors},
     verdict::{Death, Hypervisor, Verdict},
-    x86_64::{Abi, Registers, Waited, is_anyone_left, wait_any},
+    x86_64::{Abi, Registers, Waited, wait_any},
 };
 use ahash::AHashMap;
 use std::{collections::VecDeque, mem, sync::Arc, time::Instant};

@@ -271,13 +271,6 @@ pub(crate) fn wait_any(flag: &std::sync::atomic::AtomicU32) -> Waited {
     }
 }
 
-/// Whether there is any tracee or child of this thread: [`wait_any`] will not return [`Waited::NoTracees`] next.
-pub(crate) fn is_anyone_left() -> bool {
-    let options = libc::WEXITED | libc::WSTOPPED | libc::WNOHANG | libc::WNOWAIT | libc::__WALL | libc::__WNOTHREAD;
-    // SAFETY: nothing is written where there is no pointer to (`waitid`, kernel/exit.c).
-    unsafe { libc::waitid(libc::P_ALL, 0, std::ptr::null_mut(), options) == 0 }
-}
-
 /// The doorbell's signal handler: if the interrupted code stands before the `syscall` of [`wait_any`], it leaves that window.
 pub(crate) extern "C" fn leave_wait(_signal: i32, _info: *mut libc::siginfo_t, context: *mut libc::c_void) {
     let context = context.cast::<libc::ucontext_t>();

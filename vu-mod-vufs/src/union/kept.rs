@@ -83,11 +83,7 @@ impl Trees {
                 (held, host, side) = (link.clone(), stat, Side::Upper);
                 (host.dev, host.ino) = own;
             }
-            // The attributes of an object are those of all its names.
-            if let Some(common) = self.read_records(link)?.into_iter().next() {
-                host.nlink = common.links.unwrap_or(host.nlink);
-                record = Record { object: record.object, dev: record.dev, ino: record.ino, links: None, ..common };
-            }
+            self.add_common(link, &mut host, &mut record)?;
         } else if place == Place::Upper && host.file_type() == FileType::Directory && self.directory(path)?.lower {
             // How many directories are in it is not known; 1 says so to those who count (`ovl_getattr`, fs/overlayfs/inode.c).
             (host.nlink, differs) = (1, true);
@@ -424,7 +420,7 @@ impl Trees {
         change(&mut record, &object.stat());
         let several = object.place == Place::Upper && host.file_type() != FileType::Directory && host.nlink > 1;
         if let Some(link) = &object.link
-            && let Some(common) = self.read_records(link)?.into_iter().next()
+            && let Some(common) = self.common(link)?
         {
             self.write_records(
                 link,
@@ -638,7 +634,7 @@ impl Trees {
 
     /// One name more or less of an object that had several in B; with the last, the object goes. `names` is held.
     pub(super) fn count_links(&self, link: &AbsPath, before: u64, change: i64) -> Result<(), Errno> {
-        let known = self.read_records(link)?.into_iter().next().unwrap_or_default();
+        let known = self.common(link)?.unwrap_or_default();
         let links = known.links.unwrap_or(before).saturating_add_signed(change);
         if links == 0 {
             self.write_records(link, &[])?;
@@ -648,7 +644,21 @@ impl Trees {
         self.keep_common(link, Record { links: Some(links), ..known })
     }
 
-    /// What all names of an object have in common.
+    /// What all names of an object have in common, if something of it is kept.
+    fn common(&self, link: &AbsPath) -> Result<Option<Record>, Errno> {
+        Ok(self.read_records(link)?.into_iter().next())
+    }
+
+    /// Adds that to what is known of the object by one of its names: its attributes are those of them all.
+    pub(super) fn add_common(&self, link: &AbsPath, host: &mut Stat, record: &mut Record) -> Result<(), Errno> {
+        if let Some(common) = self.common(link)? {
+            host.nlink = common.links.unwrap_or(host.nlink);
+            *record = Record { object: record.object, dev: record.dev, ino: record.ino, links: None, ..common };
+        }
+        Ok(())
+    }
+
+    /// Keeps what all names of an object have in common.
     pub(super) fn keep_common(&self, link: &AbsPath, common: Record) -> Result<(), Errno> {
         self.make_container(&AbsPath::root())?;
         self.write_records(link, &[common])?;

@@ -7,7 +7,6 @@ use super::{
     Kind, Place, Side, Trees,
     carried::{self, RECORD, shown_name, stored_name},
     copy::refused,
-    record::Record,
 };
 use vu_api::{AbsPath, Caller, Errno, FileType, Removed, XattrFlags};
 
@@ -96,12 +95,9 @@ impl Trees {
         let mut record = xattrs.get(RECORD).and_then(|value| carried::read(value, stat.ino)).unwrap_or_default();
         if stat.nlink > 0
             && let Some(link) = self.linked(Place::Upper, &stat, &record)
-            && let Ok(records) = self.read_records(&link)
-            && let Some(common) = records.into_iter().next()
         {
-            // It has other names, and was one object with them in B.
-            stat.nlink = common.links.unwrap_or(stat.nlink);
-            record = Record { object: record.object, dev: record.dev, ino: record.ino, ..common };
+            // It has other names, and was one object with them in B. What cannot be read is not told.
+            let _ = self.add_common(&link, &mut stat, &mut record);
         }
         record.apply(&mut stat);
         let shown = xattrs.into_iter().filter_map(|(name, value)| Some((shown_name(name)?, value)));
