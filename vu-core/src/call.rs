@@ -8,7 +8,7 @@ use std::{
 };
 use vu_api::{AbsPath, Credentials, Errno, FileType, OpenFlags};
 use vu_trace::{
-    Abi, Argument, Borrow, Finish, Intercepted, Interception, Memory, NewDescriptor, ProcessMemory, Rewrite,
+    Abi, Argument, Borrow, Finish, Intercepted, Interception, Memory, NewDescriptor, Placed, ProcessMemory, Rewrite,
 };
 
 /// A system call as it stands in the tracee's registers.
@@ -229,7 +229,24 @@ impl<'a> Call<'a> {
         };
         // The filter lets only those with a cookie pass that cannot lead past the view; the others are notified again, and recognised.
         let cookie = crate::table::lookup(self.abi, nr).is_some_and(crate::table::Row::takes_cookie);
-        Outcome::Rewrite(Box::new(Rewrite { nr, args, cookie, finish, filter: None }))
+        Outcome::Rewrite(Box::new(Rewrite { nr, args, cookie, finish, placed: None, filter: None }))
+    }
+
+    /// The call with other arguments. `finish` is told, too, where those lie in memory.
+    #[must_use]
+    pub fn rewrite_placed(
+        &self,
+        args: [Argument; 6],
+        finish: impl FnOnce(i64, &[u64; 6]) -> i64 + Send + 'static,
+    ) -> Outcome {
+        let placed = Placed::default();
+        let told = placed.clone();
+        let finish = move |result| told.get().map_or(result, |placed| finish(result, placed));
+        let mut outcome = self.rewrite_with(self.syscall.nr, args, Some(Box::new(finish)));
+        if let Outcome::Rewrite(rewrite) = &mut outcome {
+            rewrite.placed = Some(placed);
+        }
+        outcome
     }
 }
 

@@ -40,14 +40,14 @@ impl SocketNames {
         }
     }
 
-    /// What the program said, by a name of this length of which only the beginning is told: if there is one only.
+    /// What the program said, by a name of this length of which only the beginning is told: if all that begin so were given the same.
     #[must_use]
     pub fn given_by_beginning(&self, beginning: &[u8], length: usize) -> Option<Vec<u8>> {
         let known = self.0.lock();
         let mut fitting =
             known.given.iter().filter(|(kernels, _)| kernels.len() == length && kernels.starts_with(beginning));
         let (_, given) = fitting.next()?;
-        fitting.next().is_none().then(|| given.clone())
+        fitting.all(|(_, other)| other == given).then(|| given.clone())
     }
 
     /// Whether none is known.
@@ -78,9 +78,11 @@ mod tests {
         assert_eq!(names.given(&name(0)), None);
         assert_eq!(names.given(&name(1)), Some(b"second".to_vec()));
         assert_eq!(names.given_by_beginning(b"65536", 5), Some(b"second".to_vec()));
-        assert_eq!(names.given_by_beginning(b"6553", 5), None, "several");
+        assert_eq!(names.given_by_beginning(b"6553", 5), Some(b"second".to_vec()), "several, of one name");
+        names.note(name(MOST), b"third".to_vec());
+        assert_eq!(names.given_by_beginning(b"6553", 5), None, "of several");
         assert_eq!(names.given_by_beginning(b"65536", 6), None);
-        assert_eq!(names.given(&name(MOST)), Some(b"second".to_vec()));
+        assert_eq!(names.given(&name(MOST)), Some(b"third".to_vec()));
         assert_eq!(names.0.lock().order.len(), MOST);
         names.forget(b"65536");
         assert_eq!(names.given_by_beginning(b"65536", 5), None);

@@ -63,6 +63,6 @@ pub use seat::start as start_thread;
 pub use space::scratch_in;
 pub use verdict::{
     Appearance, Argument, Birth, Borrow, Death, Finish, Hypervisor, Intercepted, Interception, NewDescriptor, Parent,
-    Pointer, Rewrite, Verdict,
+    Placed, Pointer, Rewrite, Verdict,
 };
 pub use x86_64::{Abi, Registers};

@@ -222,7 +222,7 @@ impl Timeout {
                 new[at] = Argument::Bytes([seconds.to_le_bytes(), nanoseconds.to_le_bytes()].concat());
             }
         }
-        Some(Rewrite { nr, args: new, cookie: false, finish: None, filter: None })
+        Some(Rewrite { nr, args: new, cookie: false, finish: None, placed: None, filter: None })
     }
 }
 

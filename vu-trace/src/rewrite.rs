@@ -227,7 +227,10 @@ impl<H: Hypervisor> Tracer<H> {
                 scratch.put_back(stopped.tid());
                 return Err(errno);
             }
-            let Rewrite { nr, cookie, finish, .. } = rewrite;
+            let Rewrite { nr, cookie, finish, placed: told, .. } = rewrite;
+            if let Some(told) = told {
+                let _ = told.set(values);
+            }
             Ok(Reissue { nr, values, cookie, finish, abi, own, scratch: Some(scratch), mask: None })
         });
         match placed {
@@ -288,9 +291,6 @@ impl<H: Hypervisor> Tracer<H> {
     /// At the exit from a substituted call.
     pub(crate) fn leave(&mut self, stopped: Stopped<Boundary>, inside: Inside) -> Result<(), Gone> {
         let Inside { finish, own, scratch } = inside;
-        if let Some(scratch) = scratch {
-            scratch.put_back(stopped.tid());
-        }
         self.passing.take(stopped.tid());
         let result = stopped.registers()?.result();
         if result != Errno::EINTR.as_result()
@@ -305,6 +305,9 @@ impl<H: Hypervisor> Tracer<H> {
             && let Some(finish) = finish
         {
             regs.set_result(finish(result));
+        }
+        if let Some(scratch) = scratch {
+            scratch.put_back(stopped.tid());
         }
         stopped.set_registers(&regs)?;
         self.left(stopped)

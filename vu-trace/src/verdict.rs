@@ -4,7 +4,7 @@ use crate::{Filter, Listener, naming::Naming, ptrace::Tid, x86_64::Abi};
 use std::{
     fmt,
     os::fd::OwnedFd,
-    sync::{Arc, Weak},
+    sync::{Arc, OnceLock, Weak},
 };
 
 /// An intercepted system call.
@@ -114,10 +114,16 @@ pub struct Rewrite {
     pub cookie: bool,
     /// What is to be done with the result, on the tracer's thread, before the tracee goes on.
     pub finish: Option<Finish>,
+    /// Told, if somebody asks for it, with which arguments the call is made: of what lies in the tracee's memory, where that is. It lies there until
+    /// `finish` has returned.
+    pub placed: Option<Placed>,
     /// A filter that the process is to have, without a listener, when the call is over: for what concerns only processes that make such calls. Its children
     /// will have it, too.
     pub filter: Option<Filter>,
 }
+
+/// The arguments of a rewritten call that was made.
+pub type Placed = Arc<OnceLock<[u64; 6]>>;
 
 /// Receives the result of a rewritten call and gives the one that the tracee sees. A successful exec is told as 0.
 pub type Finish = Box<dyn FnOnce(i64) -> i64 + Send>;

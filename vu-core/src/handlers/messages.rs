@@ -2,7 +2,7 @@
 //!
 //! They are intercepted only in processes that have made an AF_UNIX socket for datagrams: on all other sockets no path can stand there.
 
-use super::sockets::{Told, name_to_reach, no_socket, tells_names, unix_address, unix_path};
+use super::sockets::{ADDRESS_MAX, ROOM_FOR_ANY, Told, name_to_reach, no_socket, tells_names, unix_address, unix_path};
 use crate::{
     call::{Call, Outcome},
     debug::Tag,
@@ -16,9 +16,14 @@ use vu_trace::{Abi, Argument, Memory};
 /// `UIO_MAXIOV`: no call looks at more messages (`__sys_sendmmsg`, `do_recvmmsg`, `net/socket.c`).
 const MOST: u64 = 1024;
 
+/// The size of the flags in a header.
+const FLAGS: usize = 4;
+
 /// Where things stand in `struct msghdr`, and the sizes of it and of `struct mmsghdr`, at whose end is the length of what was sent or received.
 struct Layout {
     name_length: u64,
+    /// The length of the control messages, which recvmsg(2) changes; behind it the flags.
+    results: usize,
     size: usize,
     message: u64,
 }
@@ -26,8 +31,8 @@ struct Layout {
 impl Layout {
     fn of(abi: Abi) -> Layout {
         match abi {
-            Abi::X86_64 => Layout { name_length: 8, size: 56, message: 64 },
-            Abi::I386 => Layout { name_length: 4, size: 28, message: 32 },
+            Abi::X86_64 => Layout { name_length: 8, results: 40, size: 56, message: 64 },
+            Abi::I386 => Layout { name_length: 4, results: 20, size: 28, message: 32 },
         }
     }
 
@@ -90,7 +95,36 @@ const I386_SENDMSG: i64 = 370;
 
 /// recvmsg(2).
 pub fn recvmsg(call: &mut Call<'_>) -> Result<Outcome, Errno> {
-    Ok(told(call, &[call.arg(1)]))
+    let header = call.arg(1);
+    match told_in(call, header) {
+        Some(told) if told.is_short() && tells_names(call) => received(call, header, told),
+        _ => Ok(told(call, &[header])),
+    }
+}
+
+/// recvmsg(2) into a header of our own, that has room for any name; what it says is handed on.
+fn received(call: &Call<'_>, header: u64, told: Told) -> Result<Outcome, Errno> {
+    let Layout { name_length, size, results, .. } = Layout::of(call.abi);
+    let (memory, names, width) = (call.memory(), call.core.socket_names.clone(), call.abi.pointer_size());
+    let mut record = vec![0; size];
+    memory.read(header, &mut record)?;
+    set_name_length(&mut record, name_length, ROOM_FOR_ANY);
+    let mut args: [Argument; 6] = Default::default();
+    args[1] = Argument::Record(record, vec![(0, vec![0; ADDRESS_MAX])]);
+    Ok(call.rewrite_placed(args, move |result, placed| {
+        if result < 0 {
+            return result;
+        }
+        let own = placed[1];
+        let hand_on = || {
+            let name = (memory.read_pointer(own, width)?, memory.read_u32(own.wrapping_add(name_length))?);
+            told.hand_on(&memory, &names, name)?;
+            let mut said = vec![0; width + FLAGS];
+            memory.read(own.wrapping_add(results as u64), &mut said)?;
+            memory.write(header.wrapping_add(results as u64), &said)
+        };
+        hand_on().map_or_else(Errno::as_result, |()| result)
+    }))
 }
 
 /// recvmmsg(2).
@@ -101,14 +135,18 @@ pub fn recvmmsg(call: &mut Call<'_>) -> Result<Outcome, Errno> {
     Ok(told(call, &headers))
 }
 
+/// Where a name is told in a header, if one is asked for.
+fn told_in(call: &Call<'_>, header: u64) -> Option<Told> {
+    let Layout { name_length, .. } = Layout::of(call.abi);
+    Told::new(call, Layout::name(call, header).ok()?, header.wrapping_add(name_length))
+}
+
 /// A call that tells names in these headers, one for each message that it receives.
 fn told(call: &Call<'_>, headers: &[u64]) -> Outcome {
     if !tells_names(call) {
         return Outcome::HostMaySleep;
     }
-    let Layout { name_length, .. } = Layout::of(call.abi);
-    let told = |&header: &u64| Told::new(call, Layout::name(call, header).ok()?, header.wrapping_add(name_length));
-    let told: Vec<Option<Told>> = headers.iter().map(told).collect();
+    let told: Vec<Option<Told>> = headers.iter().map(|&header| told_in(call, header)).collect();
     if told.iter().all(Option::is_none) {
         return Outcome::HostMaySleep;
     }
@@ -117,7 +155,7 @@ fn told(call: &Call<'_>, headers: &[u64]) -> Outcome {
     let finish = move |result: i64| {
         let received = if several { usize::try_from(result).unwrap_or(0) } else { usize::from(result >= 0) };
         for told in told.iter().take(received).flatten() {
-            told.exchange(&memory, &names);
+            told.exchange(&memory, &names, || None);
         }
         result
     };
@@ -144,8 +182,12 @@ fn exchanged(call: &Call<'_>, header: u64) -> Result<Option<(Argument, Option<Ow
     let (address, length) = unix_address(&name);
     let mut record = vec![0; size];
     memory.read(header, &mut record)?;
-    if let Some(place) = usize::try_from(name_length).ok().and_then(|at| record.get_mut(at..at + 4)) {
+    set_name_length(&mut record, name_length, length);
+    Ok(Some((Argument::Record(record, vec![(0, address)]), held)))
+}
+
+fn set_name_length(header: &mut [u8], at: u64, length: u32) {
+    if let Some(place) = usize::try_from(at).ok().and_then(|at| header.get_mut(at..at + 4)) {
         place.copy_from_slice(&length.to_le_bytes());
     }
-    Ok(Some((Argument::Record(record, vec![(0, address)]), held)))
 }

@@ -11,7 +11,10 @@ use crate::{
     table,
     umask::Worn,
 };
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::{
+    os::fd::{AsFd, AsRawFd, OwnedFd},
+    sync::atomic::{AtomicU16, Ordering},
+};
 use vu_api::{AbsPath, AccessMode, Errno, Family, Opened, Purpose};
 use vu_path::Follow;
 use vu_trace::{Abi, Argument, Memory, NewDescriptor, ProcessMemory};
@@ -20,8 +23,9 @@ use vu_trace::{Abi, Argument, Memory, NewDescriptor, ProcessMemory};
 const NAME_ROOM: usize = 108;
 /// Where it begins.
 const NAME_AT: usize = 2;
-/// The longest address there is, `struct sockaddr_storage`.
-const ADDRESS_MAX: usize = 128;
+/// The longest address there is, `struct sockaddr_storage`; as calls are told it, and as we count.
+pub(super) const ROOM_FOR_ANY: u32 = 128;
+pub(super) const ADDRESS_MAX: usize = ROOM_FOR_ANY as usize;
 /// `AF_UNIX`, as an address begins.
 const UNIX: [u8; NAME_AT] = [1, 0];
 
@@ -142,12 +146,46 @@ pub fn getpeername(call: &mut Call<'_>) -> Result<Outcome, Errno> {
 
 /// accept(2) and accept4(2), with an address.
 pub fn accept(call: &mut Call<'_>) -> Result<Outcome, Errno> {
-    Ok(with_name(call, 1))
+    let Some(told) = told_name(call, 1) else { return Ok(Outcome::HostMaySleep) };
+    let (memory, names, task) = (call.memory(), call.core.socket_names.clone(), call.task.clone());
+    let finish = Box::new(move |result| {
+        if let Ok(accepted) = i32::try_from(result)
+            && accepted >= 0
+        {
+            told.exchange(&memory, &names, || {
+                sys::socket_address(task.descriptor(accepted).ok()?.as_fd(), End::Peer).ok()
+            });
+        }
+        result
+    });
+    Ok(call.rewrite_with(call.syscall.nr, Default::default(), Some(finish)))
 }
 
 /// recvfrom(2), with an address.
 pub fn recvfrom(call: &mut Call<'_>) -> Result<Outcome, Errno> {
-    Ok(with_name(call, 4))
+    const NAME: usize = 4;
+    let Some(told) = told_name(call, NAME) else { return Ok(Outcome::HostMaySleep) };
+    let (memory, names) = (call.memory(), call.core.socket_names.clone());
+    if !told.is_short() {
+        let finish = Box::new(move |result| {
+            if result >= 0 {
+                told.exchange(&memory, &names, || None);
+            }
+            result
+        });
+        return Ok(call.rewrite_with(call.syscall.nr, Default::default(), Some(finish)));
+    }
+    let mut args: [Argument; 6] = Default::default();
+    args[NAME] = Argument::Bytes(vec![0; ADDRESS_MAX]);
+    args[NAME + 1] = Argument::Bytes(ROOM_FOR_ANY.to_ne_bytes().to_vec());
+    Ok(call.rewrite_placed(args, move |result, placed| {
+        if result < 0 {
+            return result;
+        }
+        let told =
+            memory.read_u32(placed[NAME + 1]).and_then(|length| told.hand_on(&memory, &names, (placed[NAME], length)));
+        told.map_or_else(Errno::as_result, |()| result)
+    }))
 }
 
 fn tell_name(call: &Call<'_>, end: End) -> Result<Outcome, Errno> {
@@ -161,21 +199,10 @@ fn tell_name(call: &Call<'_>, end: End) -> Result<Outcome, Errno> {
     Ok(Outcome::Done(0))
 }
 
-/// A call that, when it is done, tells an address at argument `index` and its length at the next one: if it is that of a socket which was given another
-/// name in the view, it is exchanged.
-fn with_name(call: &Call<'_>, index: usize) -> Outcome {
-    let Some(told) = Told::new(call, call.arg(index), call.arg(index + 1)) else { return Outcome::HostMaySleep };
-    if !tells_names(call) {
-        return Outcome::HostMaySleep;
-    }
-    let (memory, names) = (call.memory(), call.core.socket_names.clone());
-    let finish = Box::new(move |result| {
-        if result >= 0 {
-            told.exchange(&memory, &names);
-        }
-        result
-    });
-    call.rewrite_with(call.syscall.nr, Default::default(), Some(finish))
+/// Where a call tells an address, at argument `index`, and its length, at the next one: if that may be the name of a socket that was given another one in
+/// the view.
+fn told_name(call: &Call<'_>, index: usize) -> Option<Told> {
+    Told::new(call, call.arg(index), call.arg(index + 1)).filter(|_| tells_names(call))
 }
 
 /// Whether the socket in the first argument may be told a name that was another one in the view.
@@ -198,19 +225,51 @@ impl Told {
         Some(Told { address, length, room })
     }
 
-    /// After it.
-    pub(super) fn exchange(&self, memory: &ProcessMemory, names: &SocketNames) -> Option<()> {
+    /// Whether the kernel's name may be longer than that.
+    pub(super) fn is_short(&self) -> bool {
+        usize::try_from(self.room).is_ok_and(|room| room < NAME_AT + NAME_ROOM)
+    }
+
+    /// After it. `whole` tells the kernel's address if only its beginning had room; if it does not, that of a socket that begins so is meant, if there is one only.
+    pub(super) fn exchange(
+        &self,
+        memory: &ProcessMemory,
+        names: &SocketNames,
+        whole: impl FnOnce() -> Option<Vec<u8>>,
+    ) -> Option<()> {
         let told = usize::try_from(memory.read_u32(self.length).ok()?).ok().filter(|told| *told <= ADDRESS_MAX)?;
         let mut kernels = vec![0; told.min(usize::try_from(self.room).ok()?)];
         memory.read(self.address, &mut kernels).ok()?;
         let given = if kernels.len() == told {
+            given_address(names, &kernels)?
+        } else if let Some(kernels) = whole() {
             given_address(names, &kernels)?
         } else {
             // The NUL at its end counts, too.
             let length = told.checked_sub(NAME_AT + 1)?;
             [&UNIX[..], &names.given_by_beginning(kernels.strip_prefix(&UNIX)?, length)?, b"\0"].concat()
         };
-        write_address(memory, &given, self.room.cast_signed(), self.address, self.length).ok()
+        self.write(memory, &given).ok()
+    }
+
+    /// After a call that was given room for any address in another place, with where that is and how long.
+    ///
+    /// # Errors
+    /// `EFAULT`, as of the call itself.
+    pub(super) fn hand_on(
+        &self,
+        memory: &ProcessMemory,
+        names: &SocketNames,
+        (address, length): (u64, u32),
+    ) -> Result<(), Errno> {
+        let mut kernels = vec![0; usize::try_from(length).map_or(ADDRESS_MAX, |length| length.min(ADDRESS_MAX))];
+        memory.read(address, &mut kernels)?;
+        let given = given_address(names, &kernels).unwrap_or(kernels);
+        self.write(memory, &given)
+    }
+
+    fn write(&self, memory: &ProcessMemory, address: &[u8]) -> Result<(), Errno> {
+        write_address(memory, address, self.room.cast_signed(), self.address, self.length)
     }
 }
 
@@ -361,6 +420,9 @@ pub(super) fn name_to_reach(name: &AbsPath) -> Result<Short, Errno> {
 }
 
 /// The same for one that is to be made: by way of its directory. `None` if its last component alone leaves no room for that.
+///
+/// The number of the descriptor soon leads to another directory, and a socket keeps the name by which it was made: what stands between tells it from
+/// those that were made by the same number before.
 fn short_name(name: &AbsPath) -> Result<Option<Short>, Errno> {
     if name.as_bytes().len() < NAME_ROOM {
         return Ok(Some((name.as_bytes().to_vec(), None)));
@@ -368,8 +430,14 @@ fn short_name(name: &AbsPath) -> Result<Option<Short>, Errno> {
     let last = name.file_name().ok_or(Errno::EADDRINUSE)?;
     let parent = sys::look_at(At::Root, name.parent().as_bytes(), Final::Refuse)?;
     let mut short = format!("/proc/{}/fd/{}/", std::process::id(), parent.as_raw_fd()).into_bytes();
+    let Some(left) = (NAME_ROOM - 1).checked_sub(short.len() + last.len()) else { return Ok(None) };
+    static MADE: AtomicU16 = AtomicU16::new(0);
+    let made = MADE.fetch_add(1, Ordering::Relaxed);
+    for digit in (0..u16::BITS).take(left / 2) {
+        short.extend_from_slice(if made >> digit & 1 == 0 { b"/" } else { b"./" });
+    }
     short.extend_from_slice(last);
-    Ok((short.len() < NAME_ROOM).then_some((short, Some(parent))))
+    Ok(Some((short, Some(parent))))
 }
 
 /// bind(2) in the tracee's place, in the directory of the name on the host.

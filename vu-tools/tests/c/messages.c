@@ -57,6 +57,58 @@ static void receive(int fd, int flags)
 	told("recvmsg", result, &from, result < 0 ? 0 : message.msg_namelen);
 }
 
+/* The same with what else a header says, by recvfrom(2), and where nothing can be written. */
+static void little_room(int server, int client, const struct sockaddr_un *to)
+{
+	char text[32], control[64];
+	struct sockaddr_un from;
+	struct iovec room = {text, sizeof text};
+	int yes = 1, no = 0;
+	setsockopt(server, SOL_SOCKET, SO_PASSCRED, &yes, sizeof yes);
+	for (size_t rooms = 0; rooms <= sizeof control; rooms += 16) {
+		sendto(client, "hello, you there, and what is too much for it", 45, 0, (const struct sockaddr *)to, size(to));
+		memset(&from, 0, sizeof from);
+		struct msghdr message = header(&from, 2 + rooms / 8, &room);
+		message.msg_control = control;
+		message.msg_controllen = rooms;
+		message.msg_flags = -1;
+		long result = recvmsg(server, &message, 0);
+		told("recvmsg with little room", result, &from, message.msg_namelen);
+		printf("control %zu of %zu, flags %x\n", (size_t)message.msg_controllen, rooms, message.msg_flags);
+	}
+	setsockopt(server, SOL_SOCKET, SO_PASSCRED, &no, sizeof no);
+
+	struct sockaddr *places[] = {(struct sockaddr *)&from, (struct sockaddr *)1, NULL};
+	for (int i = 0; i < 3; i++) {
+		for (int rooms = -1; rooms <= 11; rooms += 4) {
+			sendto(client, "hello", 5, 0, (const struct sockaddr *)to, size(to));
+			memset(&from, 0, sizeof from);
+			socklen_t length = rooms;
+			long result = recvfrom(server, text, sizeof text, 0, places[i], &length);
+			told("recvfrom with little room", result, &from, result < 0 ? 0 : length);
+
+			sendto(client, "hello", 5, 0, (const struct sockaddr *)to, size(to));
+			memset(&from, 0, sizeof from);
+			struct msghdr message = header((struct sockaddr_un *)places[i], rooms, &room);
+			result = recvmsg(server, &message, 0);
+			told("recvmsg with little room", result, &from, result < 0 ? 0 : message.msg_namelen);
+			while (recv(server, text, sizeof text, MSG_DONTWAIT) >= 0) printf("one more\n");
+		}
+	}
+
+	/* Of nobody. */
+	int nameless = socket(AF_UNIX, SOCK_DGRAM, 0);
+	sendto(nameless, "hello", 5, 0, (const struct sockaddr *)to, size(to));
+	struct msghdr message = header(&from, 6, &room);
+	long result = recvmsg(server, &message, 0);
+	told("recvmsg of nobody", result, &from, message.msg_namelen);
+	sendto(nameless, "hello", 5, 0, (const struct sockaddr *)to, size(to));
+	socklen_t length = 6;
+	result = recvfrom(server, text, sizeof text, 0, (struct sockaddr *)&from, &length);
+	told("recvfrom of nobody", result, &from, length);
+	close(nameless);
+}
+
 /* By names, from one bound socket to another. */
 static void datagrams(const char *server_path, const char *client_path)
 {
@@ -77,6 +129,7 @@ static void datagrams(const char *server_path, const char *client_path)
 	message = header(&from, 6, &room);
 	long result = recvmsg(server, &message, 0);
 	told("recvmsg with little room", result, &from, message.msg_namelen);
+	little_room(server, client, &to);
 
 	sendto(client, "hello", 5, 0, (struct sockaddr *)&to, size(&to));
 	socklen_t length = sizeof from;
@@ -140,7 +193,7 @@ static void streams(const char *path, const char *self)
 		_exit(127);
 	}
 	struct sockaddr_un from = {0};
-	socklen_t length = sizeof from;
+	socklen_t length = 5;
 	int connection = accept(listener, (struct sockaddr *)&from, &length);
 	told("accept", connection < 0 ? -1 : 0, &from, length);
 	const char *paths[] = {"dir", "file"};
@@ -161,12 +214,15 @@ static void streams(const char *path, const char *self)
 	waitpid(child, &status, 0);
 	printf("child %x\n", status);
 	unlink(path);
+	unlink("taker");
 }
 
 static int take(const char *path)
 {
 	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
 	struct sockaddr_un to = name(path), peer = {0};
+	struct sockaddr_un own = name("taker");
+	printf("bind: %d\n", bind(fd, (struct sockaddr *)&own, size(&own)));
 	printf("connect: %d\n", connect(fd, (struct sockaddr *)&to, size(&to)));
 	socklen_t length = sizeof peer;
 	long result = getpeername(fd, (struct sockaddr *)&peer, &length);
@@ -196,11 +252,11 @@ int main(int argc, char **argv)
 {
 	if (argc > 2) return take(argv[2]);
 	char here[4096], path[8192];
-	datagrams("server", "clients");
-	datagrams("dir/server", "./dir/../clients");
+	datagrams("server", "client");
+	datagrams("dir/server", "./dir/../client");
 	if (!getcwd(here, sizeof here)) return 1;
 	snprintf(path, sizeof path, "%s/s", here);
-	if (strlen(path) < 100) datagrams(path, "clients");
+	if (strlen(path) < 100) datagrams(path, "client");
 	streams("listener", argv[0]);
 	return 0;
 }

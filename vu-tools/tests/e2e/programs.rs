@@ -250,6 +250,24 @@ print(seen)";
     assert_eq!(said.ok(), "[True, True, True, True]\n");
 }
 
+/// A name of the host's that is too long for an address leads by a descriptor, whose number is soon another directory's.
+#[test]
+fn long_names_of_sockets_are_told_apart() {
+    let script = "import os, socket
+def bound(name):
+    s = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM); s.bind(name); s.listen(); return s
+def connected(name):
+    s = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM); s.connect(name); return s
+names = [f'd{n}/s' for n in range(40)]
+for name in names: os.mkdir(os.path.dirname(name))
+servers = list(map(bound, names)); clients = list(map(connected, names))
+print([s.getsockname() for s in servers] == names, [s.getpeername() for s in clients] == names)";
+    let ran = Site::new().session(&format!(
+        "up=$D/$(printf '%0120d'); mkdir $up; vumount -t vufs -o cow $up $W; /usr/bin/python3 -c \"{script}\""
+    ));
+    assert_eq!(ran.ok(), "True True\n");
+}
+
 #[test]
 fn names_of_processes() {
     differential(

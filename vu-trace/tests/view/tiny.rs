@@ -122,7 +122,14 @@ impl Hypervisor for Tiny {
             Err(errno) => return Verdict::Return(errno.as_result()),
         };
         let rewrite = |nr, args, finish| {
-            Verdict::Rewrite(Box::new(Rewrite { nr, args, cookie: call.nr != libc::SYS_execve, finish, filter: None }))
+            Verdict::Rewrite(Box::new(Rewrite {
+                nr,
+                args,
+                cookie: call.nr != libc::SYS_execve,
+                finish,
+                placed: None,
+                filter: None,
+            }))
         };
         match path.as_slice() {
             b"/virt/answer" => Verdict::Return(Errno::EXDEV.as_result()),
